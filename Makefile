@@ -1,0 +1,57 @@
+# make demo   synthetic DICOMs -> records -> two members -> submission -> score
+# make test   lint and tests
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO ?= build/demo
+# The demo's size; `.ci/run` makes it smaller.
+NUM_TRAIN ?= 240
+NUM_TEST ?= 60
+DEMO_FLAGS ?=
+PRESET := flags/presets/demo.flagfile
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/installed
+	$(BIN)/python -m data_prep.synthetic --output=$(DEMO)/source \
+	    --num_train=$(NUM_TRAIN) --num_test=$(NUM_TEST)
+	$(BIN)/python -m data_prep.main --source=$(DEMO)/source/dicom-images-train \
+	    --rle_csv=$(DEMO)/source/train-rle.csv \
+	    --test_source=$(DEMO)/source/dicom-images-test \
+	    --output=$(DEMO)/data --sizes=128,256 --allow_quarantined=2
+	$(BIN)/python -m trainer.main --flagfile=$(PRESET) --data=$(DEMO)/data/128 \
+	    --fold=0 --workdir=$(DEMO)/runs/fold0 $(DEMO_FLAGS)
+	$(BIN)/python -m trainer.main --flagfile=$(PRESET) --data=$(DEMO)/data/128 \
+	    --fold=1 --workdir=$(DEMO)/runs/fold1 $(DEMO_FLAGS)
+	$(BIN)/python -m inference.main --data=$(DEMO)/data/128 \
+	    --members=$(DEMO)/runs/fold0,$(DEMO)/runs/fold1 --tta=hflip \
+	    --postprocess='threshold(0.5)|min_area(2048)' --output=$(DEMO)/prediction
+	$(BIN)/python -m inference.evaluate --data=$(DEMO)/data/128 \
+	    --submission=$(DEMO)/prediction/submission.csv \
+	    --truth=$(DEMO)/source/test-rle.csv --output=$(DEMO)/evaluation
+	@echo "Look at $(DEMO)/evaluation/sheet.png and $(DEMO)/data/quarantine.csv"
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+$(VENV)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' \
+	    || { echo "Python 3.10 to 3.12 is needed: make PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/installed: requirements.txt constraints.txt $(VENV)/python
+	$(BIN)/pip install --quiet -r requirements.txt -c constraints.txt
+	touch $@
+
+$(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
+	$(BIN)/pip install --quiet -r requirements-dev.txt -c constraints.txt
+	touch $@
+
+clean:
+	rm -rf build

@@ -1,0 +1,1 @@
+"""Convert once: DICOM files and an RLE csv to sharded TFRecords."""

@@ -1,0 +1,55 @@
+"""Exit codes, and the two ways in which our own code reports a fault."""
+
+import enum
+
+
+class ExitCode(enum.IntEnum):
+    """What a finished command tells its shell; README.md has the same table."""
+
+    DONE = 0
+    FLAGS = 1
+    QUARANTINED = 3
+    TOO_MANY_BAD = 4
+    CONFLICT = 5
+    ENVIRONMENT = 6
+    CORRUPT = 7
+    DIVERGED = 8
+    BUG = 70
+    PREEMPTED = 75
+    INTERRUPTED = 130
+
+
+class Failure(Exception):
+    """Ends a command with one line: what is wrong in which file, and the mend.
+
+    Attributes:
+      exit_code: the process's exit code.
+    """
+
+    def __init__(self, exit_code: ExitCode, what: str, *, mend: str):
+        super().__init__(f"{what}; {mend}")
+        self.exit_code = exit_code
+
+
+class Rejected(Exception):
+    """One input is unusable: it goes to quarantine.csv and the run goes on.
+
+    Attributes:
+      code: stable upper-case name of the fault, for machines.
+      reason: one sentence without any tag value or patient data.
+      mend: what the user can do about it.
+    """
+
+    def __init__(self, code: str, reason: str, *, mend: str):
+        super().__init__(code, reason, mend)
+        self.code = code
+        self.reason = reason
+        self.mend = mend
+
+    def __reduce__(self):
+        # Keyword-only arguments do not survive the default pickling.
+        return _rejected, (self.code, self.reason, self.mend)
+
+
+def _rejected(code: str, reason: str, mend: str) -> Rejected:
+    return Rejected(code, reason, mend=mend)

@@ -1,0 +1,19 @@
+"""Converts DICOM files and an RLE csv to sharded TFRecords, once.
+
+    python -m data_prep.main --source=dicom-images-train --rle_csv=train-rle.csv \\
+        --test_source=dicom-images-test --output=data/siim --sizes=256,512
+"""
+
+from data_prep import convert
+from data_prep.failures import ExitCode
+from flags import command
+from flags import common
+from flags import data_prep as data_prep_flags
+
+
+def main() -> ExitCode:
+    return convert.convert(data_prep_flags.convert_config())
+
+
+if __name__ == "__main__":
+    command.run(main, common, data_prep_flags)

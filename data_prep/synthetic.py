@@ -1,0 +1,17 @@
+"""Writes a synthetic dataset in the competition's layout.
+
+python -m data_prep.synthetic --output=data/synthetic
+"""
+
+from data_prep import synthetic_folder
+from flags import command
+from flags import common
+from flags import synthetic as synthetic_flags
+
+
+def main() -> None:
+    synthetic_folder.write(synthetic_flags.synthetic_config())
+
+
+if __name__ == "__main__":
+    command.run(main, common, synthetic_flags)

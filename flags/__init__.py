@@ -1,0 +1,1 @@
+"""The command line: every flag, its only default, and its frozen config."""

@@ -1,0 +1,70 @@
+"""Runs a main: flags in, one line and an exit code out."""
+
+import errno
+import functools
+import logging as logging_lib
+import sys
+from collections.abc import Callable
+from types import ModuleType
+
+from absl import app
+from absl import flags
+from absl import logging
+
+from data_prep.failures import ExitCode
+from data_prep.failures import Failure
+
+_ENVIRONMENT = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EMFILE)
+
+
+def run(main: Callable[[], ExitCode | None], *modules: ModuleType) -> None:
+    """Parses flags, calls `main`, and exits with its code.
+
+    Args:
+      main: takes nothing; returns an ExitCode, None meaning DONE. A ValueError
+        from its configuration is a wrong flag.
+      modules: of `flags/`, whose flags `--help` is to show.
+    """
+    for module in modules:
+        flags.adopt_module_key_flags(module)
+    app.run(functools.partial(_guarded, main))
+
+
+def as_flagfile() -> str:
+    """Returns our own flags of this process as a flagfile that replays it."""
+    by_module = flags.FLAGS.flags_by_module_dict()
+    ours = [f for m, fs in by_module.items() if m.startswith("flags.") for f in fs]
+    ours.sort(key=lambda flag: flag.name)
+    return "".join(f"{f.serialize()}\n" for f in ours if f.value is not None)
+
+
+def _plain_log_lines() -> None:
+    logging.set_verbosity(logging.INFO)
+    handler = logging.get_absl_handler()
+    handler.setFormatter(logging_lib.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+
+
+def _guarded(main: Callable[[], ExitCode | None], argv: list[str]) -> int:
+    _plain_log_lines()
+    if len(argv) > 1:
+        return _refuse(
+            ExitCode.FLAGS,
+            f"not a flag: {argv[1]!r}; write --name=value, also in a flagfile",
+        )
+    try:
+        return int(main() or ExitCode.DONE)
+    except Failure as e:
+        return _refuse(e.exit_code, str(e))
+    except KeyboardInterrupt:
+        return _refuse(ExitCode.INTERRUPTED, "interrupted; run it again to continue")
+    except OSError as e:
+        if e.errno not in _ENVIRONMENT:
+            raise
+        text = f"{e.strerror}: {e.filename or 'output'}; make room or give access"
+        return _refuse(ExitCode.ENVIRONMENT, text)
+
+
+def _refuse(code: ExitCode, text: str) -> int:
+    line = " ".join(text.split())
+    print(f"ERROR {code.name}: {line}", file=sys.stderr)
+    return int(code)

@@ -1,0 +1,46 @@
+"""Flags with one meaning in several commands, and readers of their values."""
+
+from absl import flags
+
+from data_prep.failures import ExitCode
+from data_prep.failures import Failure
+
+DATA = flags.DEFINE_string(
+    "data", None, "Dataset folder of one size, as data_prep.main wrote it."
+)
+OUTPUT = flags.DEFINE_string("output", None, "Folder to write.")
+NUM_WORKERS = flags.DEFINE_integer(
+    "num_workers",
+    0,
+    "Processes; 0 means one per core. No influence on the output's bytes.",
+    lower_bound=0,
+)
+SEED = flags.DEFINE_integer("seed", 0, "Decides everything random.", lower_bound=0)
+
+
+def required(holder: flags.FlagHolder) -> str:
+    """Returns a flag's value.
+
+    Raises:
+      Failure: the flag was not given. (absl's own marking would bind every
+        command that shares the flag.)
+    """
+    if not holder.value:
+        raise Failure(
+            ExitCode.FLAGS,
+            f"--{holder.name} is missing",
+            mend=f"give it; {flags.FLAGS[holder.name].help}",
+        )
+    return holder.value
+
+
+def integers(holder: flags.FlagHolder) -> list[int]:
+    """Returns a list flag as integers, or raises a Failure."""
+    try:
+        return [int(text) for text in holder.value]
+    except ValueError as e:
+        raise Failure(
+            ExitCode.FLAGS,
+            f"--{holder.name}={','.join(holder.value)} has a value that is no integer",
+            mend="write integers separated by commas",
+        ) from e

@@ -1,0 +1,36 @@
+"""Flags of `python -m inference.main`."""
+
+import pathlib
+
+from absl import flags
+
+from flags import common
+from inference.config import PredictConfig
+
+_MEMBERS = flags.DEFINE_list("members", [], "Run folders, separated by commas.")
+_WEIGHTS = flags.DEFINE_enum(
+    "weights", "swa", ["swa", "best", "last"], "Which weights of each member."
+)
+_TTA = flags.DEFINE_list(
+    "tta", ["hflip"], "Views beside the original: hflip; none for no other."
+)
+_POSTPROCESS = flags.DEFINE_string(
+    "postprocess",
+    "threshold(0.5)|min_area(2048)",
+    "From probabilities to masks, see inference/postprocess.py.",
+)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Images at once.", lower_bound=1)
+
+
+def predict_config() -> PredictConfig:
+    """Returns the flags as one frozen configuration."""
+    common.required(_MEMBERS)
+    return PredictConfig(
+        data=pathlib.Path(common.required(common.DATA)),
+        members=tuple(pathlib.Path(m) for m in _MEMBERS.value),
+        weights=_WEIGHTS.value,
+        output=pathlib.Path(common.required(common.OUTPUT)),
+        tta=tuple(_TTA.value),
+        postprocess=_POSTPROCESS.value,
+        batch_size=_BATCH_SIZE.value,
+    )

@@ -1,0 +1,108 @@
+"""Flags of `python -m trainer.main`."""
+
+import pathlib
+
+from absl import flags
+
+from flags import command
+from flags import common
+from trainer.config import Execution
+from trainer.config import TrainConfig
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Run folder to write.")
+_MODEL = flags.DEFINE_string(
+    "model",
+    "uefficientnetpp(encoder=b4)",
+    "Network and its options, see trainer/models/registry.py.",
+)
+_FOLD = flags.DEFINE_integer("fold", 0, "The validation fold.", lower_bound=0)
+_EPOCHS = flags.DEFINE_integer("epochs", 70, "Passes over the data.", lower_bound=1)
+_GLOBAL_BATCH_SIZE = flags.DEFINE_integer(
+    "global_batch_size", 16, "Images a step, all devices together.", lower_bound=1
+)
+_OPTIMIZER = flags.DEFINE_enum(
+    "optimizer", "adam", ["adam", "adamw", "sgd"], "Update rule."
+)
+_LEARNING_RATE = flags.DEFINE_float(
+    "learning_rate", 1e-3, "The schedule's peak.", lower_bound=0
+)
+_WEIGHT_DECAY = flags.DEFINE_float("weight_decay", 1e-4, "Of AdamW.", lower_bound=0)
+_SCHEDULE = flags.DEFINE_string(
+    "schedule", "cosine", "Learning rate by epoch: cosine(warmup_epochs) or constant."
+)
+_LOSS = flags.DEFINE_string(
+    "loss", "bce(1)+dice(1)", "Sum of bce(weight), dice(weight), focal(weight, gamma)."
+)
+_AUGMENT = flags.DEFINE_string(
+    "augment",
+    "seed_segmentation",
+    "Augmentation recipe, see trainer/augment/recipe.py; none for none.",
+)
+_SWA_EPOCHS = flags.DEFINE_integer(
+    "swa_epochs", 3, "How many last epochs are averaged; 0 for none.", lower_bound=0
+)
+_SWA_UPDATE_BN = flags.DEFINE_bool(
+    "swa_update_bn", True, "Re-estimate batch norm for the averaged weights."
+)
+_BATCH_NORM_MOMENTUM = flags.DEFINE_float(
+    "batch_norm_momentum",
+    0.99,
+    "Of the moving statistics; short runs need less.",
+    lower_bound=0,
+    upper_bound=1,
+)
+_PRECISION = flags.DEFINE_enum(
+    "precision",
+    "float32",
+    ["float32", "mixed_float16", "mixed_bfloat16"],
+    "Keras dtype policy; mixed ones pay on a GPU.",
+)
+_SHUFFLE_BUFFER = flags.DEFINE_integer(
+    "shuffle_buffer", 2048, "Records shuffled among each other.", lower_bound=1
+)
+_DETERMINISTIC = flags.DEFINE_bool(
+    "deterministic", True, "Bitwise reproducible; turn it off for speed on a GPU."
+)
+_STRATEGY = flags.DEFINE_enum(
+    "strategy",
+    "auto",
+    ["auto", "single", "mirrored"],
+    "Devices: mirrored uses all GPUs, or the CPU where there is none.",
+)
+_STEPS_PER_CALL = flags.DEFINE_integer(
+    "steps_per_call", 8, "Steps in one call of the graph.", lower_bound=1
+)
+
+
+def train_config() -> TrainConfig:
+    """Returns the flags that decide a run's outcome."""
+    return TrainConfig(
+        model=_MODEL.value,
+        fold=_FOLD.value,
+        seed=common.SEED.value,
+        epochs=_EPOCHS.value,
+        global_batch_size=_GLOBAL_BATCH_SIZE.value,
+        optimizer=_OPTIMIZER.value,
+        learning_rate=_LEARNING_RATE.value,
+        weight_decay=_WEIGHT_DECAY.value,
+        schedule=_SCHEDULE.value,
+        loss=_LOSS.value,
+        augment=_AUGMENT.value,
+        swa_epochs=_SWA_EPOCHS.value,
+        swa_update_bn=_SWA_UPDATE_BN.value,
+        batch_norm_momentum=_BATCH_NORM_MOMENTUM.value,
+        precision=_PRECISION.value,
+        shuffle_buffer=_SHUFFLE_BUFFER.value,
+        deterministic=_DETERMINISTIC.value,
+    )
+
+
+def execution() -> Execution:
+    """Returns the flags that say where and how a run is carried out."""
+    return Execution(
+        data=pathlib.Path(common.required(common.DATA)),
+        workdir=pathlib.Path(common.required(_WORKDIR)),
+        strategy=_STRATEGY.value,
+        steps_per_call=_STEPS_PER_CALL.value,
+        flagfile=command.as_flagfile(),
+    )

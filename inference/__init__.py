@@ -1,0 +1,1 @@
+"""Predict in bulk: test records through an ensemble to a submission."""

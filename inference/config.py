@@ -1,0 +1,55 @@
+"""What decides a prediction. Imports neither TensorFlow nor absl."""
+
+import dataclasses
+import pathlib
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PredictConfig:
+    """One bulk prediction.
+
+    Attributes:
+      data: dataset folder of one size, with a test split.
+      members: run folders; their mean is predicted.
+      weights: which weights of each run: "swa", "best" or "last".
+      output: folder to write.
+      tta: views, separated by commas, see inference/tta.py.
+      postprocess: spec, see inference/postprocess.py.
+      batch_size: images at once; no influence on the submission.
+    """
+
+    data: pathlib.Path
+    members: tuple[pathlib.Path, ...]
+    weights: str
+    output: pathlib.Path
+    tta: tuple[str, ...]
+    postprocess: str
+    batch_size: int
+
+    def __post_init__(self):
+        if not self.members or len(set(self.members)) != len(self.members):
+            raise ValueError(
+                "Expected one or more different run folders. Received: "
+                f"members={[str(m) for m in self.members]}"
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """One evaluation of a submission.
+
+    Attributes:
+      submission: csv of one row an image.
+      truth: csv of the true masks, several rows an image allowed.
+      data: dataset folder whose test images the picture sheet shows, or None.
+      output: folder to write.
+      mask_size: side of the masks, in pixels, where no dataset tells it.
+      num_pictures: images on the sheet.
+    """
+
+    submission: pathlib.Path
+    truth: pathlib.Path
+    data: pathlib.Path | None
+    output: pathlib.Path
+    mask_size: int
+    num_pictures: int

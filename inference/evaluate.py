@@ -1,0 +1,21 @@
+"""Scores a submission and draws a sheet of image, truth and prediction.
+
+    python -m inference.evaluate --submission=predictions/submission.csv \\
+        --truth=test-rle.csv --data=data/siim/256 --output=evaluation
+"""
+
+import json
+
+from flags import command
+from flags import common
+from flags import evaluate as evaluate_flags
+from inference import evaluation
+
+
+def main() -> None:
+    summary = evaluation.evaluate(evaluate_flags.evaluate_config())
+    print(json.dumps(summary, indent=2))
+
+
+if __name__ == "__main__":
+    command.run(main, common, evaluate_flags)

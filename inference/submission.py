@@ -1,0 +1,35 @@
+"""The competition's csv: one row an image, `ImageId,EncodedPixels`."""
+
+import pathlib
+
+from data_prep import durable
+from data_prep import labels
+from data_prep.failures import ExitCode
+from data_prep.failures import Failure
+
+
+def write(path: pathlib.Path, rows: dict[str, str]) -> None:
+    """Writes {image id: RLE} in its order; ids are checked, nothing is quoted."""
+    lines = ["ImageId,EncodedPixels"]
+    for image_id, encoded in rows.items():
+        if not labels.ID.fullmatch(image_id):
+            raise ValueError(f"Expected an image id. Received: {image_id!r}")
+        lines.append(f"{image_id},{encoded}")
+    durable.write_text(path, "\n".join(lines) + "\n")
+
+
+def read(path: pathlib.Path) -> dict[str, str]:
+    """Reads a submission.
+
+    Raises:
+      Failure: missing, malformed, or with several rows for one image.
+    """
+    rows = labels.read(path)
+    for image_id, encoded in rows.items():
+        if len(encoded) > 1:
+            raise Failure(
+                ExitCode.FLAGS,
+                f"{path} has {len(encoded)} rows for {image_id}",
+                mend="a submission has one row an image",
+            )
+    return {image_id: encoded[0] for image_id, encoded in rows.items()}

@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+
+from data_prep import clahe
+
+
+def film(size=256):
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:size, :size] / size
+    image = 120 + 80 * np.sin(3 * x) * np.cos(4 * y) + rng.normal(0, 6, (size, size))
+    return np.clip(image, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("text", ["opencv(clip_limit=2.0, tiles=8)", "skimage", "none"])
+def test_contract(text):
+    equalised = clahe.parse(text)(film())
+    assert equalised.shape == (256, 256)
+    assert equalised.dtype == np.uint8
+
+
+def test_none_is_identity_and_the_others_are_not():
+    np.testing.assert_array_equal(clahe.parse("none")(film()), film())
+    assert (clahe.parse("opencv")(film()) != film()).mean() > 0.5
+
+
+def test_opencv_is_near_to_scikit_image():
+    ours = clahe.parse("opencv(clip_limit=2.0, tiles=8)")(film()).astype(float)
+    seed = clahe.parse("skimage(clip_limit=0.01)")(film()).astype(float)
+    assert np.corrcoef(ours.ravel(), seed.ravel())[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("text", ["sharpen", "opencv(clip_limit=0)", "opencv(x=1)"])
+def test_faults(text):
+    with pytest.raises(ValueError, match="Expected|fit"):
+        clahe.parse(text)
+
+
+def test_mask_is_neither_dilated_nor_shifted():
+    mask = np.zeros((1024, 1024), np.uint8)
+    mask[100:300, 400:480] = 1
+    small = clahe.resize_mask(mask, 256)
+    expected = np.zeros((256, 256), np.uint8)
+    expected[25:75, 100:120] = 1
+    np.testing.assert_array_equal(small, expected)
+    # A single pixel is far below half of a 4 x 4 cell.
+    mask[:] = 0
+    mask[512, 512] = 1
+    assert not clahe.resize_mask(mask, 256).any()
+
+
+def test_image_resize():
+    image = np.arange(0, 128, 2, dtype=np.uint8).reshape(8, 8)
+    assert clahe.resize_image(image, 8, "area") is image
+    assert clahe.resize_image(image, 4, "area")[0, 0] == (0 + 2 + 16 + 18) / 4

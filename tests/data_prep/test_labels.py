@@ -1,0 +1,71 @@
+import pytest
+
+from data_prep import labels
+from data_prep.failures import ExitCode
+from data_prep.failures import Failure
+
+EXPECTED = {"1.2.3": ["-1"], "ID_0a": ["5 2", "6 3"]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ImageId, EncodedPixels\n1.2.3, -1\nID_0a, 5 2\nID_0a, 6 3\n",
+        "ImageId,EncodedPixels\n1.2.3,-1\nID_0a,5 2\nID_0a,6 3\n",
+        "ImageId, EncodedPixels\n1.2.3,-1\nID_0a,5 2\nID_0a,6 3\n",
+        "\ufeff1.2.3,-1\r\nID_0a,5 2\r\nID_0a,6 3\r\n",
+        "ImageId,EncodedPixels\n\n1.2.3,-1\nID_0a,5 2\nID_0a,6 3",
+    ],
+    ids=["stage1", "stage2", "mirror", "bom_crlf_no_header", "blank_line"],
+)
+def test_dialects(tmp_path, text):
+    path = tmp_path / "labels.csv"
+    path.write_bytes(text.encode())
+    assert labels.read(path) == EXPECTED
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("image,mask\na,-1\n", "CSV_HEADER"),
+        ("a,-1\nImageId,EncodedPixels\n", "line 2: a second header"),
+        ("a,-1,7\n", "3 columns instead of 2"),
+        ("a\n", "1 columns"),
+        ("1.2E+54,-1\n", "spreadsheet"),
+        ("=HYPERLINK(1),-1\n", "not an image id"),
+        ("../x,-1\n", "not an image id"),
+        ("a,-1\na,5 2\n", "LABEL_CONFLICT"),
+        ("a,5 2\na,-1\n", "LABEL_CONFLICT"),
+        ("a,-1\na,-1\n", "LABEL_CONFLICT"),
+        ("a,-1\nb,5 2 3\n", "RLE_ODD"),
+        ("a,-1\nb,\n", "RLE_EMPTY"),
+        ('a,"-1\n', "not a UTF-8 csv"),
+        ("", "has no row"),
+    ],
+)
+def test_faults_are_named(tmp_path, text, said):
+    path = tmp_path / "labels.csv"
+    path.write_text(text)
+    with pytest.raises(Failure, match=str(path)) as caught:
+        labels.read(path)
+    assert said in str(caught.value)
+    assert caught.value.exit_code == ExitCode.FLAGS
+
+
+def test_not_utf8(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_bytes(b"a,\xff\xfe\n")
+    with pytest.raises(Failure, match="not a UTF-8 csv"):
+        labels.read(path)
+
+
+def test_line_number_is_of_the_file(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text("ImageId,EncodedPixels\na,-1\nb,1 0\n")
+    with pytest.raises(Failure, match="line 3"):
+        labels.read(path)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(Failure, match="no csv file at"):
+        labels.read(tmp_path / "none.csv")

@@ -1,0 +1,43 @@
+"""Small stand-ins that tests share."""
+
+import keras
+
+from trainer.config import TrainConfig
+
+
+def build_tiny(
+    *, image_size: int, filters: int = 4, dropout: float = 0.0
+) -> keras.Model:
+    """A three-layer network with batch norm that keeps the registry's contract."""
+    image = keras.Input((image_size, image_size, 1), name="image")
+    x = keras.layers.Rescaling(1 / 255, name="normalise")(image)
+    x = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False, name="conv")(x)
+    x = keras.layers.BatchNormalization(name="bn")(x)
+    x = keras.layers.LeakyReLU(0.1, name="lrelu")(x)
+    x = keras.layers.Dropout(dropout, name="drop")(x)
+    mask = keras.layers.Conv2D(1, 1, dtype="float32", name="mask_logits")(x)
+    return keras.Model(image, {"mask": mask}, name="tiny")
+
+
+def train_config(**changes) -> TrainConfig:
+    """A run of a few steps; `changes` replace fields."""
+    fields = {
+        "model": "tiny(dropout=0.2)",
+        "fold": 0,
+        "seed": 1,
+        "epochs": 3,
+        "global_batch_size": 4,
+        "optimizer": "adam",
+        "learning_rate": 0.01,
+        "weight_decay": 0.0,
+        "schedule": "cosine",
+        "loss": "bce(1)+dice(1)",
+        "augment": "seed_segmentation",
+        "swa_epochs": 2,
+        "swa_update_bn": True,
+        "batch_norm_momentum": 0.9,
+        "precision": "float32",
+        "shuffle_buffer": 16,
+        "deterministic": True,
+    }
+    return TrainConfig(**(fields | changes))

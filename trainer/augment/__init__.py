@@ -1,0 +1,1 @@
+"""Random augmentation of whole batches, on the graph."""

@@ -1,0 +1,117 @@
+"""Checkpoints of a run: one folder each, committed by a rename, with hashes.
+
+A checkpoint holds every variable (weights, optimizer slots, loss scale, dropout
+seeds) and what the loop must remember. It is written aside and renamed, so a
+folder under its final name is complete.
+"""
+
+import dataclasses
+import io
+import logging
+import pathlib
+import shutil
+from typing import Any
+
+import keras
+import numpy as np
+
+from data_prep import durable
+from data_prep.failures import ExitCode
+from data_prep.failures import Failure
+
+KEPT = 2
+_ARRAYS = "arrays.npz"
+_COMMIT = "commit.json"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """What was read from a checkpoint.
+
+    Attributes:
+      variables: values of `variables_of`, in its order.
+      extra: further arrays that the loop saved.
+      memory: JSON values that the loop saved.
+    """
+
+    variables: list[np.ndarray]
+    extra: list[np.ndarray]
+    memory: dict[str, Any]
+
+
+def variables_of(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> list:
+    """Returns all variables whose values decide how training goes on."""
+    return [*model.variables, *optimizer.variables]
+
+
+def save(
+    folder: pathlib.Path,
+    epoch: int,
+    variables: list,
+    extra: list[np.ndarray],
+    memory: dict[str, Any],
+) -> None:
+    """Writes the checkpoint after `epoch` epochs and drops all but the newest."""
+    arrays = {f"variable{k:05d}": v.numpy() for k, v in enumerate(variables)}
+    arrays |= {f"extra{k:05d}": v for k, v in enumerate(extra)}
+    stream = io.BytesIO()
+    np.savez(stream, **arrays)
+    final = folder / f"epoch-{epoch:05d}"
+    aside = folder / f"{durable.INCOMPLETE}-{final.name}"
+    for leftover in (aside, final):
+        shutil.rmtree(leftover, ignore_errors=True)
+    aside.mkdir(parents=True)
+    with durable.written_whole(aside / _ARRAYS) as path:
+        path.write_bytes(stream.getvalue())
+    commit = {
+        "sha256": durable.sha256(aside / _ARRAYS),
+        "variables": [v.path for v in variables],
+        "num_extra": len(extra),
+        "memory": memory,
+    }
+    durable.write_json(aside / _COMMIT, commit)
+    aside.rename(final)
+    durable.sync_directory(folder)
+    for old in _committed(folder)[:-KEPT]:
+        shutil.rmtree(old)
+
+
+def restore_newest(folder: pathlib.Path, variables: list) -> Checkpoint | None:
+    """Reads the newest intact checkpoint; None where there has never been one.
+
+    A damaged one is passed over with a warning.
+
+    Raises:
+      Failure: there are checkpoints, and none of them is intact.
+    """
+    found = _committed(folder)
+    for path in reversed(found):
+        try:
+            return _read(path, variables)
+        except Failure as e:
+            logging.warning("skipping a checkpoint: %s", e)
+    if found:
+        raise Failure(
+            ExitCode.CORRUPT,
+            f"no checkpoint in {folder} is intact",
+            mend="delete the run folder to start over",
+        )
+    return None
+
+
+def _committed(folder: pathlib.Path) -> list[pathlib.Path]:
+    return sorted(folder.glob("epoch-*"))
+
+
+def _read(path: pathlib.Path, variables: list) -> Checkpoint:
+    mend = "the checkpoint before it is used"
+    commit = durable.read_json(path / _COMMIT, mend=mend)
+    durable.check_file(path / _ARRAYS, expected_sha256=commit["sha256"], mend=mend)
+    if commit["variables"] != [v.path for v in variables]:
+        raise Failure(ExitCode.CORRUPT, f"{path} is of another model", mend=mend)
+    with np.load(path / _ARRAYS, allow_pickle=False) as stored:
+        return Checkpoint(
+            variables=[stored[f"variable{k:05d}"] for k in range(len(variables))],
+            extra=[stored[f"extra{k:05d}"] for k in range(commit["num_extra"])],
+            memory=commit["memory"],
+        )

@@ -1,0 +1,73 @@
+"""What decides the outcome of a training run. Imports neither TensorFlow nor absl."""
+
+import dataclasses
+import pathlib
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Everything, beside the dataset's bytes, that decides one run's weights.
+
+    Attributes:
+      model: spec of the network, see trainer/models/registry.py.
+      fold: the validation fold; every other fold trains.
+      seed: decides initial weights, order, augmentation and dropout.
+      epochs: passes over the training folds.
+      global_batch_size: images a step, all replicas together.
+      optimizer: "adam", "adamw" or "sgd".
+      learning_rate: the peak.
+      weight_decay: of AdamW.
+      schedule: spec of the learning rate by epoch.
+      loss: spec of the loss.
+      augment: spec or name of the augmentation recipe.
+      swa_epochs: of `epochs`, how many last ones are averaged; 0 means none.
+      swa_update_bn: whether batch norm is re-estimated for the average.
+      batch_norm_momentum: of the moving statistics; 0.99 lags a hundred steps.
+      precision: Keras dtype policy.
+      shuffle_buffer: serialised records that are shuffled among each other.
+      deterministic: bitwise reproducible ops, at some cost on a GPU.
+    """
+
+    model: str
+    fold: int
+    seed: int
+    epochs: int
+    global_batch_size: int
+    optimizer: str
+    learning_rate: float
+    weight_decay: float
+    schedule: str
+    loss: str
+    augment: str
+    swa_epochs: int
+    swa_update_bn: bool
+    batch_norm_momentum: float
+    precision: str
+    shuffle_buffer: int
+    deterministic: bool
+
+    def __post_init__(self):
+        if self.swa_epochs > self.epochs:
+            raise ValueError(
+                "Expected swa_epochs of at most epochs. Received: "
+                f"swa_epochs={self.swa_epochs}, epochs={self.epochs}"
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How a run is carried out; none of it changes what is computed.
+
+    Attributes:
+      data: dataset folder of one size.
+      workdir: run folder to write.
+      strategy: "auto", "single" or "mirrored".
+      steps_per_call: steps in one call of the graph.
+      flagfile: text that replays the run.
+    """
+
+    data: pathlib.Path
+    workdir: pathlib.Path
+    strategy: str
+    steps_per_call: int
+    flagfile: str

@@ -1,0 +1,77 @@
+"""Losses of a mask, one value an image, composed by a spec: `bce(3)+dice(1)`.
+
+Legend: B batch, H height, W width, 1 the single class.
+"""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from data_prep import spec
+
+# (truth [B, H, W, 1] 0 or 1, logits [B, H, W, 1]) -> [B]
+Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+def bce(weight: float = 1.0) -> Loss:
+    """Binary cross-entropy, averaged over the pixels of an image."""
+
+    def loss(truth_BHW1, logits_BHW1):
+        return weight * tf.reduce_mean(
+            tf.nn.sigmoid_cross_entropy_with_logits(truth_BHW1, logits_BHW1),
+            axis=[1, 2, 3],
+        )
+
+    return loss
+
+
+def dice(weight: float = 1.0, smooth: float = 1.0) -> Loss:
+    """1 - soft Dice of each image; empty truth and empty prediction cost 0.
+
+    Per image and not per batch: a batch-wide Dice lets one large lesion hide
+    every miss beside it. `smooth`, in pixels, keeps an empty truth's gradient:
+    false positives on it cost up to 1.
+    """
+
+    def loss(truth_BHW1, logits_BHW1):
+        probability_BHW1 = tf.sigmoid(logits_BHW1)
+        overlap_B = tf.reduce_sum(truth_BHW1 * probability_BHW1, axis=[1, 2, 3])
+        total_B = tf.reduce_sum(truth_BHW1 + probability_BHW1, axis=[1, 2, 3])
+        return weight * (1.0 - (2.0 * overlap_B + smooth) / (total_B + smooth))
+
+    return loss
+
+
+def focal(weight: float = 1.0, gamma: float = 2.0) -> Loss:
+    """Cross-entropy times (1 - probability of the truth) ** gamma, averaged.
+
+    Source: Lin et al. 2017, https://arxiv.org/abs/1708.02002, without alpha.
+    """
+
+    def loss(truth_BHW1, logits_BHW1):
+        entropy = tf.nn.sigmoid_cross_entropy_with_logits(truth_BHW1, logits_BHW1)
+        wrong = -tf.math.expm1(-entropy)
+        return weight * tf.reduce_mean(wrong**gamma * entropy, axis=[1, 2, 3])
+
+    return loss
+
+
+LOSSES = {"bce": bce, "dice": dice, "focal": focal}
+
+
+def parse(text: str) -> Loss:
+    """Parses a sum of losses; computes it in float32 whatever the policy.
+
+    Raises:
+      ValueError: unknown loss (listing the known ones) or bad arguments.
+    """
+    terms = [
+        spec.call(term, LOSSES, kind="loss") for term in spec.parse(text, separator="+")
+    ]
+
+    def total(truth_BHW1, logits_BHW1):
+        truth_BHW1 = tf.cast(truth_BHW1, tf.float32)
+        logits_BHW1 = tf.cast(logits_BHW1, tf.float32)
+        return tf.add_n([term(truth_BHW1, logits_BHW1) for term in terms])
+
+    return total

@@ -1,0 +1,25 @@
+"""Trains one member of an ensemble: one model, one fold, one seed.
+
+    python -m trainer.main --flagfile=flags/presets/uefficientnetpp_b4_256.flagfile \\
+        --data=data/siim/256 --fold=0 --seed=0 --workdir=runs/b4-fold0
+"""
+
+import json
+
+from flags import command
+from flags import common
+from flags import trainer as trainer_flags
+
+
+def main() -> None:
+    config = trainer_flags.train_config()
+    execution = trainer_flags.execution()
+    # After the flags: TensorFlow takes seconds to import, and --help should not.
+    from trainer import loop
+
+    result = loop.train(config, execution)
+    print(json.dumps({"workdir": str(execution.workdir), **result["scores"]}))
+
+
+if __name__ == "__main__":
+    command.run(main, common, trainer_flags)

@@ -1,0 +1,1 @@
+"""Segmentation networks and classifiers, built by name through the registry."""

@@ -1,0 +1,48 @@
+"""The convolutional blocks that the EfficientNet decoders are made of."""
+
+import keras
+
+SLOPE = 0.1
+
+
+def residual(x, filters: int, name: str):
+    """Adds two convolutions of `x` to its batch-normalised self; keeps the shape."""
+    layers = keras.layers
+    skip = layers.BatchNormalization(name=f"{name}_skip_bn")(x)
+    x = layers.LeakyReLU(SLOPE, name=f"{name}_lrelu")(x)
+    x = layers.BatchNormalization(name=f"{name}_bn")(x)
+    x = layers.Conv2D(filters, 3, padding="same", name=f"{name}_conv1")(x)
+    x = layers.BatchNormalization(name=f"{name}_conv1_bn")(x)
+    x = layers.LeakyReLU(SLOPE, name=f"{name}_conv1_lrelu")(x)
+    x = layers.Conv2D(filters, 3, padding="same", name=f"{name}_conv2")(x)
+    x = layers.BatchNormalization(name=f"{name}_conv2_bn")(x)
+    return layers.Add(name=f"{name}_add")([x, skip])
+
+
+def decode(x, filters: int, name: str, *, residuals: int = 1):
+    """Convolves to `filters` channels and refines with residual blocks."""
+    x = keras.layers.Conv2D(filters, 3, padding="same", name=f"{name}_conv")(x)
+    for k in range(residuals):
+        x = residual(x, filters, f"{name}_res{k + 1}")
+    return keras.layers.LeakyReLU(SLOPE, name=f"{name}_out")(x)
+
+
+def upsample(x, filters: int, name: str):
+    """Doubles the side with a 3x3 transposed convolution."""
+    return keras.layers.Conv2DTranspose(
+        filters, 3, strides=2, padding="same", name=name
+    )(x)
+
+
+def join(tensors: list, rate: float, name: str):
+    """Concatenates and drops out single activations."""
+    if len(tensors) > 1:
+        x = keras.layers.Concatenate(name=f"{name}_concat")(tensors)
+    else:
+        x = tensors[0]
+    return keras.layers.Dropout(rate, name=f"{name}_drop")(x)
+
+
+def mask_logits(x):
+    """The output of a segmenter: [B, S, S, 1] float32 logits."""
+    return keras.layers.Conv2D(1, 1, dtype="float32", name="mask_logits")(x)

@@ -1,0 +1,39 @@
+"""Every model by its name. What a model is: see `build`."""
+
+import keras
+
+from data_prep import spec
+from trainer.models import uefficientnetpp
+
+MODELS = {"uefficientnetpp": uefficientnetpp.build}
+
+
+def build(name: str, *, image_size: int, **options) -> keras.Model:
+    """Builds a model by name.
+
+    Args:
+      name: a key of MODELS.
+      image_size: side S of the square input, in pixels; a multiple of 32.
+      **options: of the model's own `build`.
+
+    Returns:
+      A model from [B, S, S, 1] uint8-valued float in 0..255 to a dict of float32
+      logits: "mask" [B, S, S, 1] and/or "label" [B, 1]. Every layer is named.
+
+    Raises:
+      ValueError: unknown name, option that does not fit, or bad size.
+    """
+    if image_size < 32 or image_size % 32:
+        raise ValueError(
+            f"Expected a multiple of 32. Received: image_size={image_size}"
+        )
+    term = spec.Term(name, (), (("image_size", image_size), *options.items()))
+    return spec.call(term, MODELS, kind="model")
+
+
+def build_from_spec(text: str, *, image_size: int) -> keras.Model:
+    """Builds a model from a spec like `uefficientnetpp(encoder=b0, dropout=0.3)`."""
+    term = spec.parse_one(text)
+    if term.args:
+        raise ValueError(f"Expected options as name=value. Received: model={text!r}")
+    return build(term.name, image_size=image_size, **dict(term.kwargs))

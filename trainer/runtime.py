@@ -1,0 +1,69 @@
+"""The process-wide state of a run: devices, precision, seeds."""
+
+import keras
+import tensorflow as tf
+
+from data_prep.failures import ExitCode
+from data_prep.failures import Failure
+
+
+def start(
+    *, strategy: str, precision: str, seed: int, deterministic: bool
+) -> tf.distribute.Strategy:
+    """Sets devices, dtype policy and seeds, and returns the strategy.
+
+    Args:
+      strategy: "single" for one device; "mirrored" for all GPUs, or all logical
+        CPUs where there is none; "auto" for mirrored.
+      precision: Keras dtype policy.
+      seed: of every stateful generator.
+      deterministic: whether ops must be bitwise reproducible.
+    """
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
+    keras.mixed_precision.set_dtype_policy(precision)
+    keras.utils.set_random_seed(seed)
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+    if strategy == "single":
+        return tf.distribute.get_strategy()
+    devices = tf.config.list_logical_devices("GPU")
+    devices = devices or tf.config.list_logical_devices("CPU")
+    return tf.distribute.MirroredStrategy([device.name for device in devices])
+
+
+def check_batch_size(strategy: tf.distribute.Strategy, global_batch_size: int) -> None:
+    """Raises a Failure unless the batch divides evenly among the replicas.
+
+    A replica with an empty batch crashes, or poisons batch norm with NaN.
+    """
+    replicas = strategy.num_replicas_in_sync
+    if global_batch_size % replicas:
+        raise Failure(
+            ExitCode.FLAGS,
+            f"--global_batch_size={global_batch_size} does not divide among "
+            f"{replicas} devices",
+            mend=f"choose a multiple of {replicas}",
+        )
+
+
+def set_up_batch_norm(model: keras.Model, *, momentum: float) -> None:
+    """Sets momentum, and takes statistics over the whole global batch.
+
+    Without that the replicas' moving statistics drift apart, and what is saved
+    is not what was validated. Call it before the first step.
+    """
+    for layer in batch_norms(model):
+        layer.synchronized = True
+        layer.momentum = momentum
+
+
+def batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    """Returns all batch norm layers, also those of models within the model."""
+    found = []
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            found += batch_norms(layer)
+        elif isinstance(layer, keras.layers.BatchNormalization):
+            found.append(layer)
+    return found
