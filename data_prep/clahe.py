@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from data_prep import spec
+from data_prep.failures import BadValue
 
 INTERPOLATIONS = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR}
 
@@ -22,7 +23,7 @@ Equalize = Callable[[np.ndarray], np.ndarray]
 def opencv(clip_limit: float = 2.0, tiles: int = 8) -> Equalize:
     """OpenCV's CLAHE on `tiles` x `tiles` tiles."""
     if clip_limit <= 0 or tiles < 1:
-        raise ValueError(
+        raise BadValue(
             "Expected clip_limit > 0 and tiles >= 1. Received: "
             f"clip_limit={clip_limit}, tiles={tiles}"
         )
@@ -53,7 +54,7 @@ def parse(text: str) -> Equalize:
     """Parses a spec like `opencv(clip_limit=2.0, tiles=8)`.
 
     Raises:
-      ValueError: unknown method or arguments that do not fit.
+      BadValue: unknown method or arguments that do not fit.
     """
     return spec.call(spec.parse_one(text), METHODS, kind="CLAHE method")
 

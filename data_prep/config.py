@@ -1,7 +1,9 @@
-"""What decides the outcome of a conversion. Imports no other module of ours."""
+"""What decides the outcome of a conversion."""
 
 import dataclasses
 import pathlib
+
+from data_prep.failures import BadValue
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,18 +46,18 @@ class ConvertConfig:
 
     def __post_init__(self):
         if not self.sizes or len(set(self.sizes)) != len(self.sizes):
-            raise ValueError(
+            raise BadValue(
                 f"Expected one or more different sizes. Received: sizes={self.sizes}"
             )
         if any(s < 32 or s % 32 for s in self.sizes):
-            raise ValueError(
+            raise BadValue(
                 "Expected sizes that are multiples of 32 (every encoder halves five "
                 f"times). Received: sizes={self.sizes}"
             )
         for name in ("source", "test_source"):
             folder = getattr(self, name)
             if folder and self.output.resolve().is_relative_to(folder.resolve()):
-                raise ValueError(
+                raise BadValue(
                     "Expected an output outside of the source. Received: "
                     f"output={self.output}, {name}={folder}"
                 )

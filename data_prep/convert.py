@@ -8,7 +8,6 @@ shards that have both and ends with the same bytes. `dataset.json` comes last.
 import functools
 import hashlib
 import itertools
-import json
 import logging
 import shutil
 from typing import Any
@@ -120,7 +119,7 @@ def _write_shards(config, planned, bad) -> dict[str, dict[str, Any]]:
         durable.write_json(done[shard.name], _write_shard(config, shard, mine))
     facts = {}
     for shard in planned:
-        facts[shard.name] = json.loads(done[shard.name].read_text())
+        facts[shard.name] = durable.read_json(done[shard.name], mend=_OTHER_CONFIG)
         paths = {task.image_id: task.path for task in shard.tasks}
         for image_id, (code, reason, mend) in facts[shard.name]["rejected"].items():
             bad.add(paths[image_id], Rejected(code, reason, mend=mend))

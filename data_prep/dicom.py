@@ -7,6 +7,7 @@ never change pixels, and Pillow refuses truncated streams.
 import contextlib
 import dataclasses
 import io
+import logging
 import pathlib
 import warnings
 from collections.abc import Iterator
@@ -25,8 +26,11 @@ from data_prep.failures import Rejected
 # A value that breaks its type is our business (and stays out of the log, where
 # pydicom's warning would print it), not pydicom's.
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 
 MAX_SIDE_PX = 16_384
+# Ends a list of fragments: tag (FFFE,E0DD), length 0.
+_DELIMITER = b"\xfe\xff\xdd\xe0\0\0\0\0"
 _MEND = "get the file again from its source, or remove it"
 _SECONDARY_CAPTURE = pydicom.uid.UID("1.2.840.10008.5.1.4.1.1.7")
 _TAGS = (
@@ -69,7 +73,7 @@ def read_header(path: pathlib.Path) -> Header:
     Raises:
       Rejected: empty, not DICOM, cut short, or with an impossible geometry.
     """
-    with _reading(path):
+    with _reading(path.stat().st_size):
         dataset = pydicom.dcmread(
             path, stop_before_pixels=True, specific_tags=list(_TAGS)
         )
@@ -78,8 +82,11 @@ def read_header(path: pathlib.Path) -> Header:
         return Header(patient_id=patient_id, rows=rows, columns=columns)
 
 
-def read_pixels(path: pathlib.Path) -> np.ndarray:
+def read_pixels(data: bytes) -> np.ndarray:
     """Decodes the one grey frame of a file.
+
+    Args:
+      data: the file's bytes, so that what is hashed is what is decoded.
 
     Returns:
       [rows, columns] uint8, 0 black; MONOCHROME1 is inverted.
@@ -88,12 +95,13 @@ def read_pixels(path: pathlib.Path) -> np.ndarray:
       Rejected: as `read_header`, or the pixels are missing, cut short, of a
         kind that is not 8-bit grey, or not decodable.
     """
-    with _reading(path):
-        dataset = pydicom.dcmread(path)
+    with _reading(len(data)):
+        dataset = pydicom.dcmread(io.BytesIO(data))
         rows, columns = _geometry(dataset)
         _check_grey_frame(dataset)
         if not dataset.get("PixelData"):
             raise Rejected("DCM_NO_PIXELS", "the file has no pixel data", mend=_MEND)
+        _check_end(dataset, data)
         pixels = _decode(dataset)
         if pixels.shape != (rows, columns):
             raise Rejected(
@@ -154,9 +162,9 @@ def write_jpeg_baseline(
 
 
 @contextlib.contextmanager
-def _reading(path: pathlib.Path) -> Iterator[None]:
+def _reading(num_bytes: int) -> Iterator[None]:
     """Turns whatever pydicom raises on a bad file into a Rejected."""
-    if path.stat().st_size == 0:
+    if not num_bytes:
         raise Rejected("DCM_EMPTY", "the file has no byte", mend=_MEND)
     try:
         # Its warnings quote tag values.
@@ -208,6 +216,14 @@ def _check_grey_frame(dataset: pydicom.Dataset) -> None:
         raise Rejected(
             "DCM_BAD_BITS", "not 8-bit unsigned", mend="export it with 8 bits"
         )
+
+
+def _check_end(dataset: pydicom.Dataset, data: bytes) -> None:
+    """Refuses a file that ends after its last fragment but before the delimiter."""
+    element = dataset["PixelData"]
+    end = element.file_tell + len(element.value)
+    if element.is_undefined_length and _DELIMITER not in data[end - 8 : end + 8]:
+        raise Rejected("DCM_TRUNCATED", "the file is cut short", mend=_MEND)
 
 
 def _decode(dataset: pydicom.Dataset) -> np.ndarray:

@@ -13,6 +13,7 @@ from data_prep.failures import ExitCode
 from data_prep.failures import Failure
 
 INCOMPLETE = ".incomplete"
+_SEAL = "sha256"
 
 
 @contextlib.contextmanager
@@ -46,19 +47,19 @@ def write_text(path: pathlib.Path, text: str) -> None:
         aside.write_text(text, encoding="utf-8", newline="")
 
 
-def write_json(path: pathlib.Path, value: Any) -> None:
-    """Writes `value` as indented JSON with the keys in their order."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+def write_json(path: pathlib.Path, value: dict[str, Any]) -> None:
+    """Writes `value` as indented JSON with its own sha256 as the last key."""
+    write_text(path, _dump(value | {_SEAL: _seal(value)}) + "\n")
 
 
-def read_json(path: pathlib.Path, *, mend: str) -> Any:
-    """Reads a JSON file.
+def read_json(path: pathlib.Path, *, mend: str) -> dict[str, Any]:
+    """Reads what `write_json` wrote.
 
     Raises:
-      Failure: it is missing (the caller's `mend`) or not JSON.
+      Failure: it is missing (the caller's `mend`), not JSON, or was changed.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as e:
         raise Failure(
             ExitCode.FLAGS, f"no {path.name} in {path.parent}", mend=mend
@@ -67,6 +68,21 @@ def read_json(path: pathlib.Path, *, mend: str) -> Any:
         raise Failure(
             ExitCode.CORRUPT, f"{path} is not JSON", mend="restore it or make it again"
         ) from e
+    if not isinstance(value, dict) or value.pop(_SEAL, None) != _seal(value):
+        raise Failure(
+            ExitCode.CORRUPT,
+            f"{path} does not match its own sha256",
+            mend="restore it or make it again",
+        )
+    return value
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, indent=2, allow_nan=False)
+
+
+def _seal(value: Any) -> str:
+    return hashlib.sha256(_dump(value).encode()).hexdigest()
 
 
 def sha256(path: pathlib.Path) -> str:

@@ -31,6 +31,13 @@ class Failure(Exception):
         self.exit_code = exit_code
 
 
+class BadValue(ValueError):
+    """A flag, a spec or a configuration has a value that cannot be.
+
+    The message says what was expected and what was received.
+    """
+
+
 class Rejected(Exception):
     """One input is unusable: it goes to quarantine.csv and the run goes on.
 

@@ -65,7 +65,9 @@ def convert(pixels: Pixels, task: Task) -> Converted:
     Raises:
       Rejected: the file or its RLE is at fault.
     """
-    image = dicom.read_pixels(task.path)
+    # Read once: what is hashed is what is decoded.
+    data = task.path.read_bytes()
+    image = dicom.read_pixels(data)
     mask = None
     if task.rows is not None:
         mask = rle.decode_union(list(task.rows), *image.shape)
@@ -87,8 +89,9 @@ def convert(pixels: Pixels, task: Task) -> Converted:
                 group=task.group,
             )
         )
-    digest = hashlib.sha256(task.path.read_bytes()).hexdigest()
-    return Converted(records=records, sums=sums, source_sha256=digest)
+    return Converted(
+        records=records, sums=sums, source_sha256=hashlib.sha256(data).hexdigest()
+    )
 
 
 def prepare(image: np.ndarray, size: int, pixels: Pixels) -> np.ndarray:

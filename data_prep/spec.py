@@ -14,6 +14,8 @@ import dataclasses
 import re
 from typing import Any
 
+from data_prep.failures import BadValue
+
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)"
     r"|(?P<name>[A-Za-z_][A-Za-z0-9_-]*)"
@@ -41,7 +43,7 @@ def parse(text: str, *, separator: str = "|") -> tuple[Term, ...]:
     """Parses `text` to its terms.
 
     Raises:
-      ValueError: naming the text, the position and what was expected there.
+      BadValue: naming the text, the position and what was expected there.
     """
     return _Parser(text, separator).terms()
 
@@ -50,7 +52,7 @@ def parse_one(text: str) -> Term:
     """Parses a spec that consists of exactly one term."""
     terms = parse(text)
     if len(terms) != 1:
-        raise ValueError(f"Expected one term without '|'. Received: spec={text!r}")
+        raise BadValue(f"Expected one term without '|'. Received: spec={text!r}")
     return terms[0]
 
 
@@ -58,17 +60,17 @@ def call(term: Term, table: dict[str, Any], *, kind: str) -> Any:
     """Calls `table[term.name]` with the term's arguments.
 
     Raises:
-      ValueError: for a name that the table lacks (listing the known ones) and
+      BadValue: for a name that the table lacks (listing the known ones) and
         for arguments that do not fit.
     """
     if term.name not in table:
-        raise ValueError(
+        raise BadValue(
             f"Unknown {kind}. Expected one of {sorted(table)}. Received: {term.name!r}"
         )
     try:
         return table[term.name](*term.args, **dict(term.kwargs))
     except TypeError as e:
-        raise ValueError(f"Arguments of {kind} {str(term)!r} do not fit: {e}") from e
+        raise BadValue(f"Arguments of {kind} {str(term)!r} do not fit: {e}") from e
 
 
 def _show(value: Any) -> str:
@@ -146,7 +148,7 @@ class _Parser:
         if self._next < len(self._tokens):
             token = self._tokens[self._next]
             at = token.start(token.lastgroup)
-        raise ValueError(
+        raise BadValue(
             f"Expected {expected} at character {at}. Received: spec={self._text!r}"
         )
 

@@ -1,9 +1,10 @@
 """Runs a main: flags in, one line and an exit code out."""
 
-import errno
 import functools
 import logging as logging_lib
+import os
 import sys
+import traceback
 from collections.abc import Callable
 from types import ModuleType
 
@@ -11,20 +12,21 @@ from absl import app
 from absl import flags
 from absl import logging
 
+from data_prep.failures import BadValue
 from data_prep.failures import ExitCode
 from data_prep.failures import Failure
-
-_ENVIRONMENT = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EMFILE)
 
 
 def run(main: Callable[[], ExitCode | None], *modules: ModuleType) -> None:
     """Parses flags, calls `main`, and exits with its code.
 
     Args:
-      main: takes nothing; returns an ExitCode, None meaning DONE. A ValueError
-        from its configuration is a wrong flag.
+      main: takes nothing; returns an ExitCode, None meaning DONE.
       modules: of `flags/`, whose flags `--help` is to show.
     """
+    # TensorFlow's native log says on every start that CUDA plugins register twice
+    # and that an optional graph rewrite was skipped. Faults come as exceptions.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for module in modules:
         flags.adopt_module_key_flags(module)
     app.run(functools.partial(_guarded, main))
@@ -55,13 +57,16 @@ def _guarded(main: Callable[[], ExitCode | None], argv: list[str]) -> int:
         return int(main() or ExitCode.DONE)
     except Failure as e:
         return _refuse(e.exit_code, str(e))
+    except BadValue as e:
+        return _refuse(ExitCode.FLAGS, str(e))
     except KeyboardInterrupt:
         return _refuse(ExitCode.INTERRUPTED, "interrupted; run it again to continue")
     except OSError as e:
-        if e.errno not in _ENVIRONMENT:
-            raise
         text = f"{e.strerror}: {e.filename or 'output'}; make room or give access"
         return _refuse(ExitCode.ENVIRONMENT, text)
+    except Exception:  # noqa: BLE001 - the last resort: our bug, with its traceback
+        traceback.print_exc()
+        return _refuse(ExitCode.BUG, "please report the lines above")
 
 
 def _refuse(code: ExitCode, text: str) -> int:

@@ -3,6 +3,8 @@
 import dataclasses
 import pathlib
 
+from data_prep.failures import BadValue
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PredictConfig:
@@ -28,7 +30,7 @@ class PredictConfig:
 
     def __post_init__(self):
         if not self.members or len(set(self.members)) != len(self.members):
-            raise ValueError(
+            raise BadValue(
                 "Expected one or more different run folders. Received: "
                 f"members={[str(m) for m in self.members]}"
             )

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from data_prep import spec
+from data_prep.failures import BadValue
 
 _REFERENCE_PX = 1024
 
@@ -72,15 +73,15 @@ def parse(text: str) -> Postprocess:
     """Parses a spec that begins with `threshold(t)`.
 
     Raises:
-      ValueError: no threshold first, unknown step, or bad arguments.
+      BadValue: no threshold first, unknown step, or bad arguments.
     """
     first, *rest = spec.parse(text)
     if first.name != "threshold" or len(first.args) != 1 or first.kwargs:
-        raise ValueError(
+        raise BadValue(
             f"Expected threshold(t) as the first step. Received: postprocess={text!r}"
         )
     threshold = first.args[0]
     if not isinstance(threshold, (int, float)) or not 0 < threshold <= 1:
-        raise ValueError(f"Expected 0 < threshold <= 1. Received: {threshold!r}")
+        raise BadValue(f"Expected 0 < threshold <= 1. Received: {threshold!r}")
     cleaners = [spec.call(t, CLEANERS, kind="post-processing step") for t in rest]
     return Postprocess(threshold, tuple(cleaners))

@@ -1,6 +1,5 @@
 """Streams the test records through an ensemble to a submission."""
 
-import json
 import logging
 import pathlib
 
@@ -55,7 +54,11 @@ def predict(config: PredictConfig) -> pathlib.Path:
         manifests.check_shards(config.data, shards)
         rows = _rows(config, data, ensemble.make_predict(loaded, views), clean)
         submission.write(path, rows)
-        done = {"config": wanted, "sha256": durable.sha256(path), "images": len(rows)}
+        done = {
+            "config": wanted,
+            "submission_sha256": durable.sha256(path),
+            "images": len(rows),
+        }
         durable.write_json(config.output / MARKER, done)
     return path
 
@@ -128,8 +131,10 @@ def _complete(output: pathlib.Path, wanted: dict) -> bool:
     marker = output / MARKER
     if not marker.exists():
         return False
-    stored = json.loads(marker.read_text())
     mend = "choose another --output, or delete this one"
+    stored = durable.read_json(marker, mend=mend)
     durable.refuse_other_config(output, stored["config"], wanted, mend=mend)
-    durable.check_file(output / SUBMISSION, expected_sha256=stored["sha256"], mend=mend)
+    durable.check_file(
+        output / SUBMISSION, expected_sha256=stored["submission_sha256"], mend=mend
+    )
     return True

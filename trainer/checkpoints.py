@@ -64,7 +64,7 @@ def save(
     with durable.written_whole(aside / _ARRAYS) as path:
         path.write_bytes(stream.getvalue())
     commit = {
-        "sha256": durable.sha256(aside / _ARRAYS),
+        "arrays_sha256": durable.sha256(aside / _ARRAYS),
         "variables": [v.path for v in variables],
         "num_extra": len(extra),
         "memory": memory,
@@ -106,7 +106,9 @@ def _committed(folder: pathlib.Path) -> list[pathlib.Path]:
 def _read(path: pathlib.Path, variables: list) -> Checkpoint:
     mend = "the checkpoint before it is used"
     commit = durable.read_json(path / _COMMIT, mend=mend)
-    durable.check_file(path / _ARRAYS, expected_sha256=commit["sha256"], mend=mend)
+    durable.check_file(
+        path / _ARRAYS, expected_sha256=commit["arrays_sha256"], mend=mend
+    )
     if commit["variables"] != [v.path for v in variables]:
         raise Failure(ExitCode.CORRUPT, f"{path} is of another model", mend=mend)
     with np.load(path / _ARRAYS, allow_pickle=False) as stored:

@@ -3,6 +3,8 @@
 import dataclasses
 import pathlib
 
+from data_prep.failures import BadValue
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
@@ -48,7 +50,7 @@ class TrainConfig:
 
     def __post_init__(self):
         if self.swa_epochs > self.epochs:
-            raise ValueError(
+            raise BadValue(
                 "Expected swa_epochs of at most epochs. Received: "
                 f"swa_epochs={self.swa_epochs}, epochs={self.epochs}"
             )

@@ -214,22 +214,23 @@ class Session:
                 _write_scalars(writer, memory.rows[-1] | {"images_per_second": speed})
 
     def _train_epoch(self, iterator, epoch: int, tracker: Tracker) -> float:
-        left, total = self.data.steps_per_epoch, 0.0
-        while left:
+        losses: list[float] = []
+        while len(losses) < self.data.steps_per_epoch:
+            left = self.data.steps_per_epoch - len(losses)
             count = min(left, self.execution.steps_per_call)
             # As a tensor: a Python number would be traced anew for each value.
-            loss = float(self.train(iterator, tf.constant(count)))
-            if not math.isfinite(loss):
+            found = self.train(iterator, tf.constant(count)).numpy()
+            if not np.isfinite(found).all():
+                step = len(losses) + int(np.argmin(np.isfinite(found))) + 1
                 raise Failure(
                     ExitCode.DIVERGED,
-                    f"the loss is {loss} in epoch {epoch + 1}",
+                    f"the loss is not finite in step {step} of epoch {epoch + 1}",
                     mend="lower --learning_rate; the last checkpoint is kept",
                 )
-            left -= count
-            total += loss * count
-            note = f"epoch {epoch + 1}/{self.config.epochs} loss {loss:.4f}"
+            losses += found.tolist()
+            note = f"epoch {epoch + 1}/{self.config.epochs} loss {found[-1]:.4f}"
             tracker.advance(count, note=note)
-        return total / self.data.steps_per_epoch
+        return math.fsum(losses) / len(losses)
 
     def _after_epoch(self, run: RunFolder, memory: Memory, dice: float) -> None:
         if dice > memory.best:

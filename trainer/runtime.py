@@ -1,5 +1,7 @@
 """The process-wide state of a run: devices, precision, seeds."""
 
+import functools
+
 import keras
 import tensorflow as tf
 
@@ -21,6 +23,8 @@ def start(
     """
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
+    # Variables are named by counting; a second run in one process starts at 0 too.
+    keras.backend.clear_session()
     keras.mixed_precision.set_dtype_policy(precision)
     keras.utils.set_random_seed(seed)
     if deterministic:
@@ -29,7 +33,17 @@ def start(
         return tf.distribute.get_strategy()
     devices = tf.config.list_logical_devices("GPU")
     devices = devices or tf.config.list_logical_devices("CPU")
-    return tf.distribute.MirroredStrategy([device.name for device in devices])
+    return mirrored(*(device.name for device in devices))
+
+
+@functools.cache
+def mirrored(*devices: str) -> tf.distribute.MirroredStrategy:
+    """Returns the process's one strategy for `devices`.
+
+    Two over the same devices would number their collectives alike, and mix them
+    up.
+    """
+    return tf.distribute.MirroredStrategy(devices)
 
 
 def check_batch_size(strategy: tf.distribute.Strategy, global_batch_size: int) -> None:

@@ -38,6 +38,6 @@ def parse(text: str) -> Schedule:
     """Parses a spec.
 
     Raises:
-      ValueError: unknown schedule (listing the known ones) or bad arguments.
+      BadValue: unknown schedule (listing the known ones) or bad arguments.
     """
     return spec.call(spec.parse_one(text), SCHEDULES, kind="schedule")

@@ -20,7 +20,7 @@ def make_train(
     *,
     global_batch_size: int,
 ) -> Callable:
-    """Returns a graph function (iterator, number of steps) -> mean loss.
+    """Returns a graph function (iterator, number of steps) -> [steps] losses.
 
     The iterator yields distributed batches of "image" and "mask" uint8.
     """
@@ -41,11 +41,12 @@ def make_train(
 
     @tf.function
     def train(iterator, num_steps):
-        total = tf.constant(0.0)
-        for _ in tf.range(num_steps):
+        losses = tf.TensorArray(tf.float32, num_steps)
+        for k in tf.range(num_steps):
             values = strategy.run(replica_step, args=(next(iterator),))
-            total += strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None)
-        return total / tf.cast(num_steps, tf.float32)
+            value = strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None)
+            losses = losses.write(k, value)
+        return losses.stack()
 
     return train
 

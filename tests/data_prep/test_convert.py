@@ -58,7 +58,7 @@ def test_records_hold_what_the_source_has(dataset, source, size, convert_config)
     paths = {p.stem: p for p in source.rglob("*.dcm")}
     pixels = convert._pixels(convert_config)
     for shard, record in records(dataset / str(size)):
-        image = dicom.read_pixels(paths[record.image_id])
+        image = dicom.read_pixels(paths[record.image_id].read_bytes())
         np.testing.assert_array_equal(
             image_records.decode_image(record, size, "raw"),
             image_records.prepare(image, size, pixels),

@@ -36,7 +36,7 @@ def change(path, **fields):
 
 def code_of(path):
     with pytest.raises(Rejected) as caught:
-        dicom.read_pixels(path)
+        dicom.read_pixels(path.read_bytes())
     assert "SECRET" not in str(caught.value)
     return caught.value.code
 
@@ -45,7 +45,7 @@ def test_pixels_are_those_of_the_jpeg_stream(path, image):
     stream = io.BytesIO()
     PIL.Image.fromarray(image).save(stream, format="JPEG", quality=92)
     expected = np.asarray(PIL.Image.open(stream))
-    np.testing.assert_array_equal(dicom.read_pixels(path), expected)
+    np.testing.assert_array_equal(dicom.read_pixels(path.read_bytes()), expected)
 
 
 def test_header(path):
@@ -61,9 +61,9 @@ def test_file_is_what_the_competition_has(path):
 
 
 def test_monochrome1_is_inverted_once(path):
-    expected = 255 - dicom.read_pixels(path)
+    expected = 255 - dicom.read_pixels(path.read_bytes())
     change(path, PhotometricInterpretation="MONOCHROME1")
-    np.testing.assert_array_equal(dicom.read_pixels(path), expected)
+    np.testing.assert_array_equal(dicom.read_pixels(path.read_bytes()), expected)
 
 
 def test_uncompressed(path, image):
@@ -71,7 +71,7 @@ def test_uncompressed(path, image):
     dataset.file_meta.TransferSyntaxUID = dicom.pydicom.uid.ExplicitVRLittleEndian
     dataset.PixelData = image.tobytes()
     dataset.save_as(path)
-    np.testing.assert_array_equal(dicom.read_pixels(path), image)
+    np.testing.assert_array_equal(dicom.read_pixels(path.read_bytes()), image)
     # Cut in native pixels: some decoders fill up with zeros.
     path.write_bytes(path.read_bytes()[:-100])
     assert code_of(path) == "DCM_DAMAGED"
@@ -118,7 +118,7 @@ def test_no_dicom_at_all(tmp_path, data, code):
 
 def test_every_truncation_is_refused(path):
     data = path.read_bytes()
-    for length in range(1, len(data) - 1, 7):
+    for length in [*range(1, len(data) - 20, 7), *range(len(data) - 20, len(data))]:
         path.write_bytes(data[:length])
         assert code_of(path) in {
             "DCM_TRUNCATED",

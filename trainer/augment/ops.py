@@ -16,6 +16,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from data_prep.failures import BadValue
 from trainer.augment import warp
 
 _REFERENCE_PX = 256
@@ -71,7 +72,7 @@ def _check(op, **bounds: tuple[float, float]) -> None:
     for name, (low, high) in bounds.items():
         value = getattr(op, name)
         if not low <= value <= high:
-            raise ValueError(f"Expected {name} in {low}..{high}. Received: {op!r}")
+            raise BadValue(f"Expected {name} in {low}..{high}. Received: {op!r}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,8 @@ import math
 import efficientnet.tfkeras as efficientnet
 import keras
 
+from data_prep.failures import BadValue
+
 NETWORKS = {f"b{k}": getattr(efficientnet, f"EfficientNetB{k}") for k in range(8)}
 # Depth coefficients of B0..B7; blocks per stage of B0.
 _DEPTHS = {f"b{k}": d for k, d in enumerate((1, 1, 1.1, 1.2, 1.4, 1.6, 1.8, 2))}
@@ -31,10 +33,10 @@ def build(name: str, *, image_size: int, drop_connect: float) -> keras.Model:
       drop_connect: drop rate of the network's last block; it grows linearly.
 
     Raises:
-      ValueError: for a name that is not in NETWORKS.
+      BadValue: for a name that is not in NETWORKS.
     """
     if name not in NETWORKS:
-        raise ValueError(
+        raise BadValue(
             f"Unknown encoder. Expected one of {sorted(NETWORKS)}. "
             f"Received: encoder={name!r}"
         )

@@ -3,6 +3,7 @@
 import keras
 
 from data_prep import spec
+from data_prep.failures import BadValue
 from trainer.models import uefficientnetpp
 
 MODELS = {"uefficientnetpp": uefficientnetpp.build}
@@ -21,12 +22,10 @@ def build(name: str, *, image_size: int, **options) -> keras.Model:
       logits: "mask" [B, S, S, 1] and/or "label" [B, 1]. Every layer is named.
 
     Raises:
-      ValueError: unknown name, option that does not fit, or bad size.
+      BadValue: unknown name, option that does not fit, or bad size.
     """
     if image_size < 32 or image_size % 32:
-        raise ValueError(
-            f"Expected a multiple of 32. Received: image_size={image_size}"
-        )
+        raise BadValue(f"Expected a multiple of 32. Received: image_size={image_size}")
     term = spec.Term(name, (), (("image_size", image_size), *options.items()))
     return spec.call(term, MODELS, kind="model")
 
@@ -35,5 +34,5 @@ def build_from_spec(text: str, *, image_size: int) -> keras.Model:
     """Builds a model from a spec like `uefficientnetpp(encoder=b0, dropout=0.3)`."""
     term = spec.parse_one(text)
     if term.args:
-        raise ValueError(f"Expected options as name=value. Received: model={text!r}")
+        raise BadValue(f"Expected options as name=value. Received: model={text!r}")
     return build(term.name, image_size=image_size, **dict(term.kwargs))

@@ -1,0 +1,146 @@
+"""Flags, configurations and presets correspond; help and faults are readable."""
+
+import dataclasses
+import pathlib
+import re
+
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+from data_prep import clahe
+from data_prep.failures import ExitCode
+from data_prep.failures import Failure
+from flags import command
+from flags import common
+from flags import data_prep as data_prep_flags
+from flags import evaluate as evaluate_flags
+from flags import inference as inference_flags
+from flags import synthetic as synthetic_flags
+from flags import trainer as trainer_flags
+from inference import postprocess
+from trainer import loop
+from trainer import losses
+from trainer import schedules
+from trainer.augment import recipe
+from trainer.models import registry
+
+PRESETS = sorted(pathlib.Path(__file__).parents[2].glob("flags/presets/*.flagfile"))
+
+# Adding a flag edits this list, so that someone asks whether it should be a recipe.
+NAMES = """
+allow_quarantined augment batch_norm_momentum batch_size clahe data deterministic
+epochs fold fold_seed global_batch_size group_salt interpolation learning_rate loss
+mask_size max_bad_fraction members model num_folds num_pictures num_test num_train
+num_workers optimizer output pixel_encoding positive_fraction postprocess precision
+records_per_shard rle_csv schedule seed shuffle_buffer sizes source source_size
+steps_per_call strategy submission swa_epochs swa_update_bn test_source truth tta
+weight_decay weights workdir
+"""
+
+
+@pytest.fixture(autouse=True)
+def parsed():
+    with flagsaver.flagsaver():
+        if not flags.FLAGS.is_parsed():
+            flags.FLAGS(["test"])
+        yield
+
+
+def names():
+    by_module = flags.FLAGS.flags_by_module_dict()
+    return sorted(
+        f.name for m, fs in by_module.items() if m.startswith("flags.") for f in fs
+    )
+
+
+def test_every_flag_is_known():
+    assert names() == sorted(NAMES.split())
+
+
+def test_flags_and_train_config_correspond():
+    fields = {f.name for f in dataclasses.fields(trainer_flags.train_config())}
+    assert fields <= set(names())
+
+
+def test_enums_are_the_tables():
+    def values(name):
+        return sorted(flags.FLAGS[name].parser.enum_values)
+
+    assert values("optimizer") == sorted(loop.OPTIMIZERS)
+    assert values("interpolation") == sorted(clahe.INTERPOLATIONS)
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda p: p.stem)
+def test_presets(path):
+    for line in path.read_text().splitlines():
+        assert re.fullmatch(r"(#.*|--\w+=.*|)", line), line
+        assert not re.search(r"\s#|\"", line.removeprefix("#")), line
+    assert path.read_text().startswith("# "), "a preset says what it is"
+    left = flags.FLAGS(["test", f"--flagfile={path}"])
+    assert left == ["test"]
+    config = trainer_flags.train_config()
+    recipe.parse(config.augment)
+    losses.parse(config.loss)
+    schedules.parse(config.schedule)
+    registry.build_from_spec(config.model, image_size=64)
+
+
+def test_the_seed_recipe_is_the_default():
+    """Flags not in a preset keep their defaults: those must be the seed's, too."""
+    config = trainer_flags.train_config()
+    assert (config.epochs, config.global_batch_size) == (70, 16)
+    assert (config.optimizer, config.learning_rate) == ("adam", 1e-3)
+    assert config.augment == "seed_segmentation"
+
+
+def test_replay():
+    with flagsaver.flagsaver():
+        flags.FLAGS(["test", "--model=unet(a=1, b=x)", "--noswa_update_bn", "--fold=2"])
+        expected = trainer_flags.train_config()
+        text = command.as_flagfile()
+    assert "verbosity" not in text
+    flags.FLAGS(["test", *text.splitlines()])
+    assert trainer_flags.train_config() == expected
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        data_prep_flags.convert_config,
+        synthetic_flags.synthetic_config,
+        inference_flags.predict_config,
+        evaluate_flags.evaluate_config,
+        trainer_flags.execution,
+    ],
+)
+def test_missing_flags_are_named(read):
+    with pytest.raises(Failure, match="--[a-z_]+ is missing; give it") as caught:
+        read()
+    assert caught.value.exit_code == ExitCode.FLAGS
+
+
+def test_configurations_check_themselves(tmp_path):
+    base = ["test", "--source=a", "--rle_csv=b", "--output=c"]
+    for extra, said in (
+        ("--sizes=100", "multiples of 32"),
+        ("--sizes=256,256", "different sizes"),
+        ("--output=a/b", "outside of the source"),
+    ):
+        with flagsaver.flagsaver():
+            flags.FLAGS([*base, extra])
+            with pytest.raises(ValueError, match=said):
+                data_prep_flags.convert_config()
+    flags.FLAGS(["test", "--sizes=big"])
+    with pytest.raises(Failure, match="--sizes=big has a value that is no integer"):
+        common.integers(data_prep_flags._SIZES)
+    flags.FLAGS(["test", "--epochs=2", "--swa_epochs=3"])
+    with pytest.raises(ValueError, match="swa_epochs of at most epochs"):
+        trainer_flags.train_config()
+    flags.FLAGS(["test", "--members=a,a", "--data=b", "--output=c"])
+    with pytest.raises(ValueError, match="different run folders"):
+        inference_flags.predict_config()
+
+
+def test_postprocess_default_is_valid():
+    assert postprocess.parse(inference_flags._POSTPROCESS.value).threshold == 0.5

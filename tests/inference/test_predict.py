@@ -1,0 +1,167 @@
+import cv2
+import keras
+import numpy as np
+import pytest
+
+from data_prep import durable
+from data_prep import manifest
+from data_prep import rle
+from data_prep import schema
+from data_prep import shards
+from data_prep.failures import ExitCode
+from data_prep.failures import Failure
+from inference import predict
+from inference import submission
+from inference.config import PredictConfig
+from tests import fakes
+from trainer.run_folder import RunFolder
+
+
+def member(folder, dataset, seed, bias=None):
+    """A finished run with random weights."""
+    keras.utils.set_random_seed(seed)
+    run = RunFolder(folder)
+    data = manifest.read(dataset)
+    run.claim({"model": "tiny", "precision": "float32"}, data, "")
+    model = fakes.build_tiny(image_size=data.image_size)
+    if bias is not None:
+        model.get_layer("mask_logits").bias.assign([bias])
+    for name in ("swa", "best"):
+        run.save_weights(model, name)
+    run.finish({}, 0.0)
+    return model
+
+
+@pytest.fixture
+def runs(dataset, tmp_path):
+    paths = [tmp_path / "run0", tmp_path / "run1"]
+    models = [member(p, dataset / "32", k) for k, p in enumerate(paths)]
+    return paths, models
+
+
+def config(dataset, members, output, **changes):
+    fields = {
+        "data": dataset / "32",
+        "members": tuple(members),
+        "weights": "swa",
+        "output": output,
+        "tta": ("hflip",),
+        "postprocess": "threshold(0.5)",
+        "batch_size": 4,
+    }
+    return PredictConfig(**(fields | changes))
+
+
+def test_equals_a_plain_loop(dataset, runs, tmp_path):
+    paths, models = runs
+    rows = submission.read(predict.predict(config(dataset, paths, tmp_path / "out")))
+    folder = dataset / "32"
+    seen = []
+    for shard in manifest.read(folder).test_shards():
+        for serialized in shards.read(folder / shard.name):
+            record = schema.parse(serialized)
+            image = np.frombuffer(record.pixels, np.uint8).reshape(1, 32, 32, 1)
+            image = image.astype(np.float32)
+            total = 0
+            for model in models:
+                logits = model(image, training=False)["mask"].numpy()
+                flipped = model(image[:, :, ::-1], training=False)["mask"].numpy()
+                for z in (logits, flipped[:, :, ::-1]):
+                    total = total + 1 / (1 + np.exp(-z))
+            mean = (total / 4)[0, ..., 0]
+            large = cv2.resize(mean, (128, 128), interpolation=cv2.INTER_LINEAR)
+            mask = rle.decode(rows[record.image_id], 128, 128)
+            # Only what lies on the threshold may differ by rounding.
+            assert (np.abs(large[mask != (large >= 0.5)] - 0.5) < 1e-5).all()
+            seen.append(record.image_id)
+    assert list(rows) == seen
+    assert len(seen) == 7
+
+
+def test_batch_size_and_order_of_members_do_not_matter(dataset, runs, tmp_path):
+    paths, _ = runs
+    outputs = [
+        predict.predict(config(dataset, members, tmp_path / f"out{k}", batch_size=size))
+        for k, (members, size) in enumerate([(paths, 1), (paths, 32), (paths[::-1], 4)])
+    ]
+    texts = {o.read_text() for o in outputs}
+    assert len(texts) == 1
+
+
+def test_complete_output_is_confirmed_and_another_refused(
+    dataset, runs, tmp_path, monkeypatch
+):
+    paths, _ = runs
+    first = config(dataset, paths, tmp_path / "out")
+    path = predict.predict(first)
+    monkeypatch.setattr(predict, "_rows", None)
+    assert predict.predict(first) == path
+    other = config(dataset, paths, tmp_path / "out", postprocess="threshold(0.6)")
+    with pytest.raises(Failure, match="postprocess: stored .*0.5") as caught:
+        predict.predict(other)
+    assert caught.value.exit_code == ExitCode.CONFLICT
+    path.write_text("x")
+    with pytest.raises(Failure, match="does not match its recorded sha256"):
+        predict.predict(first)
+
+
+def test_nan_is_never_an_empty_mask(dataset, tmp_path):
+    member(tmp_path / "nan", dataset / "32", 0, bias=np.nan)
+    with pytest.raises(Failure, match="holds values that are not finite") as caught:
+        predict.predict(config(dataset, [tmp_path / "nan"], tmp_path / "out"))
+    assert caught.value.exit_code == ExitCode.CORRUPT
+
+
+def test_nan_output_is_never_an_empty_mask(dataset, runs, tmp_path, monkeypatch):
+    def broken(loaded, views):
+        return lambda images: np.nan * keras.ops.cast(images, "float32")
+
+    monkeypatch.setattr(predict.ensemble, "make_predict", broken)
+    with pytest.raises(Failure, match="the prediction for image .* is not finite"):
+        predict.predict(config(dataset, runs[0], tmp_path / "out"))
+    assert not (tmp_path / "out" / "submission.csv").exists()
+
+
+def test_members_that_do_not_fit(dataset, runs, tmp_path):
+    paths, _ = runs
+    with pytest.raises(Failure, match="was trained on .*'image_size': 32") as caught:
+        predict.predict(config(dataset, paths, tmp_path / "out", data=dataset / "64"))
+    assert caught.value.exit_code == ExitCode.CONFLICT
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda run: (run / "result.json").unlink(), "the run is not finished"),
+        (lambda run: (run / "swa.weights.h5").unlink(), "is missing"),
+        (lambda run: flip(run / "swa.weights.h5"), "does not match its recorded"),
+        (lambda run: flip(run / "config.json"), "does not match|is not JSON"),
+        (lambda run: (run / "config.json").unlink(), "no config.json in"),
+    ],
+    ids=["unfinished", "missing", "flipped", "config_flipped", "no_run"],
+)
+def test_damaged_run(dataset, runs, tmp_path, damage, said):
+    damage(runs[0][1])
+    with pytest.raises(Failure, match=said):
+        predict.predict(config(dataset, runs[0], tmp_path / "out"))
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def test_unknown_weights(dataset, runs, tmp_path):
+    with pytest.raises(Failure, match="has no weights 'last', it has"):
+        predict.predict(config(dataset, runs[0], tmp_path / "out", weights="last"))
+
+
+def test_dataset_without_a_test_split(dataset, runs, tmp_path):
+    source = durable.read_json(dataset / "32" / "dataset.json", mend="")
+    source["shards"] = []
+    durable.write_json(tmp_path / "empty" / "dataset.json", source)
+    with pytest.raises(Failure, match="has no test split"):
+        predict.predict(
+            config(dataset, runs[0], tmp_path / "out", data=tmp_path / "empty")
+        )

@@ -1,0 +1,120 @@
+"""The commands as a user meets them: exit code, one line, no traceback."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+MAINS = [
+    "data_prep.synthetic",
+    "data_prep.main",
+    "trainer.main",
+    "inference.main",
+    "inference.evaluate",
+]
+CONVERT = "data_prep.main --source={source} --rle_csv={csv} --output={tmp}/x"
+
+
+def run(module, *arguments):
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("module", MAINS)
+def test_help_shows_the_command_and_its_flags(module):
+    done = run(module, "--help")
+    assert f"python -m {module}" in done.stdout
+    assert "--output" in done.stdout or "--workdir" in done.stdout
+    assert "tensorflow" not in done.stderr.lower()
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        ("data_prep.main", 1, "--source is missing"),
+        (
+            "data_prep.main --source=none --rle_csv=none.csv --output={tmp}/x",
+            1,
+            "no csv file at none.csv; check the path",
+        ),
+        (
+            "data_prep.main --source=none --rle_csv={csv} --output={tmp}/x",
+            1,
+            "no folder at none; check the path",
+        ),
+        (
+            f"{CONVERT} --clahe=sharpen",
+            1,
+            "Unknown CLAHE method. Expected one of ['none', 'opencv', 'skimage']",
+        ),
+        ("data_prep.main fold=3", 1, "not a flag: 'fold=3'; write --name=value"),
+        ("data_prep.main --num_fold=3", 1, "Unknown command line flag 'num_fold'"),
+        ("data_prep.main --flagfile=none.flagfile", 1, "none.flagfile"),
+        ("trainer.main --data={data} --workdir={tmp}/r --fold=9", 1, "folds [0, 1, 2]"),
+        (
+            "trainer.main --data={data} --workdir={tmp}/r --model=unet5",
+            1,
+            "Unknown model. Expected one of ['uefficientnetpp']",
+        ),
+        (
+            "trainer.main --data={data} --workdir={tmp}/r --augment=flip",
+            1,
+            "Unknown augmentation. Expected one of",
+        ),
+        ("trainer.main --data={tmp} --workdir={tmp}/r", 1, "no dataset.json in"),
+        (
+            "inference.main --data={data} --members=none --output={tmp}/p",
+            1,
+            "no config",
+        ),
+        (
+            "inference.main --data={data} --members=none --output={tmp}/p --tta=spin",
+            1,
+            "unknown view 'spin'",
+        ),
+        (
+            "inference.evaluate --submission=none --truth={csv} --output={tmp}/e",
+            1,
+            "no csv file at none",
+        ),
+        ("data_prep.synthetic --output=/dev/null/x", 6, "ERROR ENVIRONMENT: Not a"),
+    ],
+)
+def test_faults(command, code, said, dataset, source, tmp_path):
+    command = command.format(
+        tmp=tmp_path,
+        data=dataset / "32",
+        source=source / "dicom-images-train",
+        csv=source / "train-rle.csv",
+    )
+    module, *arguments = command.split(" ")
+    done = run(module, *arguments)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("dataset.json"))
+
+
+def test_an_interrupt_is_one_line(source, tmp_path):
+    import signal
+    import time
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "data_prep.synthetic", f"--output={tmp_path}/x"],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not list(tmp_path.rglob("*.dcm")):
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "ERROR INTERRUPTED" in errors
+    assert "Traceback" not in errors
