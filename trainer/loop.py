@@ -3,7 +3,6 @@
 import dataclasses
 import logging
 import math
-import pathlib
 import time
 from typing import Any
 
@@ -12,13 +11,11 @@ import numpy as np
 import tensorflow as tf
 
 from data_prep import durable
-from data_prep import manifest as manifests
 from data_prep.failures import ExitCode
 from data_prep.failures import Failure
 from data_prep.progress import Tracker
 from trainer import averaging
 from trainer import checkpoints
-from trainer import input_pipeline
 from trainer import losses
 from trainer import runtime
 from trainer import schedules
@@ -26,8 +23,8 @@ from trainer import step
 from trainer.augment import recipe
 from trainer.config import Execution
 from trainer.config import TrainConfig
+from trainer.fold_data import FoldData
 from trainer.models import registry
-from trainer.records import Decoder
 from trainer.run_folder import RunFolder
 from trainer.validation import validate
 
@@ -51,7 +48,7 @@ def train(config: TrainConfig, execution: Execution) -> dict[str, Any]:
         folder; a loss that is not finite.
     """
     started = time.monotonic()
-    data = Data(config, execution.data)
+    data = FoldData(config, execution.data)
     with durable.locked(execution.workdir):
         run = RunFolder(execution.workdir)
         run.claim(dataclasses.asdict(config), data.manifest, execution.flagfile)
@@ -64,65 +61,6 @@ def train(config: TrainConfig, execution: Execution) -> dict[str, Any]:
         session.run_epochs(run, memory)
         scores = session.finish(run, memory)
         return run.finish(scores, time.monotonic() - started)
-
-
-class Data:
-    """The training and validation shards of one fold."""
-
-    def __init__(self, config: TrainConfig, folder: pathlib.Path):
-        self.config, self.folder = config, folder
-        self.manifest = manifest = manifests.read(folder)
-        manifest.check_folds([config.fold])
-        others = [f for f in range(manifest.num_folds) if f != config.fold]
-        self.train_shards = manifest.train_shards(others)
-        self.validation_shards = manifest.train_shards([config.fold])
-        self.num_train = sum(s.num_records for s in self.train_shards)
-        self.num_validation = sum(s.num_records for s in self.validation_shards)
-        self.steps_per_epoch = self.num_train // config.global_batch_size
-        if not self.steps_per_epoch or not self.num_validation:
-            raise Failure(
-                ExitCode.FLAGS,
-                f"fold {config.fold} leaves {self.num_train} images to train and "
-                f"{self.num_validation} to validate, the batch has "
-                f"{config.global_batch_size}",
-                mend="choose a smaller --global_batch_size or convert more images",
-            )
-
-    def check(self) -> None:
-        """Raises a Failure unless every shard holds the bytes it was made with."""
-        manifests.check_shards(self.folder, self.train_shards + self.validation_shards)
-
-    def training(self, augment: recipe.Recipe, first_step: int) -> tf.data.Dataset:
-        """Returns the endless batches from `first_step` on."""
-        return input_pipeline.for_training(
-            self._files(self.train_shards),
-            self._decoder(),
-            augment,
-            num_records=self.num_train,
-            batch_size=self.config.global_batch_size,
-            shuffle_buffer=self.config.shuffle_buffer,
-            seed=self.config.seed,
-            first_step=first_step,
-        )
-
-    def validation(self) -> tf.data.Dataset:
-        """Returns every validation image once, in padded batches."""
-        return input_pipeline.for_evaluation(
-            self._files(self.validation_shards),
-            self._decoder(),
-            num_records=self.num_validation,
-            batch_size=self.config.global_batch_size,
-        )
-
-    def _files(self, shards) -> list[pathlib.Path]:
-        return [self.folder / s.name for s in shards]
-
-    def _decoder(self) -> Decoder:
-        return Decoder(
-            image_size=self.manifest.image_size,
-            pixel_encoding=self.manifest.options["pixel_encoding"],
-            with_mask=True,
-        )
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -147,7 +85,7 @@ class Memory:
 class Session:
     """Model, optimizer and graph functions of one process."""
 
-    def __init__(self, config: TrainConfig, execution: Execution, data: Data):
+    def __init__(self, config: TrainConfig, execution: Execution, data: FoldData):
         self.config, self.execution, self.data = config, execution, data
         self.loss = losses.parse(config.loss)
         self.augment = recipe.parse(config.augment)
