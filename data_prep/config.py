@@ -11,15 +11,24 @@ class ConvertConfig:
     """One conversion of a source folder to datasets of one or more sizes.
 
     Attributes:
-      source: folder of the labelled training images.
-      rle_csv: their labels.
+      source: folder of the labelled training images, or None.
+      rle_csv: their labels as RLE, or None.
+      mask_source: their labels as a folder of PNG masks, or None.
       test_source: folder of the unlabelled test images, or None.
       output: folder to write; one dataset folder per size is made in it.
       sizes: sides of the square images, in pixels; multiples of 32.
       num_folds: patient-grouped folds of the training images.
       fold_seed: seed of their shuffle.
-      clahe: spec of the contrast equalisation, see data_prep/clahe.py.
+      folds_csv: a published split to use instead, or None.
+      group_csv: image id and patient id, where the files do not tell; or None.
+      source_manifest: image id and sha256 that every source must have; or None.
+      aspect: "pad" or "stretch", for images that are not square.
       interpolation: "area" or "linear", for shrinking the image.
+      clahe: spec of the contrast equalisation, see data_prep/clahe.py.
+      voi: "none", "first" or "percentile": the grey values that are shown.
+      frame: of multi-frame files; None refuses them.
+      modalities: DICOM modalities to accept; empty accepts all.
+      dicom_decoder: "pydicom" or "tfio".
       pixel_encoding: "raw" or "png"; both lossless.
       records_per_shard: upper bound of records in one file.
       group_salt: secret that keys the hash of patients; never stored.
@@ -28,15 +37,24 @@ class ConvertConfig:
       num_workers: decoding processes; no influence on the bytes.
     """
 
-    source: pathlib.Path
-    rle_csv: pathlib.Path
+    source: pathlib.Path | None
+    rle_csv: pathlib.Path | None
+    mask_source: pathlib.Path | None
     test_source: pathlib.Path | None
     output: pathlib.Path
     sizes: tuple[int, ...]
     num_folds: int
     fold_seed: int
-    clahe: str
+    folds_csv: pathlib.Path | None
+    group_csv: pathlib.Path | None
+    source_manifest: pathlib.Path | None
+    aspect: str
     interpolation: str
+    clahe: str
+    voi: str
+    frame: int | None
+    modalities: tuple[str, ...]
+    dicom_decoder: str
     pixel_encoding: str
     records_per_shard: int
     group_salt: str
@@ -54,7 +72,15 @@ class ConvertConfig:
                 "Expected sizes that are multiples of 32 (every encoder halves five "
                 f"times). Received: sizes={self.sizes}"
             )
-        for name in ("source", "test_source"):
+        if not self.source and not self.test_source:
+            raise BadValue("Expected --source or --test_source. Received: neither")
+        if self.source and bool(self.rle_csv) == bool(self.mask_source):
+            raise BadValue(
+                "Expected either --rle_csv or --mask_source for the labels of "
+                f"--source. Received: rle_csv={self.rle_csv}, "
+                f"mask_source={self.mask_source}"
+            )
+        for name in ("source", "mask_source", "test_source"):
             folder = getattr(self, name)
             if folder and self.output.resolve().is_relative_to(folder.resolve()):
                 raise BadValue(
@@ -66,11 +92,17 @@ class ConvertConfig:
         """Returns every option that shapes the records of one size."""
         return {
             "image_size": size,
-            "clahe": self.clahe,
+            "aspect": self.aspect,
             "interpolation": self.interpolation,
+            "clahe": self.clahe,
+            "voi": self.voi,
+            "frame": self.frame,
+            "modalities": self.modalities,
+            "dicom_decoder": self.dicom_decoder,
             "pixel_encoding": self.pixel_encoding,
             "num_folds": self.num_folds,
             "fold_seed": self.fold_seed,
+            "published_folds": self.folds_csv is not None,
             "records_per_shard": self.records_per_shard,
         }
 

@@ -5,6 +5,7 @@ to a small file in `.work/`; a conversion that was stopped anywhere skips the
 shards that have both and ends with the same bytes. `dataset.json` comes last.
 """
 
+import dataclasses
 import functools
 import hashlib
 import itertools
@@ -31,8 +32,12 @@ from data_prep.progress import tracked
 from data_prep.quarantine import Quarantine
 
 LIMITS = workers.Limits(memory_bytes=2 << 30, seconds=30)
+# TensorFlow alone reserves more address space than that.
+_TFIO_LIMITS = workers.Limits(memory_bytes=32 << 30, seconds=120)
 FOLDS_FILE = "folds.csv"
+SOURCES_FILE = "sources.csv"
 _WORK = ".work"
+_SHOWN = 50
 _OTHER_CONFIG = "choose another --output, or delete this one"
 
 
@@ -46,27 +51,55 @@ def convert(config: ConvertConfig) -> ExitCode:
       Failure: bad flags, a conflicting output, or too many bad inputs.
     """
     clahe.parse(config.clahe)
+    inputs = plan.digest_of_inputs(config)
     with durable.locked(config.output):
-        if _published(config):
+        if _published(config, inputs):
             logging.info("%s is already complete", config.output)
         else:
-            _build(config)
+            _build(config, inputs)
         shutil.rmtree(config.output / _WORK, ignore_errors=True)
-    return _exit_code(config)
+    rows = quarantine.read(config.output)
+    return _exit_code(config, rows)
 
 
-def _build(config: ConvertConfig) -> None:
-    bad = Quarantine(*filter(None, [config.source, config.test_source]))
+def dry_run(config: ConvertConfig) -> ExitCode:
+    """Reads labels and headers, says what would be made of them, writes nothing.
+
+    Returns:
+      As `convert` would, as far as headers tell.
+    """
+    clahe.parse(config.clahe)
+    bad = _quarantine(config)
+    planned = plan.make(config, LIMITS, bad)
+    counts: dict[str, int] = {}
+    for shard in planned:
+        kind = shard.name.split(".")[0]
+        counts[kind] = counts.get(kind, 0) + len(shard.tasks)
+    for kind, count in counts.items():
+        logging.info("%s: %d images", kind, count)
+    code = _exit_code(config, bad.rows())
+    _refuse_too_many_bad(config, planned, bad)
+    return code
+
+
+def _build(config: ConvertConfig, inputs: str) -> None:
+    bad = _quarantine(config)
     planned = plan.make(config, LIMITS, bad)
     # Asked twice: before hours of decoding, and with what the decoding found.
     _refuse_too_many_bad(config, planned, bad)
     _claim(config, planned)
     facts = _write_shards(config, planned, bad)
     _refuse_too_many_bad(config, planned, bad)
-    _publish(config, planned, facts, bad)
+    _publish(config, planned, facts, bad, inputs)
 
 
-def _published(config: ConvertConfig) -> bool:
+def _quarantine(config: ConvertConfig) -> Quarantine:
+    return Quarantine(
+        *filter(None, [config.source, config.mask_source, config.test_source])
+    )
+
+
+def _published(config: ConvertConfig, inputs: str) -> bool:
     """Tells whether all sizes are complete; another configuration is a Failure."""
     complete = []
     for size in config.sizes:
@@ -75,14 +108,15 @@ def _published(config: ConvertConfig) -> bool:
             continue
         stored = manifest.read(folder)
         durable.refuse_other_config(
-            folder,
-            stored.options,
-            durable.plain(config.options(size)),
-            mend=_OTHER_CONFIG,
+            folder, stored.options, _options(config, size, inputs), mend=_OTHER_CONFIG
         )
         manifest.check_shards(folder, list(stored.shards))
         complete.append(size)
     return complete == list(config.sizes)
+
+
+def _options(config: ConvertConfig, size: int, inputs: str) -> dict[str, Any]:
+    return durable.plain({**config.options(size), "inputs": inputs})
 
 
 def _claim(config: ConvertConfig, planned: list[PlannedShard]) -> None:
@@ -111,7 +145,7 @@ def _write_shards(config, planned, bad) -> dict[str, dict[str, Any]]:
         functools.partial(convert_image, _pixels(config)),
         itertools.chain.from_iterable(shard.tasks for shard in pending),
         num_workers=config.num_workers,
-        limits=LIMITS,
+        limits=_TFIO_LIMITS if config.dicom_decoder == "tfio" else LIMITS,
     )
     outcomes = tracked(outcomes, "convert", total, unit="images")
     for shard in pending:
@@ -128,10 +162,10 @@ def _write_shards(config, planned, bad) -> dict[str, dict[str, Any]]:
 
 def _pixels(config: ConvertConfig) -> Pixels:
     return Pixels(
-        sizes=config.sizes,
-        clahe=config.clahe,
-        interpolation=config.interpolation,
-        pixel_encoding=config.pixel_encoding,
+        **{
+            field.name: getattr(config, field.name)
+            for field in dataclasses.fields(Pixels)
+        }
     )
 
 
@@ -139,13 +173,14 @@ def _write_shard(config: ConvertConfig, shard: PlannedShard, outcomes) -> dict:
     """Writes one shard at every size from its images' outcomes."""
     records: dict[int, list[bytes]] = {size: [] for size in config.sizes}
     sums = {size: [0, 0] for size in config.sizes}
-    facts: dict[str, Any] = {"sources": {}, "rejected": {}, "files": {}}
+    facts: dict[str, Any] = {"sources": {}, "pixels": {}, "rejected": {}, "files": {}}
     for task, outcome in outcomes:
         if isinstance(outcome, Rejected):
             fault = [outcome.code, outcome.reason, outcome.mend]
             facts["rejected"][task.image_id] = fault
             continue
         facts["sources"][task.image_id] = outcome.source_sha256
+        facts["pixels"][task.image_id] = outcome.pixels_sha256
         _collect(outcome, records, sums)
     for size in config.sizes:
         path = config.output / str(size) / shard.name
@@ -169,31 +204,58 @@ def _collect(outcome: Converted, records, sums) -> None:
 def _refuse_too_many_bad(config, planned, bad) -> None:
     total = sum(len(shard.tasks) for shard in planned)
     if len(bad) > config.max_bad_fraction * (total + len(bad)):
-        bad.write(config.output)
+        if config.output.exists():
+            bad.write(config.output)
+        for path, code, reason, mend in bad.rows()[:_SHOWN]:
+            logging.warning("%s: %s, %s; %s", path, code, reason, mend)
         raise Failure(
             ExitCode.TOO_MANY_BAD,
-            f"{len(bad)} inputs are bad, see "
-            f"{config.output / quarantine.FILE_NAME}; nothing was published",
+            f"{len(bad)} of {total + len(bad)} inputs are bad; nothing was published",
             mend="mend them or raise --max_bad_fraction",
         )
 
 
-def _publish(config, planned, facts, bad) -> None:
+def _publish(config, planned, facts, bad, inputs) -> None:
     bad.write(config.output)
-    lines = ["ImageId,fold"]
+    splits, hashes = [], []
     for shard in planned:
         for task in shard.tasks:
-            if task.image_id in facts[shard.name]["sources"] and task.fold >= 0:
-                lines.append(f"{task.image_id},{task.fold}")
-    text = "\n".join([lines[0], *sorted(lines[1:])]) + "\n"
-    durable.write_text(config.output / FOLDS_FILE, text)
+            digest = facts[shard.name]["sources"].get(task.image_id)
+            if digest:
+                hashes.append((task.image_id, digest))
+                splits.append((task.image_id, task.fold))
+    with_fold = [(i, fold) for i, fold in splits if fold >= 0]
+    _write_table(config.output / FOLDS_FILE, ("ImageId", "fold"), with_fold)
+    _write_table(config.output / SOURCES_FILE, ("ImageId", "sha256"), hashes)
+    _warn_of_duplicates(facts, dict(splits))
     for size in config.sizes:
         manifest.write(
-            config.output / str(size), _manifest(config, size, planned, facts)
+            config.output / str(size), _manifest(config, size, planned, facts, inputs)
         )
 
 
-def _manifest(config, size, planned, facts) -> manifest.Manifest:
+def _write_table(path, header, rows) -> None:
+    lines = [",".join(map(str, row)) for row in [header, *sorted(rows)]]
+    durable.write_text(path, "".join(f"{line}\n" for line in lines))
+
+
+def _warn_of_duplicates(facts, fold_of: dict[str, int]) -> None:
+    """Tells of one picture under several ids, worst if in several folds."""
+    same: dict[str, list[str]] = {}
+    for shard in facts.values():
+        for image_id, digest in shard["pixels"].items():
+            same.setdefault(digest, []).append(image_id)
+    for ids in same.values():
+        if len(ids) > 1:
+            torn = len({fold_of[i] for i in ids}) > 1
+            logging.warning(
+                "DUP_PIXELS: %s are one picture%s",
+                ", ".join(sorted(ids)),
+                " in several folds; give them one patient in --group_csv" * torn,
+            )
+
+
+def _manifest(config, size, planned, facts, inputs) -> manifest.Manifest:
     written = []
     total = squares = num_pixels = 0
     sources = hashlib.sha256()
@@ -214,22 +276,24 @@ def _manifest(config, size, planned, facts) -> manifest.Manifest:
         if shard.split == shards.TRAIN_SPLIT:
             total, squares = total + sums[0], squares + sums[1]
             num_pixels += file["num_records"] * size * size
-    mean = total / num_pixels
+    # A dataset of test images alone has no statistics of its own.
+    mean = total / max(1, num_pixels)
     return manifest.Manifest(
         image_size=size,
-        num_folds=config.num_folds,
-        options=config.options(size),
+        num_folds=len({s.fold for s in planned if s.split == shards.TRAIN_SPLIT}),
+        options=_options(config, size, inputs),
         mean=mean,
-        std=(squares / num_pixels - mean * mean) ** 0.5,
+        std=(squares / max(1, num_pixels) - mean * mean) ** 0.5,
         source_fingerprint=sources.hexdigest(),
         shards=tuple(written),
     )
 
 
-def _exit_code(config: ConvertConfig) -> ExitCode:
-    rows = quarantine.read(config.output)
-    for path, code, reason, mend in rows:
+def _exit_code(config: ConvertConfig, rows: list[quarantine.Row]) -> ExitCode:
+    for path, code, reason, mend in rows[:_SHOWN]:
         logging.warning("quarantined %s: %s, %s; %s", path, code, reason, mend)
+    if len(rows) > _SHOWN:
+        logging.warning("... and %d more", len(rows) - _SHOWN)
     if len(rows) > config.allow_quarantined:
         return ExitCode.QUARANTINED
     return ExitCode.DONE

@@ -1,7 +1,7 @@
 """Reads and writes DICOM files; the only module that knows pydicom.
 
-The decoder is named explicitly (Pillow for JPEG): what else is installed must
-never change pixels, and Pillow refuses truncated streams.
+The decoder of each transfer syntax is named: what else is installed must never
+change pixels. Pillow decodes JPEG and JPEG 2000 and refuses truncated streams.
 """
 
 import contextlib
@@ -21,10 +21,11 @@ import pydicom.errors
 import pydicom.pixels
 import pydicom.uid
 
+from data_prep import grey
 from data_prep.failures import Rejected
 
 # A value that breaks its type is our business (and stays out of the log, where
-# pydicom's warning would print it), not pydicom's.
+# pydicom would print it), not pydicom's.
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 
@@ -32,24 +33,29 @@ MAX_SIDE_PX = 16_384
 # Ends a list of fragments: tag (FFFE,E0DD), length 0.
 _DELIMITER = b"\xfe\xff\xdd\xe0\0\0\0\0"
 _MEND = "get the file again from its source, or remove it"
+_EXPORT = "export it as 8-bit grey, uncompressed or JPEG Baseline"
 _SECONDARY_CAPTURE = pydicom.uid.UID("1.2.840.10008.5.1.4.1.1.7")
-_TAGS = (
-    "PatientID",
-    "Rows",
-    "Columns",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "NumberOfFrames",
+_HEADER_TAGS = ("PatientID", "Rows", "Columns", "Modality")
+_UNCOMPRESSED = (
+    pydicom.uid.ImplicitVRLittleEndian,
+    pydicom.uid.ExplicitVRLittleEndian,
+    pydicom.uid.ExplicitVRBigEndian,
+    pydicom.uid.DeflatedExplicitVRLittleEndian,
 )
-# All that Pillow or the library itself decodes without a further package.
 _PLUGINS = {
+    **dict.fromkeys(_UNCOMPRESSED, ""),
     pydicom.uid.JPEGBaseline8Bit: "pillow",
+    pydicom.uid.JPEG2000: "pillow",
+    pydicom.uid.JPEG2000Lossless: "pillow",
     pydicom.uid.RLELossless: "pydicom",
+    pydicom.uid.JPEGLSLossless: "pyjpegls",
+    pydicom.uid.JPEGLSNearLossless: "pyjpegls",
 }
+_STREAMS_WITH_SIZE = (
+    pydicom.uid.JPEGBaseline8Bit,
+    pydicom.uid.JPEG2000,
+    pydicom.uid.JPEG2000Lossless,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,11 +64,13 @@ class Header:
 
     Attributes:
       patient_id: as stored, '' if absent; hash it before it goes anywhere.
+      modality: such as "CR", '' if absent.
       rows: image height, in pixels.
       columns: image width, in pixels.
     """
 
     patient_id: str
+    modality: str
     rows: int
     columns: int
 
@@ -75,43 +83,52 @@ def read_header(path: pathlib.Path) -> Header:
     """
     with _reading(path.stat().st_size):
         dataset = pydicom.dcmread(
-            path, stop_before_pixels=True, specific_tags=list(_TAGS)
+            path, stop_before_pixels=True, specific_tags=list(_HEADER_TAGS)
         )
         rows, columns = _geometry(dataset)
-        patient_id = str(dataset.get("PatientID") or "").strip()
-        return Header(patient_id=patient_id, rows=rows, columns=columns)
+        return Header(
+            patient_id=str(dataset.get("PatientID") or "").strip(),
+            modality=str(dataset.get("Modality") or "").strip(),
+            rows=rows,
+            columns=columns,
+        )
 
 
-def read_pixels(data: bytes) -> np.ndarray:
-    """Decodes the one grey frame of a file.
+def read_pixels(data: bytes, *, voi: str = "first", frame: int | None = None):
+    """Decodes one frame as a display would show it.
+
+    Decode, mask to the stored bits, modality table or rescale, values of
+    interest, 8 bits, inversion of MONOCHROME1, padding to black: the order of
+    DICOM PS3.4 N.2. For the competition's files all of it is the identity.
 
     Args:
       data: the file's bytes, so that what is hashed is what is decoded.
+      voi: a key of grey.VOI.
+      frame: which frame of a multi-frame file; None refuses such a file.
 
     Returns:
-      [rows, columns] uint8, 0 black; MONOCHROME1 is inverted.
+      [rows, columns] uint8, 0 black.
 
     Raises:
-      Rejected: as `read_header`, or the pixels are missing, cut short, of a
-        kind that is not 8-bit grey, or not decodable.
+      Rejected: as `read_header`, or the pixels are missing, cut short, coloured,
+        constant, or not decodable.
     """
     with _reading(len(data)):
         dataset = pydicom.dcmread(io.BytesIO(data))
-        rows, columns = _geometry(dataset)
-        _check_grey_frame(dataset)
+        shape = _geometry(dataset)
         if not dataset.get("PixelData"):
             raise Rejected("DCM_NO_PIXELS", "the file has no pixel data", mend=_MEND)
-        _check_end(dataset, data)
-        pixels = _decode(dataset)
-        if pixels.shape != (rows, columns):
-            raise Rejected(
-                "DCM_BAD_GEOMETRY",
-                f"the header says {rows} x {columns}, the stream {pixels.shape}",
-                mend=_MEND,
-            )
-        if dataset.PhotometricInterpretation == "MONOCHROME1":
-            pixels = 255 - pixels
-        return pixels
+        bits = _bits(dataset)
+        index = _frame(dataset, frame)
+        syntax, plugin = _decoder(dataset)
+        _check_length(dataset, data, syntax, shape)
+        array, _ = pydicom.pixels.get_decoder(syntax).as_array(
+            dataset, raw=True, index=index, decoding_plugin=plugin
+        )
+        stored = _one_channel(array, dataset)
+        if stored.shape != shape:
+            raise _bad_geometry(shape, stored.shape)
+        return grey.to_uint8(_stored(stored, dataset, bits), voi)
 
 
 def write_jpeg_baseline(
@@ -202,41 +219,136 @@ def _geometry(dataset: pydicom.Dataset) -> tuple[int, int]:
     return rows, columns
 
 
-def _check_grey_frame(dataset: pydicom.Dataset) -> None:
-    photometric = dataset.get("PhotometricInterpretation")
-    if dataset.get("SamplesPerPixel") != 1 or photometric not in (
-        "MONOCHROME1",
-        "MONOCHROME2",
+def _bits(dataset: pydicom.Dataset) -> int:
+    """Returns the stored bits, checked against the others."""
+    allocated, stored, high = (
+        dataset.get(k) for k in ("BitsAllocated", "BitsStored", "HighBit")
+    )
+    signed = dataset.get("PixelRepresentation")
+    if (
+        allocated not in (8, 16)
+        or not isinstance(stored, int)
+        or not 1 < stored <= allocated
+        or high != stored - 1
+        or signed not in (0, 1)
     ):
-        raise Rejected("DCM_COLOUR", "not a grey image", mend="export it as grey")
-    if int(dataset.get("NumberOfFrames") or 1) != 1:
-        raise Rejected("DCM_MULTIFRAME", "more than one frame", mend="split the frames")
-    bits = [dataset.get(k) for k in ("BitsAllocated", "BitsStored", "HighBit")]
-    if bits != [8, 8, 7] or dataset.get("PixelRepresentation") != 0:
         raise Rejected(
-            "DCM_BAD_BITS", "not 8-bit unsigned", mend="export it with 8 bits"
+            "DCM_BAD_BITS",
+            "bits allocated, stored, high bit and sign contradict each other",
+            mend=_EXPORT,
         )
+    return stored
 
 
-def _check_end(dataset: pydicom.Dataset, data: bytes) -> None:
-    """Refuses a file that ends after its last fragment but before the delimiter."""
+def _frame(dataset: pydicom.Dataset, wanted: int | None) -> int:
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    if frames > 1 and wanted is None:
+        raise Rejected(
+            "DCM_MULTIFRAME", f"{frames} frames", mend="choose one with --frame"
+        )
+    if (wanted or 0) >= frames:
+        raise Rejected(
+            "DCM_FRAME_MISMATCH",
+            f"{frames} frames, --frame={wanted}",
+            mend="choose another --frame",
+        )
+    return wanted or 0
+
+
+def _decoder(dataset: pydicom.Dataset) -> tuple[pydicom.uid.UID, str]:
+    """Returns the transfer syntax and the name of the plugin that decodes it."""
+    syntax = dataset.file_meta.get("TransferSyntaxUID")
+    if syntax is None:
+        raise Rejected("DCM_NO_SYNTAX", "no transfer syntax is named", mend=_EXPORT)
+    if syntax not in _PLUGINS:
+        raise Rejected(
+            "DCM_NO_DECODER",
+            f"no decoder for {syntax.name[:60]}",
+            mend=_EXPORT,
+        )
+    plugin = _PLUGINS[syntax]
+    if plugin and plugin not in pydicom.pixels.get_decoder(syntax).available_plugins:
+        raise Rejected(
+            "DCM_NO_DECODER",
+            f"no decoder for {syntax.name[:60]}",
+            mend=f"pip install -r requirements-codecs.txt (for {plugin})",
+        )
+    return syntax, plugin
+
+
+def _check_length(dataset, data: bytes, syntax, shape: tuple[int, int]) -> None:
+    """Refuses pixel data that is too long or too short, before it is decoded."""
     element = dataset["PixelData"]
+    if not syntax.is_encapsulated:
+        frame = shape[0] * shape[1] * dataset.SamplesPerPixel
+        frame *= dataset.BitsAllocated // 8
+        expected = frame * int(dataset.get("NumberOfFrames") or 1)
+        if len(element.value) < expected:
+            raise Rejected("DCM_TRUNCATED", "the pixels are cut short", mend=_MEND)
+        if len(element.value) >= expected + frame:
+            raise Rejected(
+                "DCM_FRAME_MISMATCH", "more pixels than frames say", mend=_MEND
+            )
+        return
     end = element.file_tell + len(element.value)
     if element.is_undefined_length and _DELIMITER not in data[end - 8 : end + 8]:
         raise Rejected("DCM_TRUNCATED", "the file is cut short", mend=_MEND)
+    if syntax in _STREAMS_WITH_SIZE:
+        stream = pydicom.encaps.get_frame(element.value, 0, number_of_frames=1)
+        with PIL.Image.open(io.BytesIO(stream)) as image:
+            if image.size != shape[::-1]:
+                raise _bad_geometry(shape, image.size[::-1])
 
 
-def _decode(dataset: pydicom.Dataset) -> np.ndarray:
-    syntax = dataset.file_meta.get("TransferSyntaxUID")
-    plugin = _PLUGINS.get(syntax, "")
-    if syntax is None or (syntax.is_encapsulated and not plugin):
-        name = "none" if syntax is None else syntax.name
-        raise Rejected(
-            "DCM_NO_DECODER",
-            f"no decoder for the transfer syntax {name[:60]}",
-            mend="rewrite the file as JPEG Baseline or uncompressed",
-        )
-    array, _ = pydicom.pixels.get_decoder(syntax).as_array(
-        dataset, raw=True, decoding_plugin=plugin
+def _one_channel(array: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
+    """Returns [rows, columns]; colour that is grey in fact loses its channels."""
+    photometric = str(dataset.get("PhotometricInterpretation"))
+    if array.ndim == 2 and photometric in ("MONOCHROME1", "MONOCHROME2"):
+        return array
+    if array.ndim == 3 and photometric == "RGB":
+        return grey.from_rgb(array)
+    if array.ndim == 3 and photometric in ("YBR_FULL", "YBR_FULL_422"):
+        return grey.from_ybr(array)
+    raise Rejected("DCM_COLOUR", "not a grey image", mend=_EXPORT)
+
+
+def _stored(array: np.ndarray, dataset: pydicom.Dataset, bits: int) -> grey.Stored:
+    signed = bool(dataset.PixelRepresentation)
+    array = grey.masked(array, bits, signed=signed)
+    padding = dataset.get("PixelPaddingValue")
+    modality = pydicom.pixels.apply_modality_lut(array, dataset)
+    low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, 2**bits - 1)
+    if "ModalityLUTSequence" in dataset:
+        low, high = 0, 2 ** int(dataset.ModalityLUTSequence[0].LUTDescriptor[2]) - 1
+    elif "RescaleSlope" in dataset:
+        slope = float(dataset.RescaleSlope)
+        intercept = float(dataset.get("RescaleIntercept") or 0)
+        if not (np.isfinite([slope, intercept]).all() and slope):
+            raise Rejected("DCM_BAD_RESCALE", "slope is 0 or not finite", mend=_EXPORT)
+        low, high = sorted((low * slope + intercept, high * slope + intercept))
+    shown = None
+    if "VOILUTSequence" in dataset or "WindowCenter" in dataset:
+        shown = pydicom.pixels.apply_voi_lut(modality, dataset, index=0)
+    return grey.Stored(
+        values=modality,
+        low=low,
+        high=high,
+        windowed=shown,
+        padding=_padding(array, padding, dataset.get("PixelPaddingRangeLimit")),
+        inverted=dataset.PhotometricInterpretation == "MONOCHROME1",
     )
-    return array
+
+
+def _padding(array: np.ndarray, value, limit) -> np.ndarray | None:
+    if value is None:
+        return None
+    first, last = sorted((int(value), int(value if limit is None else limit)))
+    return (array >= first) & (array <= last)
+
+
+def _bad_geometry(header, stream) -> Rejected:
+    return Rejected(
+        "DCM_BAD_GEOMETRY",
+        f"the header says {header[0]} x {header[1]}, the stream {stream}",
+        mend=_MEND,
+    )

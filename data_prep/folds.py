@@ -2,12 +2,16 @@
 
 import hashlib
 import logging
+import pathlib
 from collections.abc import Mapping
 
 import numpy as np
 
 from data_prep.failures import ExitCode
 from data_prep.failures import Failure
+from data_prep.labels import read_pairs
+
+_ID_COLUMNS = ("ImageId", "fname", "image_id", "id", "Image Index")
 
 
 def group_of(patient_id: str, image_id: str, salt: str) -> str:
@@ -39,7 +43,10 @@ def assign(
 
     ids = sorted(labels)
     classes = np.array([labels[i] for i in ids])
-    names = [groups[i] for i in ids]
+    # The seed enters through the groups' names, by which ties are broken. The
+    # splitter's own shuffle gives groups the class counts of others, so that its
+    # folds are not stratified (mended by scikit-learn's pull request 32540).
+    names = [_shuffled_name(groups[i], seed) for i in ids]
     num_groups = len(set(names))
     if num_groups < num_folds:
         raise _too_few("patients", num_groups, num_folds)
@@ -50,11 +57,68 @@ def assign(
             "Every image is its own group: PatientID is missing or differs in "
             "every file, so images of one patient may be in several folds."
         )
-    splitter = StratifiedGroupKFold(num_folds, shuffle=True, random_state=seed)
+    splitter = StratifiedGroupKFold(num_folds)
     folds = {}
     for fold, (_, members) in enumerate(splitter.split(ids, classes, names)):
         folds |= {ids[k]: fold for k in members}
     return folds
+
+
+def read_published(
+    path: pathlib.Path, labels: Mapping[str, int], groups: Mapping[str, str]
+) -> dict[str, int]:
+    """Reads a published split: a csv of `fname,fold` or `ImageId,fold`.
+
+    Args:
+      path: the csv; an id may carry a folder and the suffix of an image file.
+      labels: {image id: 1 or 0} of the images that need a fold.
+      groups: {image id: group}; a group in two folds is warned about.
+
+    Raises:
+      Failure: images without a fold, or folds that are not 0, 1, 2, ...
+    """
+    stored = {_stem(name): fold for name, fold in read_pairs(path, _ID_COLUMNS).items()}
+    missing = sorted(labels.keys() - stored.keys())
+    if missing:
+        raise Failure(
+            ExitCode.FLAGS,
+            f"{path} has no fold for {len(missing)} images, first {missing[0]}",
+            mend="add them, or leave out --folds_csv",
+        )
+    found = {stored[i] for i in labels}
+    if found != {str(k) for k in range(len(found))} or len(found) < 2:
+        raise Failure(
+            ExitCode.FLAGS,
+            f"{path} has the folds {sorted(found)[:9]}",
+            mend="number two or more folds from 0 on",
+        )
+    fold_of = {i: int(stored[i]) for i in labels}
+    split = {(groups[i], fold) for i, fold in fold_of.items()}
+    torn = len(split) - len({group for group, _ in split})
+    if torn:
+        logging.warning(
+            "%s puts %d patients into several folds: validation scores will be "
+            "too good.",
+            path,
+            torn,
+        )
+    return fold_of
+
+
+def read_patients(path: pathlib.Path) -> dict[str, str]:
+    """Reads {image id: patient id} from a csv of these two columns."""
+    return read_pairs(path, _ID_COLUMNS)
+
+
+def _stem(name: str) -> str:
+    name = name.replace("\\", "/").rsplit("/", 1)[-1]
+    for suffix in (".dcm", ".png", ".jpg", ".jpeg"):
+        name = name.removesuffix(suffix)
+    return name
+
+
+def _shuffled_name(group: str, seed: int) -> str:
+    return hashlib.blake2b(f"{seed}:{group}".encode(), digest_size=8).hexdigest()
 
 
 def _too_few(what: str, found: int, num_folds: int) -> Failure:

@@ -7,10 +7,17 @@ import pathlib
 import cv2
 import numpy as np
 
+from data_prep import aspect
 from data_prep import clahe
 from data_prep import dicom
+from data_prep import probe
+from data_prep import raster
 from data_prep import rle
 from data_prep import schema
+from data_prep.failures import Rejected
+
+# One file is one worker's; OpenCV's own threads would only compete.
+cv2.setNumThreads(1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,18 +27,22 @@ class Task:
     Attributes:
       image_id: stem of the file.
       path: the source file.
-      rows: its RLE rows, or None where the truth is unknown.
+      rows: its RLE rows; None where it has a mask file or the truth is unknown.
+      mask_path: its PNG mask, or None.
       label: 1, 0 or -1.
       fold: fold or -1.
       group: salted hash of the patient.
+      expected_sha256: of the source file, or None.
     """
 
     image_id: str
     path: pathlib.Path
     rows: tuple[str, ...] | None
+    mask_path: pathlib.Path | None
     label: int
     fold: int
     group: str
+    expected_sha256: str | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,8 +50,12 @@ class Pixels:
     """How pixels are made and stored; see ConvertConfig for the fields."""
 
     sizes: tuple[int, ...]
-    clahe: str
+    aspect: str
     interpolation: str
+    clahe: str
+    voi: str
+    frame: int | None
+    dicom_decoder: str
     pixel_encoding: str
 
 
@@ -52,58 +67,78 @@ class Converted:
       records: {size: serialised record}.
       sums: {size: (sum of intensities, sum of their squares)}, exact.
       source_sha256: of the source file.
+      pixels_sha256: of the decoded pixels, to find one image under two names.
     """
 
     records: dict[int, bytes]
     sums: dict[int, tuple[int, int]]
     source_sha256: str
+    pixels_sha256: str
 
 
 def convert(pixels: Pixels, task: Task) -> Converted:
     """Decodes the file once and makes its record at every size.
 
     Raises:
-      Rejected: the file or its RLE is at fault.
+      Rejected: the file or its label is at fault.
     """
     # Read once: what is hashed is what is decoded.
     data = task.path.read_bytes()
-    image = dicom.read_pixels(data)
-    mask = None
-    if task.rows is not None:
-        mask = rle.decode_union(list(task.rows), *image.shape)
+    digest = hashlib.sha256(data).hexdigest()
+    if task.expected_sha256 not in (None, digest):
+        raise Rejected(
+            "DCM_HASH_MISMATCH",
+            "the file is not the one in --source_manifest",
+            mend="get the file again from its source",
+        )
+    image = read_image(data, probe.is_dicom(task.path), pixels)
+    mask = _mask(task, image.shape)
     records, sums = {}, {}
     for size in pixels.sizes:
         small = prepare(image, size, pixels)
-        values = small.astype(np.int64)
-        sums[size] = int(values.sum()), int((values * values).sum())
-        bits = mask if mask is None else clahe.resize_mask(mask, size)
+        sums[size] = _sums(small)
+        bits = None
+        if mask is not None:
+            square = aspect.to_square(mask, pixels.aspect)
+            bits = schema.pack_mask(clahe.resize_mask(square, size))
         records[size] = schema.serialize(
             schema.Record(
                 image_id=task.image_id,
                 pixels=_encode(small, pixels.pixel_encoding),
                 source_height=image.shape[0],
                 source_width=image.shape[1],
-                mask_bits=bits if bits is None else schema.pack_mask(bits),
+                mask_bits=bits,
                 label=task.label,
                 fold=task.fold,
                 group=task.group,
             )
         )
     return Converted(
-        records=records, sums=sums, source_sha256=hashlib.sha256(data).hexdigest()
+        records=records,
+        sums=sums,
+        source_sha256=digest,
+        pixels_sha256=hashlib.sha256(image.data).hexdigest(),
     )
 
 
+def read_image(data: bytes, is_dicom: bool, pixels: Pixels) -> np.ndarray:
+    """Decodes a source file's bytes to [H, W] uint8."""
+    if not is_dicom:
+        return np.ascontiguousarray(raster.read_pixels(data))
+    if pixels.dicom_decoder == "tfio":
+        # Imports TensorFlow, which no worker pays for otherwise.
+        from data_prep import dicom_tfio
+
+        return dicom_tfio.read_pixels(data)
+    image = dicom.read_pixels(data, voi=pixels.voi, frame=pixels.frame)
+    return np.ascontiguousarray(image)
+
+
 def prepare(image: np.ndarray, size: int, pixels: Pixels) -> np.ndarray:
-    """Resizes [H, W] uint8 to [size, size] and equalises it; uint8 in 0..255."""
-    small = clahe.resize_image(image, size, pixels.interpolation)
+    """Squares, resizes and equalises [H, W] uint8 to [size, size] uint8."""
+    square = aspect.to_square(image, pixels.aspect)
+    small = clahe.resize_image(square, size, pixels.interpolation)
     return clahe.parse(pixels.clahe)(small)
-
-
-def _encode(image: np.ndarray, encoding: str) -> bytes:
-    if encoding == "png":
-        return cv2.imencode(".png", image)[1].tobytes()
-    return image.tobytes()
 
 
 def decode_image(record: schema.Record, size: int, encoding: str) -> np.ndarray:
@@ -112,3 +147,24 @@ def decode_image(record: schema.Record, size: int, encoding: str) -> np.ndarray:
     if encoding == "png":
         return cv2.imdecode(stored, cv2.IMREAD_GRAYSCALE)
     return stored.reshape(size, size)
+
+
+def _mask(task: Task, shape: tuple[int, int]) -> np.ndarray | None:
+    if task.mask_path is not None:
+        return raster.read_mask(task.mask_path.read_bytes())
+    if task.rows is None:
+        return None
+    return rle.decode_union(list(task.rows), *shape)
+
+
+def _sums(image: np.ndarray) -> tuple[int, int]:
+    """Returns the exact sum of intensities and of their squares."""
+    counts = np.bincount(image.ravel(), minlength=256)
+    levels = np.arange(256)
+    return int(counts @ levels), int(counts @ (levels * levels))
+
+
+def _encode(image: np.ndarray, encoding: str) -> bytes:
+    if encoding == "png":
+        return cv2.imencode(".png", image)[1].tobytes()
+    return image.tobytes()

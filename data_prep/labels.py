@@ -5,9 +5,11 @@ a byte order mark, CRLF, spaces before values, several rows per image.
 """
 
 import csv
+import dataclasses
 import pathlib
 import re
 
+from data_prep import durable
 from data_prep import rle
 from data_prep.failures import ExitCode
 from data_prep.failures import Failure
@@ -17,49 +19,115 @@ from data_prep.failures import Rejected
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _HEADER = ["ImageId", "EncodedPixels"]
 
-Labels = dict[str, list[str]]
+
+@dataclasses.dataclass(frozen=True)
+class Labels:
+    """The contents of an RLE csv.
+
+    Attributes:
+      rows: {image id: its RLE rows}; `["-1"]` is a labelled negative.
+      faults: {image id: why its rows are unusable}, with line numbers; such an
+        id is not in `rows`.
+    """
+
+    rows: dict[str, list[str]]
+    faults: dict[str, Rejected]
 
 
-def read(path: pathlib.Path) -> Labels:
-    """Reads `path` to {image id: its rows}; `["-1"]` is a labelled negative.
+def read(path: pathlib.Path) -> dict[str, list[str]]:
+    """Reads {image id: its rows}, or raises a Failure for the first fault."""
+    labels = read_tolerant(path)
+    for image_id, fault in labels.faults.items():
+        raise Failure(
+            ExitCode.FLAGS,
+            f"{fault.code} in {path}, image {image_id}: {fault.reason}",
+            mend=fault.mend,
+        )
+    return labels.rows
+
+
+def read_tolerant(path: pathlib.Path) -> Labels:
+    """Reads a csv; a fault of one image does not stop the others.
 
     Raises:
-      Failure: the file is missing or a row breaks the grammar; the message has
-        the line number.
+      Failure: the file is missing, no csv of these two columns, or empty; the
+        message has the line number.
     """
-    labels: Labels = {}
-    last_line: dict[str, int] = {}
-    for line, row in _rows(path):
-        if [v.strip() for v in row] == _HEADER:
-            if line > 1:
-                raise _fail(path, line, "CSV_HEADER", "a second header")
-            continue
-        image_id, encoded = _check_row(path, line, row)
-        rows = labels.setdefault(image_id, [])
-        if rows and rle.EMPTY in (encoded, rows[0]):
-            raise _fail(
-                path,
-                line,
-                "LABEL_CONFLICT",
-                f"{image_id} is both '-1' and something else "
-                f"(line {last_line[image_id]})",
+    rows: dict[str, list[str]] = {}
+    lines: dict[str, list[int]] = {}
+    faults: dict[str, Rejected] = {}
+    for line, (image_id, encoded) in _rows(path):
+        rows.setdefault(image_id, []).append(encoded)
+        lines.setdefault(image_id, []).append(line)
+        try:
+            rle.check(encoded)
+        except Rejected as e:
+            reason = f"line {line}: {e.reason}"
+            faults.setdefault(image_id, Rejected(e.code, reason, mend=e.mend))
+    for image_id, encoded in rows.items():
+        if rle.EMPTY in encoded and len(encoded) > 1:
+            where = ", ".join(map(str, lines[image_id]))
+            faults.setdefault(
+                image_id,
+                Rejected(
+                    "LABEL_CONFLICT",
+                    f"lines {where}: '-1' beside another row",
+                    mend="keep the row that is true",
+                ),
             )
-        rows.append(encoded)
-        last_line[image_id] = line
-    if not labels:
+    if not rows:
         raise Failure(
             ExitCode.FLAGS,
             f"{path} has no row",
             mend="give a csv of ImageId,EncodedPixels",
         )
-    return labels
+    return Labels({i: r for i, r in rows.items() if i not in faults}, faults)
+
+
+def digest(path: pathlib.Path) -> str:
+    """Returns the sha256 of a csv, or raises a Failure if it is missing."""
+    _require(path)
+    return durable.sha256(path)
+
+
+def read_pairs(path: pathlib.Path, columns: tuple[str, ...]) -> dict[str, str]:
+    """Reads a two-column csv of image id and value; a header is left out.
+
+    Args:
+      path: the csv.
+      columns: names of the first column that make the first row a header.
+
+    Raises:
+      Failure: missing, no such csv, or an id twice.
+    """
+    pairs: dict[str, str] = {}
+    for line, row in _csv(path):
+        if len(row) != 2:
+            raise _fail(path, line, "CSV_ROW", f"{len(row)} columns instead of 2")
+        key, value = row[0].strip(), row[1].strip()
+        if not pairs and key in columns:
+            continue
+        if key in pairs:
+            raise _fail(path, line, "CSV_ROW", f"{key[:64]!r} a second time")
+        pairs[key] = value
+    return pairs
 
 
 def _rows(path: pathlib.Path):
-    if not path.is_file():
-        raise Failure(
-            ExitCode.FLAGS, f"no csv file at {path}", mend="check the path in the flag"
-        )
+    """Yields (line number, (image id, RLE)) without the header."""
+    first = True
+    for line, row in _csv(path):
+        is_header = [v.strip() for v in row] == _HEADER
+        if is_header and not first:
+            raise _fail(path, line, "CSV_HEADER", "a second header")
+        if not is_header:
+            yield line, _checked(path, line, row, first)
+        first = False
+
+
+def _csv(path: pathlib.Path):
+    """Yields (line number, values) of every row that is not blank."""
+    _require(path)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             for row in (reader := csv.reader(file, strict=True)):
@@ -73,7 +141,14 @@ def _rows(path: pathlib.Path):
         ) from e
 
 
-def _check_row(path, line, row) -> tuple[str, str]:
+def _require(path: pathlib.Path) -> None:
+    if not path.is_file():
+        raise Failure(
+            ExitCode.FLAGS, f"no csv file at {path}", mend="check the path in the flag"
+        )
+
+
+def _checked(path, line, row, first: bool) -> tuple[str, str]:
     if len(row) != 2:
         raise _fail(path, line, "CSV_ROW", f"{len(row)} columns instead of 2")
     image_id, encoded = row[0].strip(), row[1].strip()
@@ -84,12 +159,8 @@ def _check_row(path, line, row) -> tuple[str, str]:
             "CSV_ROW",
             f"{image_id[:40]!r} is not an image id (opened in a spreadsheet?)",
         )
-    if line == 1 and not encoded[:1].isdigit() and encoded != rle.EMPTY:
+    if first and not encoded[:1].isdigit() and encoded != rle.EMPTY:
         raise _fail(path, line, "CSV_HEADER", f"columns {row} instead of {_HEADER}")
-    try:
-        rle.check(encoded)
-    except Rejected as e:
-        raise _fail(path, line, e.code, e.reason) from e
     return image_id, encoded
 
 

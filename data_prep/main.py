@@ -12,7 +12,10 @@ from flags import data_prep as data_prep_flags
 
 
 def main() -> ExitCode:
-    return convert.convert(data_prep_flags.convert_config())
+    config = data_prep_flags.convert_config()
+    if data_prep_flags.dry_run():
+        return convert.dry_run(config)
+    return convert.convert(config)
 
 
 if __name__ == "__main__":

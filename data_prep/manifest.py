@@ -61,7 +61,9 @@ class Manifest:
 
 def pixel_options(options: dict[str, Any]) -> dict[str, Any]:
     """Returns of a dataset's options those that decide what a pixel means."""
-    return {k: options[k] for k in ("image_size", "clahe", "interpolation")}
+    return {
+        k: options[k] for k in ("image_size", "aspect", "interpolation", "clahe", "voi")
+    }
 
 
 def write(folder: pathlib.Path, manifest: Manifest) -> None:

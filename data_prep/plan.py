@@ -2,9 +2,9 @@
 
 import dataclasses
 import hashlib
+import logging
 import pathlib
 
-from data_prep import dicom
 from data_prep import folds
 from data_prep import labels
 from data_prep import rle
@@ -17,6 +17,9 @@ from data_prep.failures import ExitCode
 from data_prep.failures import Failure
 from data_prep.failures import Rejected
 from data_prep.image_records import Task
+from data_prep.probe import Facts
+from data_prep.probe import Probe
+from data_prep.probe import look
 from data_prep.progress import tracked
 from data_prep.quarantine import Quarantine
 
@@ -40,6 +43,23 @@ class PlannedShard:
     tasks: tuple[Task, ...]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Inputs:
+    """All that was found, before folds.
+
+    Attributes:
+      train: {image id: path} of images that have a label.
+      test: {image id: path} of the test split.
+      rows: {image id: RLE rows}; empty where masks are files.
+      masks: {image id: path of its mask}; empty where masks are rows.
+    """
+
+    train: dict[str, pathlib.Path]
+    test: dict[str, pathlib.Path]
+    rows: dict[str, list[str]]
+    masks: dict[str, pathlib.Path]
+
+
 def make(
     config: ConvertConfig, limits: workers.Limits, quarantine: Quarantine
 ) -> list[PlannedShard]:
@@ -47,30 +67,31 @@ def make(
 
     Bad inputs go to `quarantine`; the plan depends on the rest alone.
     """
-    # The csv first: a fault in it should not cost a scan of ten thousand files.
-    rows = labels.read(config.rle_csv)
-    paths = sources.find_dicoms(config.source, quarantine)
-    _quarantine_unlabelled(config, rows, paths, quarantine)
-    train = {i: p for i, p in paths.items() if i in rows}
-    test = {}
-    if config.test_source:
-        test = sources.find_dicoms(config.test_source, quarantine)
-        _check_disjoint(config, train, test)
-    groups = _groups(config, train | test, limits, quarantine)
-    labelled = {i: int(rows[i] != [rle.EMPTY]) for i in train if i in groups}
-    fold_of = folds.assign(
-        labelled, groups, num_folds=config.num_folds, seed=config.fold_seed
-    )
+    inputs = _find(config, quarantine)
+    facts = _look(config, inputs, limits, quarantine)
+    groups = _groups(config, facts)
+    labelled = {
+        i: int(facts[i].positive if inputs.masks else inputs.rows[i] != [rle.EMPTY])
+        for i in inputs.train
+        if i in facts
+    }
+    fold_of = _folds(config, labelled, groups)
+    expected = {}
+    if config.source_manifest:
+        expected = labels.read_pairs(config.source_manifest, ("ImageId",))
+        _check_listed(config, facts, expected)
     tasks = [
         Task(
             image_id=i,
-            path=(train | test)[i],
-            rows=tuple(rows[i]) if i in labelled else None,
+            path=(inputs.train | inputs.test)[i],
+            rows=tuple(inputs.rows[i]) if i in fold_of and inputs.rows else None,
+            mask_path=inputs.masks.get(i) if i in fold_of else None,
             label=labelled.get(i, schema.UNKNOWN_LABEL),
             fold=fold_of.get(i, schema.NO_FOLD),
             group=groups[i],
+            expected_sha256=expected.get(i),
         )
-        for i in sorted(groups)
+        for i in sorted(facts)
     ]
     return _deal(tasks, config.records_per_shard)
 
@@ -80,29 +101,53 @@ def fingerprint(planned: list[PlannedShard]) -> str:
     digest = hashlib.sha256()
     for shard in planned:
         for task in shard.tasks:
-            facts = dataclasses.replace(task, path=pathlib.Path(task.path.name))
+            name = pathlib.Path(task.path.name)
+            mask = task.mask_path and pathlib.Path(task.mask_path.name)
+            facts = dataclasses.replace(task, path=name, mask_path=mask)
             digest.update(f"{shard.name}:{facts}\n".encode())
     return digest.hexdigest()
 
 
-def _quarantine_unlabelled(config, rows, paths, quarantine) -> None:
-    unlabelled = Rejected(
-        "LABEL_MISSING",
-        "the csv has no row for this image, which does not make it a negative",
-        mend="add its row or remove the file",
-    )
-    for image_id in sorted(paths.keys() - rows.keys()):
-        quarantine.add(paths[image_id], unlabelled)
-    for image_id in sorted(rows.keys() - paths.keys()):
-        fault = Rejected(
-            "IMAGE_MISSING",
-            f"row {image_id} has no image in the source folder",
-            mend="get the image or remove the row",
-        )
-        quarantine.add(config.rle_csv, fault)
+def digest_of_inputs(config: ConvertConfig) -> str:
+    """Returns a sha256 over the names of all images and the bytes of all csvs.
+
+    It tells an output of the same inputs from one of others without a look into
+    any image.
+    """
+    digest = hashlib.sha256()
+    for folder in (config.source, config.mask_source, config.test_source):
+        names = []
+        if folder:
+            names = sorted(sources.find(folder, Quarantine()))
+        digest.update(f"{names}\n".encode())
+    for path in (
+        config.rle_csv,
+        config.folds_csv,
+        config.group_csv,
+        config.source_manifest,
+    ):
+        digest.update(f"{path and labels.digest(path)}\n".encode())
+    return digest.hexdigest()
 
 
-def _check_disjoint(config, train, test) -> None:
+def _find(config: ConvertConfig, quarantine: Quarantine) -> _Inputs:
+    rows, masks, train, test = {}, {}, {}, {}
+    if config.source:
+        known = {}
+        # The csv first: a fault in it should not cost a scan of all files.
+        if config.rle_csv:
+            read = labels.read_tolerant(config.rle_csv)
+            rows, known = read.rows, read.rows | read.faults
+        paths = sources.find(config.source, quarantine)
+        if config.rle_csv:
+            for image_id, fault in read.faults.items():
+                quarantine.add(paths.get(image_id, config.rle_csv), fault)
+        else:
+            masks = known = sources.find_masks(config.mask_source, quarantine)
+        _quarantine_unmatched(config, known, paths, quarantine)
+        train = {i: p for i, p in paths.items() if i in (rows or masks)}
+    if config.test_source:
+        test = sources.find(config.test_source, quarantine)
     both = sorted(train.keys() & test.keys())
     if both:
         raise Failure(
@@ -111,30 +156,84 @@ def _check_disjoint(config, train, test) -> None:
             f"{config.test_source}, the first is {both[0]}",
             mend="give a test folder without training images",
         )
+    return _Inputs(train=train, test=test, rows=rows, masks=masks)
 
 
-def _groups(config, paths, limits, quarantine) -> dict[str, str]:
-    """Returns {image id: group} of every image whose header can be read."""
-    headers = workers.in_order(
-        dicom.read_header,
-        paths.values(),
-        num_workers=config.num_workers,
-        limits=limits,
+def _quarantine_unmatched(config, known, paths, quarantine) -> None:
+    """Quarantines images without a label, and labels without an image."""
+    labels_from = config.rle_csv or config.mask_source
+    unlabelled = Rejected(
+        "LABEL_MISSING",
+        f"{labels_from.name} has nothing for this image, which does not make it a "
+        "negative",
+        mend="add its label or remove the file",
     )
-    groups = {}
+    for image_id in sorted(paths.keys() - known.keys()):
+        quarantine.add(paths[image_id], unlabelled)
+    for image_id in sorted(known.keys() - paths.keys()):
+        fault = Rejected(
+            "IMAGE_MISSING",
+            f"{image_id} has a label and no image in the source folder",
+            mend="get the image or remove the label",
+        )
+        quarantine.add(labels_from, fault)
+
+
+def _look(config, inputs, limits, quarantine) -> dict[str, Facts]:
+    """Returns {image id: facts} of every image whose header can be read."""
+    paths = inputs.train | inputs.test
+    probes = [
+        Probe(path=p, mask_path=inputs.masks.get(i), modalities=config.modalities)
+        for i, p in paths.items()
+    ]
+    seen = workers.in_order(look, probes, num_workers=config.num_workers, limits=limits)
+    facts = {}
     # in_order yields in the order of the paths, so that ids go along with them.
-    for image_id, (path, header) in zip(
-        paths,
-        tracked(headers, "headers", len(paths), unit="files"),
-        strict=True,
+    for image_id, (probe, found) in zip(
+        paths, tracked(seen, "headers", len(paths), unit="files"), strict=True
     ):
-        if isinstance(header, Rejected):
-            quarantine.add(path, header)
+        if isinstance(found, Rejected):
+            quarantine.add(probe.path, found)
         else:
-            groups[image_id] = folds.group_of(
-                header.patient_id, image_id, config.group_salt
+            facts[image_id] = found
+    return facts
+
+
+def _groups(config: ConvertConfig, facts: dict[str, Facts]) -> dict[str, str]:
+    patients = {i: f.patient_id for i, f in facts.items()}
+    if config.group_csv:
+        given = folds.read_patients(config.group_csv)
+        unnamed = facts.keys() - given.keys()
+        if unnamed:
+            logging.warning(
+                "%s names no patient for %d of %d images; each of them counts as a "
+                "patient.",
+                config.group_csv,
+                len(unnamed),
+                len(facts),
             )
-    return groups
+        patients = {i: given.get(i, "") for i in facts}
+    return {i: folds.group_of(p, i, config.group_salt) for i, p in patients.items()}
+
+
+def _folds(config: ConvertConfig, labelled, groups) -> dict[str, int]:
+    if not config.source:
+        return {}
+    if config.folds_csv:
+        return folds.read_published(config.folds_csv, labelled, groups)
+    return folds.assign(
+        labelled, groups, num_folds=config.num_folds, seed=config.fold_seed
+    )
+
+
+def _check_listed(config, facts, expected) -> None:
+    missing = sorted(facts.keys() - expected.keys())
+    if missing:
+        raise Failure(
+            ExitCode.FLAGS,
+            f"{config.source_manifest} lacks {len(missing)} images, first {missing[0]}",
+            mend="give the manifest of this source, or leave it out",
+        )
 
 
 def _deal(tasks: list[Task], records_per_shard: int) -> list[PlannedShard]:

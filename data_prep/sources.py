@@ -3,44 +3,63 @@
 import os
 import pathlib
 
+from data_prep import durable
+from data_prep import raster
 from data_prep.failures import ExitCode
 from data_prep.failures import Failure
 from data_prep.failures import Rejected
 from data_prep.labels import ID
 from data_prep.quarantine import Quarantine
 
+DICOM = (".dcm",)
 
-def find_dicoms(
-    folder: pathlib.Path, quarantine: Quarantine
-) -> dict[str, pathlib.Path]:
-    """Returns {image id: path} of every `*.dcm` below `folder`, sorted by id.
 
-    The id is the file's stem. Symbolic links, folders and pipes are refused, and
-    of two files with one stem neither is taken.
+def find(folder: pathlib.Path, quarantine: Quarantine) -> dict[str, pathlib.Path]:
+    """Returns {image id: path} of every image below `folder`, sorted by id.
+
+    Images are the `*.dcm` files; where there is none, PNG and JPEG files. The id
+    is the file's stem. Symbolic links, folders and pipes are refused. Of equal
+    files with one stem the first is taken, of different ones none.
 
     Raises:
-      Failure: no such folder, or no DICOM file in it.
+      Failure: no such folder, or no image in it.
     """
+    for suffixes in (DICOM, raster.SUFFIXES):
+        found = _by_stem(folder, suffixes)
+        if found:
+            return _checked(found, quarantine)
+    raise Failure(
+        ExitCode.FLAGS,
+        f"no *.dcm, *.png or *.jpg file below {folder}",
+        mend="give the folder that holds the images",
+    )
+
+
+def find_masks(folder: pathlib.Path, quarantine: Quarantine) -> dict[str, pathlib.Path]:
+    """Returns {image id: path} of every `*.png` below `folder`, as `find`."""
+    return _checked(_by_stem(folder, (".png",)), quarantine)
+
+
+def _by_stem(folder: pathlib.Path, suffixes) -> dict[str, list[pathlib.Path]]:
     if not folder.is_dir():
         raise Failure(
             ExitCode.FLAGS, f"no folder at {folder}", mend="check the path in the flag"
         )
     found: dict[str, list[pathlib.Path]] = {}
-    for parent, _, names in os.walk(folder):
-        for name in names:
+    for parent, folders, names in os.walk(folder):
+        # A folder that is called like an image is a fault to show, too.
+        for name in [*names, *folders]:
             path = pathlib.Path(parent, name)
-            if path.suffix.lower() == ".dcm":
+            if path.suffix.lower() in suffixes:
                 found.setdefault(path.stem, []).append(path)
-    if not found:
-        raise Failure(
-            ExitCode.FLAGS,
-            f"no *.dcm file below {folder}",
-            mend="give the folder that holds the DICOM files",
-        )
+    return found
+
+
+def _checked(found, quarantine: Quarantine) -> dict[str, pathlib.Path]:
     accepted = {}
     for image_id, paths in sorted(found.items()):
         try:
-            accepted[image_id] = _check(image_id, paths)
+            accepted[image_id] = _check(image_id, sorted(paths))
         except Rejected as fault:
             for path in paths:
                 quarantine.add(path, fault)
@@ -48,20 +67,24 @@ def find_dicoms(
 
 
 def _check(image_id: str, paths: list[pathlib.Path]) -> pathlib.Path:
-    if len(paths) > 1:
-        raise Rejected(
-            "DUP_ID_CONFLICT",
-            f"{len(paths)} files have this name",
-            mend="keep one of them",
-        )
     if not ID.fullmatch(image_id):
         raise Rejected(
             "SRC_BAD_ID",
             "the name is not an image id (letters, digits, '.', '_', '-'; 64 at most)",
             mend="rename the file",
         )
-    if paths[0].is_symlink() or not paths[0].is_file():
-        raise Rejected("SRC_NOT_REGULAR", "not a regular file", mend="copy the file")
-    if not os.access(paths[0], os.R_OK):
-        raise Rejected("SRC_UNREADABLE", "no permission to read", mend="chmod the file")
+    for path in paths:
+        # Opening a pipe would wait for ever.
+        if path.is_symlink() or not path.is_file():
+            raise Rejected(
+                "SRC_NOT_REGULAR", "not a regular file", mend="copy the file"
+            )
+        if not os.access(path, os.R_OK):
+            raise Rejected("SRC_UNREADABLE", "no permission to read", mend="use chmod")
+    if len(paths) > 1 and len({durable.sha256(path) for path in paths}) > 1:
+        raise Rejected(
+            "DUP_ID_CONFLICT",
+            f"{len(paths)} different files have this name",
+            mend="keep one of them",
+        )
     return paths[0]

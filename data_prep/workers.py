@@ -8,6 +8,7 @@ under limits of memory and time.
 import dataclasses
 import multiprocessing
 import multiprocessing.connection
+import os
 import resource
 import signal
 import time
@@ -161,6 +162,10 @@ def _wait(crew: list[_Worker]) -> None:
 
 
 def _serve(pipe, function, limits: Limits) -> None:
+    # Native libraries write to these, tag values included.
+    silence = os.open(os.devnull, os.O_RDWR)
+    os.dup2(silence, 1)
+    os.dup2(silence, 2)
     # The parent handles Ctrl-C; a worker's own traceback would bury its message.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

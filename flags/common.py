@@ -1,5 +1,7 @@
 """Flags with one meaning in several commands, and readers of their values."""
 
+import pathlib
+
 from absl import flags
 
 from data_prep.failures import ExitCode
@@ -32,6 +34,11 @@ def required(holder: flags.FlagHolder) -> str:
             mend=f"give it; {flags.FLAGS[holder.name].help}",
         )
     return holder.value
+
+
+def path(holder: flags.FlagHolder) -> pathlib.Path | None:
+    """Returns an optional path flag."""
+    return pathlib.Path(holder.value) if holder.value else None
 
 
 def integers(holder: flags.FlagHolder) -> list[int]:

@@ -9,9 +9,14 @@ from data_prep.config import ConvertConfig
 from flags import common
 
 _SOURCE = flags.DEFINE_string(
-    "source", None, "Folder of the labelled DICOM files, nested or flat."
+    "source",
+    None,
+    "Folder of the labelled images, nested or flat: DICOM, or PNG and JPEG.",
 )
 _RLE_CSV = flags.DEFINE_string("rle_csv", None, "Their csv of ImageId,EncodedPixels.")
+_MASK_SOURCE = flags.DEFINE_string(
+    "mask_source", None, "Instead of the csv: folder of PNG masks of the same names."
+)
 _TEST_SOURCE = flags.DEFINE_string(
     "test_source", None, "Folder of the unlabelled test files."
 )
@@ -21,6 +26,44 @@ _NUM_FOLDS = flags.DEFINE_integer(
 )
 _FOLD_SEED = flags.DEFINE_integer(
     "fold_seed", 10, "Seed of the folds' shuffle.", lower_bound=0
+)
+_FOLDS_CSV = flags.DEFINE_string(
+    "folds_csv", None, "A published split to use: csv of ImageId,fold or fname,fold."
+)
+_GROUP_CSV = flags.DEFINE_string(
+    "group_csv", None, "Csv of image id and patient id, where the files do not tell."
+)
+_SOURCE_MANIFEST = flags.DEFINE_string(
+    "source_manifest",
+    None,
+    "Csv of image id and sha256; a file with another hash is quarantined.",
+)
+_ASPECT = flags.DEFINE_enum(
+    "aspect",
+    "pad",
+    ["pad", "stretch"],
+    "Images that are not square: black borders, or distortion.",
+)
+_VOI = flags.DEFINE_enum(
+    "voi",
+    "first",
+    ["none", "first", "percentile"],
+    "Grey values shown: the stored range, the file's first window, or percentiles.",
+)
+_FRAME = flags.DEFINE_integer(
+    "frame", None, "Which frame of multi-frame files; they are refused without."
+)
+_MODALITIES = flags.DEFINE_list(
+    "modalities", [], "DICOM modalities to accept, such as CR,DX; all without."
+)
+_DICOM_DECODER = flags.DEFINE_enum(
+    "dicom_decoder",
+    "pydicom",
+    ["pydicom", "tfio"],
+    "pydicom is faster, and safe on damaged files; tfio is for comparison.",
+)
+_DRY_RUN = flags.DEFINE_bool(
+    "dry_run", False, "Read headers and labels, list every problem, write nothing."
 )
 _CLAHE = flags.DEFINE_string(
     "clahe",
@@ -57,19 +100,32 @@ _ALLOW_QUARANTINED = flags.DEFINE_integer(
 )
 
 
+def dry_run() -> bool:
+    """Tells whether nothing is to be written."""
+    return _DRY_RUN.value
+
+
 def convert_config() -> ConvertConfig:
     """Returns the flags as one frozen configuration."""
-    test_source = _TEST_SOURCE.value
     return ConvertConfig(
-        source=pathlib.Path(common.required(_SOURCE)),
-        rle_csv=pathlib.Path(common.required(_RLE_CSV)),
-        test_source=pathlib.Path(test_source) if test_source else None,
+        source=common.path(_SOURCE),
+        rle_csv=common.path(_RLE_CSV),
+        mask_source=common.path(_MASK_SOURCE),
+        test_source=common.path(_TEST_SOURCE),
         output=pathlib.Path(common.required(common.OUTPUT)),
         sizes=tuple(common.integers(_SIZES)),
         num_folds=_NUM_FOLDS.value,
         fold_seed=_FOLD_SEED.value,
-        clahe=_CLAHE.value,
+        folds_csv=common.path(_FOLDS_CSV),
+        group_csv=common.path(_GROUP_CSV),
+        source_manifest=common.path(_SOURCE_MANIFEST),
+        aspect=_ASPECT.value,
         interpolation=_INTERPOLATION.value,
+        clahe=_CLAHE.value,
+        voi=_VOI.value,
+        frame=_FRAME.value,
+        modalities=tuple(_MODALITIES.value),
+        dicom_decoder=_DICOM_DECODER.value,
         pixel_encoding=_PIXEL_ENCODING.value,
         records_per_shard=_RECORDS_PER_SHARD.value,
         group_salt=_GROUP_SALT.value,

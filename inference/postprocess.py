@@ -9,9 +9,9 @@ Areas are in pixels of an image of 1024 x 1024 and scale with other sizes.
 import dataclasses
 from collections.abc import Callable
 
-import cv2
 import numpy as np
 
+from data_prep import aspect
 from data_prep import spec
 from data_prep.failures import BadValue
 
@@ -45,7 +45,7 @@ class Postprocess:
     cleaners: tuple[Clean, ...]
 
     def __call__(
-        self, probabilities: np.ndarray, height: int, width: int
+        self, probabilities: np.ndarray, height: int, width: int, how: str
     ) -> np.ndarray:
         """Returns the mask.
 
@@ -53,6 +53,7 @@ class Postprocess:
           probabilities: [S, S] float32 in 0..1.
           height: of the mask, in pixels.
           width: of the mask, in pixels.
+          how: the dataset's aspect policy, see data_prep/aspect.py.
 
         Returns:
           [height, width] uint8 of 0 and 1.
@@ -60,9 +61,7 @@ class Postprocess:
         # Bilinear values never exceed their neighbours: most masks end here.
         if probabilities.max() < self.threshold:
             return np.zeros((height, width), np.uint8)
-        large = cv2.resize(
-            probabilities, (width, height), interpolation=cv2.INTER_LINEAR
-        )
+        large = aspect.from_square(probabilities, height, width, how)
         mask = (large >= self.threshold).astype(np.uint8)
         for clean in self.cleaners:
             mask = clean(mask)

@@ -86,7 +86,9 @@ def _rows(config, data, model, clean) -> dict[str, str]:
                 _check(image_id, probabilities[k], rows)
                 height = int(batch["source_height"][k])
                 width = int(batch["source_width"][k])
-                mask = clean(probabilities[k, :, :, 0], height, width)
+                mask = clean(
+                    probabilities[k, :, :, 0], height, width, data.options["aspect"]
+                )
                 rows[image_id] = rle.encode(mask)
                 tracker.advance()
     if len(rows) != num_records:

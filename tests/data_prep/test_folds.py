@@ -29,7 +29,7 @@ def test_folds_are_stratified():
     share = np.mean(list(labels.values()))
     for fold in range(5):
         members = [i for i in labels if fold_of[i] == fold]
-        assert abs(len(members) - 60) <= 10
+        assert abs(len(members) - 60) <= 3
         assert abs(np.mean([labels[i] for i in members]) - share) < 0.05
 
 

@@ -35,7 +35,7 @@ def test_dialects(tmp_path, text):
         ("=HYPERLINK(1),-1\n", "not an image id"),
         ("../x,-1\n", "not an image id"),
         ("a,-1\na,5 2\n", "LABEL_CONFLICT"),
-        ("a,5 2\na,-1\n", "LABEL_CONFLICT"),
+        ("a,5 2\na,-1\n", "image a: lines 1, 2: '-1' beside another row"),
         ("a,-1\na,-1\n", "LABEL_CONFLICT"),
         ("a,-1\nb,5 2 3\n", "RLE_ODD"),
         ("a,-1\nb,\n", "RLE_EMPTY"),

@@ -9,7 +9,7 @@ from data_prep.quarantine import Quarantine
 
 def find(folder):
     bad = Quarantine(folder)
-    return sources.find_dicoms(folder, bad), [row[:2] for row in bad.rows()]
+    return sources.find(folder, bad), [row[:2] for row in bad.rows()]
 
 
 def test_nested_and_flat(tmp_path):
@@ -42,17 +42,31 @@ def test_what_is_no_file_or_no_id_is_refused(tmp_path):
 
 
 def test_two_files_of_one_name(tmp_path):
-    for name in ("x/a.dcm", "y/a.dcm", "b.dcm"):
+    for name, data in (
+        ("x/a.dcm", b"1"),
+        ("y/a.dcm", b"2"),
+        ("b.dcm", b"1"),
+        ("x/c.dcm", b"1"),
+        ("y/c.dcm", b"1"),
+    ):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(b"1")
+        path.write_bytes(data)
     found, bad = find(tmp_path)
-    assert list(found) == ["b"]
+    assert list(found) == ["b", "c"], "equal files are one"
     assert [code for _, code in bad] == ["DUP_ID_CONFLICT"] * 2
+
+
+def test_png_where_there_is_no_dicom(tmp_path):
+    for name in ("a.png", "b.JPG", "c.jpeg", "d.gif"):
+        (tmp_path / name).write_bytes(b"1")
+    assert list(find(tmp_path)[0]) == ["a", "b", "c"]
+    (tmp_path / "z.dcm").write_bytes(b"1")
+    assert list(find(tmp_path)[0]) == ["z"]
 
 
 def test_nothing_there(tmp_path):
     with pytest.raises(Failure, match="no folder at"):
         find(tmp_path / "none")
-    with pytest.raises(Failure, match=r"no \*.dcm file below"):
+    with pytest.raises(Failure, match=r"no \*.dcm, .* file below"):
         find(tmp_path)

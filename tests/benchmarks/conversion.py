@@ -1,0 +1,195 @@
+"""How fast is the conversion? Against two peers and against its bare kernels.
+
+    python -m tests.benchmarks.conversion --files=400 --rounds=7 [--memory]
+
+Synthetic 1024 x 1024 JPEG Baseline files to CLAHE images and masks at 256 and 512,
+two workers, files in the page cache. First all sides must give equal pixels and
+masks; then whole processes are timed in turn. What one process costs before its
+first file is measured over a few files and subtracted where it says "per file".
+A goal that is missed is printed as MISSED. Wants an idle machine.
+"""
+
+import argparse
+import json
+import pathlib
+import tempfile
+
+import pydicom.pixels
+import pydicom.uid
+
+from tests.benchmarks import memory
+from tests.benchmarks import sides
+from tests.benchmarks import source_files
+from tests.benchmarks import timing
+
+SIZES = (256, 512)
+SOURCE_SIZE = 1024
+FEW = 8
+GOALS = {sides.NATURAL: 1.3, sides.TFIO: 3.0}
+KERNEL_GOAL = 0.85
+MEMORY_FILES = (1000, 5000)
+MEMORY_GOAL = 1.05
+_PACKAGES = (
+    "tensorflow",
+    "tensorflow-io",
+    "pydicom",
+    "pillow",
+    "opencv-python-headless",
+    "numpy",
+)
+
+
+def refuse_unequal(names, source, folder) -> dict:
+    """Returns {peer: {size: difference}}; stops if what is compared is not equal."""
+    found = {name: sides.differences(name, source, folder, SIZES) for name in names}
+    for name, by_size in found.items():
+        for size, difference in by_size.items():
+            timing.say(f"equality, {name} at {size}: {difference}")
+            # Another decoder could round otherwise; more would be other work.
+            tolerated = name == sides.TFIO and difference.max_pixel <= 1
+            masks_equal = not (difference.num_masks or difference.num_unmatched)
+            if not (difference.none or (tolerated and masks_equal)):
+                raise SystemExit(f"not timed: {name} at {size} differs: {difference}")
+    return found
+
+
+def measure(names, source, few, folder, rounds) -> dict[str, list[timing.Run]]:
+    """Times every side over all files and over a few, and the kernels."""
+
+    def run(name, files):
+        return lambda: sides.convert(name, files, folder / "timed", SIZES)
+
+    todo = {name: run(name, source) for name in names}
+    todo |= {f"{name}, {FEW} files": run(name, few) for name in names}
+    todo[sides.KERNELS] = lambda: sides.kernels(source, SIZES)
+    return timing.interleave(todo, rounds=rounds)
+
+
+def ratios(names, runs, count) -> list[tuple]:
+    """Returns rows of (what, wall ratio, CPU ratio, goal), all "higher is better"."""
+
+    def few(name):
+        return runs[f"{name}, {FEW} files"]
+
+    def whole(attribute):
+        return lambda a, b: getattr(b, attribute) / getattr(a, attribute)
+
+    def steady(attribute):
+        def ratio(a, a_few, b, b_few):
+            mine = getattr(a, attribute) - getattr(a_few, attribute)
+            theirs = getattr(b, attribute) - getattr(b_few, attribute)
+            return theirs / mine
+
+        return ratio
+
+    def kernels(attribute, cores):
+        def fraction(a, a_few, bare):
+            mine = getattr(a, attribute) - getattr(a_few, attribute)
+            return json.loads(bare.output)[attribute] * (count - FEW) / (mine * cores)
+
+        return fraction
+
+    ours, rows = runs[sides.OURS], []
+    for name in names[1:]:
+        values = [
+            timing.per_round(whole(k), ours, runs[name]) for k in ("wall_s", "cpu_s")
+        ]
+        rows.append((f"{name} / ours, whole process", *values, GOALS[name]))
+        values = [
+            timing.per_round(steady(k), ours, few(sides.OURS), runs[name], few(name))
+            for k in ("wall_s", "cpu_s")
+        ]
+        rows.append((f"{name} / ours, per file", *values, None))
+    values = [
+        timing.per_round(kernels(k, cores), ours, few(sides.OURS), runs[sides.KERNELS])
+        for k, cores in (("wall_s", sides.NUM_WORKERS), ("cpu_s", 1))
+    ]
+    rows.append(("bare kernels / ours, per file", *values, KERNEL_GOAL))
+    return rows
+
+
+def peak_memory(drawn, folder) -> dict[int, float]:
+    """Returns {files: peak MiB of a conversion of that many}."""
+    peaks = {}
+    for count in MEMORY_FILES:
+        source = source_files.sound(drawn, folder / f"memory{count}", count=count)
+        with tempfile.TemporaryDirectory(dir=folder) as output:
+            command = sides.command(
+                sides.OURS, source, pathlib.Path(output, "out"), SIZES
+            )
+            peaks[count] = memory.peak_mib(command, cwd=source_files.ROOT)
+        timing.say(f"memory, {count} files: {peaks[count]:.0f} MiB")
+    return peaks
+
+
+def report(machine, found, runs, rows, count) -> None:
+    """Prints what was measured as Markdown."""
+    print(timing.markdown(("machine", ""), machine.items()))
+    for name, by_size in found.items():
+        for size, difference in by_size.items():
+            equal = "equal" if difference.none else f"UNEQUAL, {difference}"
+            print(f"\n{name} at {size} px, {difference.num_images} images: {equal}")
+    print(f"\n{count} files; seconds, median (lowest to highest):\n")
+    table = [
+        (name, timing.spread(of_side, "wall_s"), timing.spread(of_side, "cpu_s"))
+        for name, of_side in runs.items()
+    ]
+    print(timing.markdown(("process", "wall", "CPU"), table))
+    bare = [json.loads(run.output) for run in runs[sides.KERNELS]]
+    table = [(k, timing.Spread.of(1000 * b[k] for b in bare)) for k in bare[0]]
+    print("\n" + timing.markdown(("bare kernels, one core", "ms per file"), table))
+    table = [
+        (
+            what,
+            wall,
+            cpu,
+            f">= {goal}" if goal else "",
+            timing.verdict(wall.median, goal) if goal else "",
+            timing.verdict(cpu.median, goal) if goal else "",
+        )
+        for what, wall, cpu, goal in rows
+    ]
+    header = ("ratio", "wall", "CPU", "goal", "by wall", "by CPU")
+    print("\n" + timing.markdown(header, table))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--files", type=int, default=400)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument(
+        "--source", type=pathlib.Path, help="keep the drawn files here, or reuse them"
+    )
+    parser.add_argument("--memory", action="store_true", help="peak memory, too; slow")
+    args = parser.parse_args()
+    timing.pin(sides.NUM_WORKERS)
+    decoder = pydicom.pixels.get_decoder(pydicom.uid.JPEGBaseline8Bit)
+    machine = timing.machine(_PACKAGES)
+    machine["pydicom's JPEG plugins"] = ", ".join(decoder.available_plugins)
+    names = [sides.OURS, sides.NATURAL, sides.TFIO]
+    if not sides.tfio_works():
+        timing.say("tensorflow-io does not load here; its side is left out")
+        names.remove(sides.TFIO)
+    with tempfile.TemporaryDirectory(prefix="conversion-") as name:
+        folder = pathlib.Path(name)
+        drawn = args.source or folder / "drawn"
+        source_files.draw(drawn, count=args.files, size=SOURCE_SIZE)
+        source = source_files.sound(drawn, folder / "all", count=args.files)
+        few = source_files.sound(drawn, folder / "few", count=FEW)
+        source_files.read_all(source)
+        found = refuse_unequal(names[1:], source, folder)
+        runs = measure(names, source, few, folder, args.rounds)
+        rows = ratios(names, runs, source.count)
+        report(machine, found, runs, rows, source.count)
+        peaks = peak_memory(drawn, folder) if args.memory else {}
+    if peaks:
+        small, large = peaks.values()
+        print(
+            f"\nmemory, MiB by files: {peaks}; ratio {large / small:.3f}, goal <= "
+            f"{MEMORY_GOAL}: {timing.verdict(large / small, MEMORY_GOAL, at_most=True)}"
+        )
+    print("\n" + timing.as_json({"machine": machine, "runs": runs, "memory": peaks}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""The commands that the conversion benchmark compares."""
+
+import os
+import pathlib
+import shutil
+import sys
+
+from tests.benchmarks import equality
+from tests.benchmarks import source_files
+from tests.benchmarks import timing
+from tests.benchmarks.source_files import Source
+
+OURS, NATURAL, TFIO, KERNELS = "ours", "natural", "tfio", "kernels"
+NUM_WORKERS = 2
+_PEERS = "tests.benchmarks"
+# TensorFlow's start-up warnings are not worth a line in a benchmark's report.
+_ENV = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+def command(
+    side: str, source: Source, output: pathlib.Path, sizes: tuple[int, ...]
+) -> list[str]:
+    """Returns the command line of one side."""
+    module = "data_prep.main" if side == OURS else f"{_PEERS}.{side}_conversion"
+    more = [f"--num_workers={NUM_WORKERS}", "--num_folds=2"] if side == OURS else []
+    return [
+        sys.executable,
+        "-m",
+        module,
+        f"--source={source.folder}",
+        f"--rle_csv={source.csv}",
+        f"--output={output}",
+        f"--sizes={','.join(map(str, sizes))}",
+        *more,
+    ]
+
+
+def convert(
+    side: str, source: Source, output: pathlib.Path, sizes: tuple[int, ...]
+) -> timing.Run:
+    """Runs one side as a whole process into a folder that it finds absent."""
+    shutil.rmtree(output, ignore_errors=True)
+    return timing.run_process(
+        command(side, source, output, sizes), cwd=source_files.ROOT, env=_ENV
+    )
+
+
+def kernels(source: Source, sizes: tuple[int, ...]) -> timing.Run:
+    """Runs the bare kernels; the run's `output` is their JSON."""
+    return timing.run_process(
+        [
+            sys.executable,
+            "-m",
+            f"{_PEERS}.kernels",
+            f"--source={source.folder}",
+            f"--sizes={','.join(map(str, sizes))}",
+        ],
+        cwd=source_files.ROOT,
+    )
+
+
+def tfio_works() -> bool:
+    """Tells whether tensorflow-io loads beside this TensorFlow."""
+    try:
+        code = "import tensorflow_io as t; t.image.decode_dicom_image"
+        timing.run_process([sys.executable, "-c", code], env=_ENV)
+    except RuntimeError:
+        return False
+    return True
+
+
+def differences(
+    side: str, source: Source, folder: pathlib.Path, sizes: tuple[int, ...]
+) -> dict[int, equality.Difference]:
+    """Converts with ours and with `side`; returns {size: how they differ}."""
+    for name in (OURS, side):
+        convert(name, source, folder / name, sizes)
+    return {
+        size: equality.compare(
+            equality.ours(folder / OURS, size), equality.peer(folder / side, size)
+        )
+        for size in sizes
+    }

@@ -1,0 +1,156 @@
+"""Times commands side by side: interleaved rounds, wall and CPU seconds, ratios.
+
+Knows nothing of what the commands do. A side is a function that makes one run and
+returns its `Run`; `interleave` calls A B C A B C ..., so that a neighbour's load
+falls on all of them. CPU seconds are user + system of the whole process tree: they
+change least when the machine is shared, so they are what to judge by.
+"""
+
+import dataclasses
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Sequence
+from importlib import metadata
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run of one side.
+
+    Attributes:
+      wall_s: from start to exit, in seconds.
+      cpu_s: user + system of the process and all its descendants, in seconds.
+      output: what it wrote to stdout.
+    """
+
+    wall_s: float
+    cpu_s: float
+    output: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Spread:
+    """What repeated measurements of one quantity gave."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> "Spread":
+        values = list(values)
+        return cls(median=statistics.median(values), low=min(values), high=max(values))
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f} ({self.low:.2f} to {self.high:.2f})"
+
+
+def run_process(command: Sequence[str], **options: Any) -> Run:
+    """Runs a command to its end.
+
+    Args:
+      command: program and arguments.
+      **options: for subprocess.run, such as `cwd` and `env`.
+
+    Raises:
+      RuntimeError: it failed; the message has the end of its stderr.
+    """
+    before, started = _children_cpu_s(), time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, **options)
+    wall_s = time.perf_counter() - started
+    if done.returncode:
+        raise RuntimeError(
+            f"exit code {done.returncode} of {' '.join(command)}\n{done.stderr[-2000:]}"
+        )
+    return Run(wall_s=wall_s, cpu_s=_children_cpu_s() - before, output=done.stdout)
+
+
+def interleave(
+    sides: dict[str, Callable[[], Run]], *, rounds: int
+) -> dict[str, list[Run]]:
+    """Runs all sides once to warm up, then `rounds` times in turn.
+
+    Returns:
+      {side: its runs, in order}, so that equal indices ran next to each other.
+    """
+    for run in sides.values():
+        run()
+    runs: dict[str, list[Run]] = {name: [] for name in sides}
+    for index in range(rounds):
+        for name, run in sides.items():
+            runs[name].append(run())
+            say(f"round {index + 1} of {rounds}, {name}: {runs[name][-1].wall_s:.2f} s")
+    return runs
+
+
+def spread(runs: Iterable[Run], attribute: str) -> Spread:
+    """Summarises one attribute of the runs, such as "wall_s"."""
+    return Spread.of(getattr(run, attribute) for run in runs)
+
+
+def per_round(compute: Callable[..., float], *sides: Sequence[Any]) -> Spread:
+    """Applies `compute` to the runs of each round and summarises what it returns.
+
+    A ratio is formed within a round, where both sides met the same neighbours.
+    """
+    return Spread.of(compute(*row) for row in zip(*sides, strict=True))
+
+
+def verdict(value: float, goal: float, *, at_most: bool = False) -> str:
+    """Returns "met" or "MISSED"."""
+    return "met" if (value <= goal if at_most else value >= goal) else "MISSED"
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Returns a Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def as_json(report: dict[str, Any]) -> str:
+    """Returns `report`, which may hold dataclasses, as one line of JSON."""
+    return json.dumps(report, default=dataclasses.asdict)
+
+
+def machine(packages: Iterable[str]) -> dict[str, str]:
+    """Returns the processor, the cores we may use, the load, and versions."""
+    versions = {name: metadata.version(name) for name in packages}
+    return {
+        "processor": _processor(),
+        "cores": str(len(os.sched_getaffinity(0))),
+        "load before": f"{os.getloadavg()[0]:.1f}",
+        "python": platform.python_version(),
+        **versions,
+    }
+
+
+def pin(num_cores: int) -> None:
+    """Keeps this process and all that it starts on the same few cores."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:num_cores])
+
+
+def say(text: str) -> None:
+    """Prints progress where it does not mix with the report."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _children_cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _processor() -> str:
+    with open("/proc/cpuinfo") as file:
+        for line in file:
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()
