@@ -37,7 +37,7 @@ def test_help_shows_the_command_and_its_flags(module):
 @pytest.mark.parametrize(
     ("command", "code", "said"),
     [
-        ("data_prep.main", 1, "--source is missing"),
+        ("data_prep.main", 1, "--output is missing"),
         (
             "data_prep.main --source=none --rle_csv=none.csv --output={tmp}/x",
             1,

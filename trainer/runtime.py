@@ -29,6 +29,7 @@ def start(
     keras.utils.set_random_seed(seed)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
+        _run_ops_in_one_order()
     if strategy == "single":
         return tf.distribute.get_strategy()
     devices = tf.config.list_logical_devices("GPU")
@@ -44,6 +45,20 @@ def mirrored(*devices: str) -> tf.distribute.MirroredStrategy:
     up.
     """
     return tf.distribute.MirroredStrategy(devices)
+
+
+def _run_ops_in_one_order() -> None:
+    """Makes a CPU run the ops of a graph one after the other.
+
+    TensorFlow's AddN, which sums gradients, begins with whichever input's buffer
+    happens to be free for reuse. With three and more inputs the last bits of the
+    sum then depend on the timing of other ops, also under op determinism. Beside
+    a GPU it would hold the host back; what a GPU needs is not measured.
+    """
+    if tf.config.list_physical_devices("GPU"):
+        return
+    if tf.config.threading.get_inter_op_parallelism_threads() != 1:
+        tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
 def check_batch_size(strategy: tf.distribute.Strategy, global_batch_size: int) -> None:

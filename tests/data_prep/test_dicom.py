@@ -1,5 +1,6 @@
 import io
 
+import jpeg_ls
 import numpy as np
 import PIL.Image
 import pytest
@@ -226,7 +227,23 @@ def test_constant_image(path):
     assert code_of(path) == "IMG_CONSTANT"
 
 
-@pytest.mark.parametrize("syntax", ["RLELossless", "JPEG2000Lossless"])
+def jpeg2000(image):
+    stream = io.BytesIO()
+    PIL.Image.fromarray(image).save(
+        stream, format="JPEG2000", irreversible=False, no_jp2=True
+    )
+    return stream.getvalue()
+
+
+LOSSLESS = {
+    "JPEG2000Lossless": jpeg2000,
+    "JPEGLSLossless": lambda image: bytes(jpeg_ls.encode_array(image)),
+}
+
+
+@pytest.mark.parametrize(
+    "syntax", ["RLELossless", "JPEG2000Lossless", "JPEGLSLossless"]
+)
 def test_lossless_codecs(path, image, syntax):
     uid = getattr(dicom.pydicom.uid, syntax)
     native(path, image)
@@ -234,12 +251,9 @@ def test_lossless_codecs(path, image, syntax):
     if syntax == "RLELossless":
         dataset.compress(uid, image, encoding_plugin="pydicom")
     else:
-        stream = io.BytesIO()
-        PIL.Image.fromarray(image).save(
-            stream, format="JPEG2000", irreversible=False, no_jp2=True
-        )
         dataset.file_meta.TransferSyntaxUID = uid
-        dataset.PixelData = dicom.pydicom.encaps.encapsulate([stream.getvalue()])
+        stream = LOSSLESS[syntax](image)
+        dataset.PixelData = dicom.pydicom.encaps.encapsulate([stream])
         dataset["PixelData"].VR = "OB"
     dataset.save_as(path)
     np.testing.assert_array_equal(show(path), image)

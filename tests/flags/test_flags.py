@@ -8,7 +8,9 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
+from data_prep import aspect
 from data_prep import clahe
+from data_prep import grey
 from data_prep.failures import ExitCode
 from data_prep.failures import Failure
 from flags import command
@@ -29,13 +31,14 @@ PRESETS = sorted(pathlib.Path(__file__).parents[2].glob("flags/presets/*.flagfil
 
 # Adding a flag edits this list, so that someone asks whether it should be a recipe.
 NAMES = """
-allow_quarantined augment batch_norm_momentum batch_size clahe data deterministic
-epochs fold fold_seed global_batch_size group_salt interpolation learning_rate loss
-mask_size max_bad_fraction members model num_folds num_pictures num_test num_train
-num_workers optimizer output pixel_encoding positive_fraction postprocess precision
-records_per_shard rle_csv schedule seed shuffle_buffer sizes source source_size
-steps_per_call strategy submission swa_epochs swa_update_bn test_source truth tta
-weight_decay weights workdir
+allow_quarantined aspect augment batch_norm_momentum batch_size clahe data
+deterministic dicom_decoder dry_run epochs fold fold_seed folds_csv frame
+global_batch_size group_csv group_salt interpolation learning_rate loss mask_size
+mask_source max_bad_fraction members modalities model num_folds num_pictures num_test
+num_train num_workers optimizer output pixel_encoding positive_fraction postprocess
+precision records_per_shard rle_csv schedule seed shuffle_buffer sizes source
+source_manifest source_size steps_per_call strategy submission swa_epochs
+swa_update_bn test_source truth tta voi weight_decay weights workdir
 """
 
 
@@ -69,6 +72,8 @@ def test_enums_are_the_tables():
 
     assert values("optimizer") == sorted(loop.OPTIMIZERS)
     assert values("interpolation") == sorted(clahe.INTERPOLATIONS)
+    assert values("aspect") == sorted(aspect.ASPECTS)
+    assert values("voi") == sorted(grey.VOI)
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda p: p.stem)
@@ -123,6 +128,8 @@ def test_missing_flags_are_named(read):
 def test_configurations_check_themselves(tmp_path):
     base = ["test", "--source=a", "--rle_csv=b", "--output=c"]
     for extra, said in (
+        ("--mask_source=m", "either --rle_csv or --mask_source"),
+        ("--source=", "Expected --source or --test_source"),
         ("--sizes=100", "multiples of 32"),
         ("--sizes=256,256", "different sizes"),
         ("--output=a/b", "outside of the source"),
