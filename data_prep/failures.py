@@ -15,6 +15,7 @@ class ExitCode(enum.IntEnum):
     CORRUPT = 7
     DIVERGED = 8
     BUG = 70
+    PREEMPTED = 75
     INTERRUPTED = 130
 
 

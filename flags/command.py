@@ -3,6 +3,7 @@
 import functools
 import logging as logging_lib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -29,6 +30,7 @@ def run(main: Callable[[], ExitCode | None], *modules: ModuleType) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for module in modules:
         flags.adopt_module_key_flags(module)
+    signal.signal(signal.SIGTERM, _terminate)
     app.run(functools.partial(_guarded, main))
 
 
@@ -38,6 +40,14 @@ def as_flagfile() -> str:
     ours = [f for m, fs in by_module.items() if m.startswith("flags.") for f in fs]
     ours.sort(key=lambda flag: flag.name)
     return "".join(f"{f.serialize()}\n" for f in ours if f.value is not None)
+
+
+class _Terminated(BaseException):
+    """SIGTERM: what a cluster sends before it takes the machine away."""
+
+
+def _terminate(signum, frame):
+    raise _Terminated
 
 
 def _plain_log_lines() -> None:
@@ -61,6 +71,9 @@ def _guarded(main: Callable[[], ExitCode | None], argv: list[str]) -> int:
         return _refuse(ExitCode.FLAGS, str(e))
     except KeyboardInterrupt:
         return _refuse(ExitCode.INTERRUPTED, "interrupted; run it again to continue")
+    except _Terminated:
+        text = "terminated, what was finished is kept; run it again to continue"
+        return _refuse(ExitCode.PREEMPTED, text)
     except OSError as e:
         text = f"{e.strerror}: {e.filename or 'output'}; make room or give access"
         return _refuse(ExitCode.ENVIRONMENT, text)

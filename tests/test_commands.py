@@ -1,8 +1,10 @@
 """The commands as a user meets them: exit code, one line, no traceback."""
 
 import pathlib
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -101,20 +103,26 @@ def test_faults(command, code, said, dataset, source, tmp_path):
     assert not list(tmp_path.rglob("dataset.json"))
 
 
-def test_an_interrupt_is_one_line(source, tmp_path):
-    import signal
-    import time
-
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [
+        (signal.SIGINT, 130, "ERROR INTERRUPTED: interrupted; run it again"),
+        (signal.SIGTERM, 75, "ERROR PREEMPTED: terminated, what was finished is kept"),
+    ],
+)
+def test_a_signal_is_one_line(tmp_path, number, code, said):
     process = subprocess.Popen(
         [sys.executable, "-m", "data_prep.synthetic", f"--output={tmp_path}/x"],
         cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell's background job ignores SIGINT, and its children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not list(tmp_path.rglob("*.dcm")):
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert "ERROR INTERRUPTED" in errors
+    assert process.returncode == code
+    assert said in errors
     assert "Traceback" not in errors

@@ -13,9 +13,7 @@ def square(side, size=256, value=0.9):
 
 def test_enlarges_before_the_threshold():
     probabilities = np.random.default_rng(0).random((64, 64)).astype(np.float32)
-    mask = postprocess.parse("threshold(0.5)")(
-        probabilities, 128, 256, "stretch"
-    )
+    mask = postprocess.parse("threshold(0.5)")(probabilities, 128, 256, "stretch")
     large = cv2.resize(probabilities, (256, 128), interpolation=cv2.INTER_LINEAR)
     np.testing.assert_array_equal(mask, large >= 0.5)
     assert mask.dtype == np.uint8
