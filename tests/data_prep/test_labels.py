@@ -1,4 +1,10 @@
+import contextlib
+import pathlib
+import tempfile
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from data_prep import labels
 from data_prep.failures import ExitCode
@@ -69,3 +75,38 @@ def test_line_number_is_of_the_file(tmp_path):
 def test_missing_file(tmp_path):
     with pytest.raises(Failure, match="no csv file at"):
         labels.read(tmp_path / "none.csv")
+
+
+ids = st.from_regex(labels.ID, fullmatch=True)
+runs = st.lists(st.tuples(st.integers(0, 99), st.integers(1, 99)), min_size=1)
+masks = st.one_of(
+    st.just(["-1"]),
+    st.lists(runs.map(lambda r: " ".join(f"{a} {b}" for a, b in r)), min_size=1),
+)
+
+
+@given(
+    rows=st.dictionaries(ids, masks, min_size=1, max_size=6),
+    header=st.sampled_from(["", "ImageId,EncodedPixels", "ImageId, EncodedPixels"]),
+    space=st.sampled_from(["", " "]),
+    end=st.sampled_from(["\n", "\r\n"]),
+    bom=st.booleans(),
+)
+def test_any_dialect_reads_back(rows, header, space, end, bom):
+    lines = [f"{i},{space}{text}" for i, texts in rows.items() for text in texts]
+    text = end.join([*filter(None, [header]), *lines, ""])
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "labels.csv")
+        path.write_bytes(text.encode("utf-8-sig" if bom else "utf-8"))
+        assert labels.read(path) == rows
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused(data):
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "labels.csv")
+        path.write_bytes(data)
+        found = {}
+        with contextlib.suppress(Failure):  # Any other exception is our bug.
+            found = labels.read(path)
+        assert all(labels.ID.fullmatch(i) for i in found)
