@@ -115,11 +115,7 @@ def digest_of_inputs(config: ConvertConfig) -> str:
     any image.
     """
     digest = hashlib.sha256()
-    for folder in (config.source, config.mask_source, config.test_source):
-        names = []
-        if folder:
-            names = sorted(sources.find(folder, Quarantine()))
-        digest.update(f"{names}\n".encode())
+    # The csvs first: a wrong path should not cost a scan of all files.
     for path in (
         config.rle_csv,
         config.folds_csv,
@@ -127,6 +123,11 @@ def digest_of_inputs(config: ConvertConfig) -> str:
         config.source_manifest,
     ):
         digest.update(f"{path and labels.digest(path)}\n".encode())
+    for folder in (config.source, config.mask_source, config.test_source):
+        names = []
+        if folder:
+            names = sorted(sources.find(folder, Quarantine()))
+        digest.update(f"{names}\n".encode())
     return digest.hexdigest()
 
 

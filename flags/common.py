@@ -17,6 +17,9 @@ NUM_WORKERS = flags.DEFINE_integer(
     "Processes; 0 means one per core. No influence on the output's bytes.",
     lower_bound=0,
 )
+NUM_PICTURES = flags.DEFINE_integer(
+    "num_pictures", 24, "Images on the sheet of pictures.", lower_bound=1
+)
 SEED = flags.DEFINE_integer("seed", 0, "Decides everything random.", lower_bound=0)
 
 

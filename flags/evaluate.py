@@ -12,9 +12,6 @@ _TRUTH = flags.DEFINE_string("truth", None, "Csv of the true masks.")
 _MASK_SIZE = flags.DEFINE_integer(
     "mask_size", 1024, "Side of the masks where no --data tells it.", lower_bound=1
 )
-_NUM_PICTURES = flags.DEFINE_integer(
-    "num_pictures", 12, "Images on the sheet.", lower_bound=1
-)
 
 
 def evaluate_config() -> EvaluateConfig:
@@ -26,5 +23,5 @@ def evaluate_config() -> EvaluateConfig:
         data=pathlib.Path(data) if data else None,
         output=pathlib.Path(common.required(common.OUTPUT)),
         mask_size=_MASK_SIZE.value,
-        num_pictures=_NUM_PICTURES.value,
+        num_pictures=common.NUM_PICTURES.value,
     )

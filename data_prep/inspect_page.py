@@ -1,0 +1,162 @@
+"""The inspection as one self-contained HTML page: tables, curves, contact sheet."""
+
+import base64
+import html
+import pathlib
+
+import cv2
+import numpy as np
+
+from data_prep import contact_sheet
+from data_prep import durable
+from data_prep import inspection
+from data_prep import schema
+from data_prep.inspection import Inspection
+
+PAGE = "index.html"
+SHEET = "contact_sheet.png"
+_AREA_EDGES = (0, 250, 500, 1000, 2048, 4096, 8192, 16384, 32768, 65536, 1 << 20)
+_LABELS = {1: "positive", 0: "negative", schema.UNKNOWN_LABEL: "unknown"}
+_STYLE = """
+:root { color-scheme: light dark; --ink: #222; --paper: #fff; --bar: #2a7ab8; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #ddd; --paper: #1c1c1c; --bar: #5aa9e6; }
+}
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink);
+  background: var(--paper); max-width: 76rem; margin: 0 auto; padding: 1rem; }
+table { border-collapse: collapse; margin: 1rem 0; }
+th, td { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #8884; }
+th:first-child, td:first-child { text-align: left; }
+figure { margin: 1rem 0; overflow-x: auto; }
+img, svg { max-width: 100%; height: auto; }
+svg text { fill: var(--ink); font: 11px system-ui, sans-serif; }
+svg rect { fill: var(--bar); }
+"""
+
+
+def write(folder: pathlib.Path, output: pathlib.Path, num_pictures: int) -> Inspection:
+    """Inspects a dataset folder and writes the page and the contact sheet."""
+    found = inspection.inspect(folder)
+    sheet = cv2.imencode(".png", _sheet(folder, found, num_pictures))[1].tobytes()
+    with durable.written_whole(output / SHEET) as aside:
+        aside.write_bytes(sheet)
+    durable.write_text(output / PAGE, _page(found, sheet))
+    return found
+
+
+def _sheet(folder: pathlib.Path, found: Inspection, num_pictures: int) -> np.ndarray:
+    chosen = inspection.choose(found.images, num_pictures)
+    places = {image.image_id: k for k, image in enumerate(chosen)}
+    tiles = {}
+    for record in inspection.records(folder, found.data):
+        if record.image_id not in places:
+            continue
+        image = chosen[places[record.image_id]]
+        mask = np.zeros((found.data.image_size,) * 2, np.uint8)
+        if record.mask_bits is not None:
+            mask = schema.unpack_mask(record.mask_bits, found.data.image_size)
+        where = "test" if image.fold < 0 else f"fold {image.fold}"
+        what = f"{image.area:.0f} px" if image.label == 1 else _LABELS[image.label]
+        tiles[places[record.image_id]] = (
+            inspection.pixels(record, found.data),
+            mask,
+            f"{where}, {what}",
+        )
+    return contact_sheet.draw([tiles[k] for k in sorted(tiles)])
+
+
+def _page(found: Inspection, sheet: bytes) -> str:
+    data = found.data
+    areas = np.array([i.area for i in found.images if i.label == 1])
+    counts, _ = np.histogram(areas, bins=_AREA_EDGES)
+    names = [f"{a:,}" for a in _AREA_EDGES[:-1]]
+    intensity = found.histogram.reshape(64, 4).sum(axis=1)
+    picture = base64.b64encode(sheet).decode()
+    options = [(k, str(v)) for k, v in sorted(data.options.items())]
+    bad = [(code, str(n)) for code, n in found.quarantined.items()] or [("none", "0")]
+    parts = [
+        f"<h1>Dataset at {data.image_size} pixels</h1>",
+        f"<p>{len(found.images):,} images in {len(data.shards)} files.</p>",
+        "<h2>Images and patients</h2>",
+        _table(("", "positive", "negative", "unknown", "patients"), _folds(found)),
+        "<h2>Pictures</h2>",
+        (
+            '<figure><img alt="contact sheet: images with the outline of the mask" '
+            f'src="data:image/png;base64,{picture}"></figure>'
+        ),
+        "<h2>Area of the masks</h2>",
+        f"<p>In pixels of an image of 1024 x 1024; {_quantiles(areas)}.</p>",
+        _bars(counts, names, "smallest area in the bin"),
+        "<h2>Intensity</h2>",
+        (
+            f"<p>Training images: mean {data.mean:.1f}, standard deviation "
+            f"{data.std:.1f} of 255.</p>"
+        ),
+        _bars(intensity, [str(4 * k) for k in range(64)], "intensity", every=8),
+        "<h2>Quarantined inputs</h2>",
+        _table(("code", "inputs"), bad),
+        "<h2>Options</h2>",
+        _table(("option", "value"), options),
+    ]
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>Dataset at {data.image_size} pixels</title>"
+        f"<style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
+    )
+
+
+def _folds(found: Inspection) -> list[tuple[str, ...]]:
+    rows = []
+    for fold, counted in found.counts().items():
+        name = "test" if fold < 0 else f"fold {fold}"
+        numbers = [*(counted[label] for label in _LABELS), found.patients[fold]]
+        rows.append((name, *(f"{n:,}" for n in numbers)))
+    return rows
+
+
+def _quantiles(areas: np.ndarray) -> str:
+    if not areas.size:
+        return "there is no positive"
+    low, middle, high = np.percentile(areas, [5, 50, 95])
+    return (
+        f"median {middle:,.0f}, 5 % below {low:,.0f}, 5 % above {high:,.0f}, "
+        f"{int((areas == 0).sum())} vanished when shrunk"
+    )
+
+
+def _table(header, rows) -> str:
+    def row(tag, values):
+        return "".join(f"<{tag}>{html.escape(v)}</{tag}>" for v in values)
+
+    body = "".join(f"<tr>{row('td', values)}</tr>" for values in rows)
+    return f"<table><tr>{row('th', header)}</tr>{body}</table>"
+
+
+def _bars(counts: np.ndarray, names: list[str], axis: str, *, every: int = 1) -> str:
+    """Returns a bar chart as inline SVG, the counts above their bars."""
+    width, height, bottom, top = 720, 200, 36, 16
+    step = width / len(counts)
+    tallest = max(1, counts.max())
+    drawn = []
+    for k, count in enumerate(counts):
+        tall = count / tallest * (height - bottom - top)
+        left, base = k * step, height - bottom
+        drawn.append(
+            f'<rect x="{left + 1:.1f}" y="{base - tall:.1f}" '
+            f'width="{step - 2:.1f}" height="{tall:.1f}"/>'
+        )
+        middle = left + step / 2
+        if k % every == 0:
+            drawn.append(_text(middle, base + 14, names[k]))
+        if every == 1:
+            drawn.append(_text(middle, base - tall - 4, f"{count:,}"))
+    drawn.append(_text(width / 2, height - 4, axis))
+    return (
+        f'<figure><svg viewBox="0 0 {width} {height}" width="{width}" '
+        f'role="img" aria-label="{axis}">{"".join(drawn)}</svg></figure>'
+    )
+
+
+def _text(x: float, y: float, text: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="middle">{text}</text>'
