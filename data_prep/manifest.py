@@ -89,18 +89,8 @@ def read(folder: pathlib.Path) -> Manifest:
     Raises:
       Failure: no dataset, another schema version, a missing or resized shard.
     """
-    stored = durable.read_json(folder / FILE_NAME, mend=_MEND)
-    version = stored.pop("schema_version", None)
-    if version != SCHEMA_VERSION:
-        raise Failure(
-            ExitCode.CORRUPT,
-            f"{folder / FILE_NAME} has schema version {version}, "
-            f"this program reads {SCHEMA_VERSION}",
-            mend="convert again",
-        )
-    shards = tuple(Shard(**s) for s in stored.pop("shards"))
-    del stored["counts"]
-    for shard in shards:
+    manifest = read_alone(folder)
+    for shard in manifest.shards:
         path = folder / shard.name
         if not path.is_file() or path.stat().st_size != shard.num_bytes:
             raise Failure(
@@ -108,7 +98,34 @@ def read(folder: pathlib.Path) -> Manifest:
                 f"{path} is missing or not {shard.num_bytes} bytes long",
                 mend="convert again",
             )
-    return Manifest(**stored, shards=shards)
+    return manifest
+
+
+def read_alone(folder: pathlib.Path) -> Manifest:
+    """Reads and checks `dataset.json` without a look at the shards.
+
+    Raises:
+      Failure: no dataset, a damaged one, or another schema version.
+    """
+    path = folder / FILE_NAME
+    stored = durable.read_json(path, mend=_MEND)
+    version = stored.pop("schema_version", None)
+    if version != SCHEMA_VERSION:
+        raise Failure(
+            ExitCode.CORRUPT,
+            f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}",
+            mend="convert again",
+        )
+    try:
+        shards = tuple(Shard(**s) for s in stored.pop("shards"))
+        del stored["counts"]
+        return Manifest(**stored, shards=shards)
+    except (KeyError, TypeError) as e:
+        raise Failure(
+            ExitCode.CORRUPT,
+            f"{path} lacks fields of a dataset or has others",
+            mend="convert again",
+        ) from e
 
 
 def check_shards(folder: pathlib.Path, shards: list[Shard]) -> None:

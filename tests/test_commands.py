@@ -12,6 +12,8 @@ ROOT = pathlib.Path(__file__).parent.parent
 MAINS = [
     "data_prep.synthetic",
     "data_prep.main",
+    "data_prep.verify",
+    "data_prep.inspect",
     "trainer.main",
     "inference.main",
     "inference.evaluate",
@@ -32,7 +34,7 @@ def run(module, *arguments):
 def test_help_shows_the_command_and_its_flags(module):
     done = run(module, "--help")
     assert f"python -m {module}" in done.stdout
-    assert "--output" in done.stdout or "--workdir" in done.stdout
+    assert "--data" in done.stdout or "--output" in done.stdout
     assert "tensorflow" not in done.stderr.lower()
 
 

@@ -60,52 +60,51 @@ def measure(names, source, few, folder, rounds) -> dict[str, list[timing.Run]]:
         return lambda: sides.convert(name, files, folder / "timed", SIZES)
 
     todo = {name: run(name, source) for name in names}
-    todo |= {f"{name}, {FEW} files": run(name, few) for name in names}
+    todo |= {_few(name): run(name, few) for name in names}
     todo[sides.KERNELS] = lambda: sides.kernels(source, SIZES)
     return timing.interleave(todo, rounds=rounds)
 
 
 def ratios(names, runs, count) -> list[tuple]:
     """Returns rows of (what, wall ratio, CPU ratio, goal), all "higher is better"."""
-
-    def few(name):
-        return runs[f"{name}, {FEW} files"]
-
-    def whole(attribute):
-        return lambda a, b: getattr(b, attribute) / getattr(a, attribute)
-
-    def steady(attribute):
-        def ratio(a, a_few, b, b_few):
-            mine = getattr(a, attribute) - getattr(a_few, attribute)
-            theirs = getattr(b, attribute) - getattr(b_few, attribute)
-            return theirs / mine
-
-        return ratio
-
-    def kernels(attribute, cores):
-        def fraction(a, a_few, bare):
-            mine = getattr(a, attribute) - getattr(a_few, attribute)
-            return json.loads(bare.output)[attribute] * (count - FEW) / (mine * cores)
-
-        return fraction
-
-    ours, rows = runs[sides.OURS], []
+    rows = []
     for name in names[1:]:
-        values = [
-            timing.per_round(whole(k), ours, runs[name]) for k in ("wall_s", "cpu_s")
-        ]
-        rows.append((f"{name} / ours, whole process", *values, GOALS[name]))
-        values = [
-            timing.per_round(steady(k), ours, few(sides.OURS), runs[name], few(name))
-            for k in ("wall_s", "cpu_s")
-        ]
-        rows.append((f"{name} / ours, per file", *values, None))
-    values = [
-        timing.per_round(kernels(k, cores), ours, few(sides.OURS), runs[sides.KERNELS])
-        for k, cores in (("wall_s", sides.NUM_WORKERS), ("cpu_s", 1))
-    ]
-    rows.append(("bare kernels / ours, per file", *values, KERNEL_GOAL))
+        for what, of_side, goal in (
+            ("whole process", _whole, GOALS[name]),
+            ("per file", _per_file, None),
+        ):
+            values = [
+                timing.per_round(
+                    lambda mine, theirs: theirs / mine,
+                    of_side(runs, sides.OURS, attribute, count),
+                    of_side(runs, name, attribute, count),
+                )
+                for attribute in ("wall_s", "cpu_s")
+            ]
+            rows.append((f"{name} / ours, {what}", *values, goal))
+    values = []
+    for attribute, cores in (("wall_s", sides.NUM_WORKERS), ("cpu_s", 1)):
+        bare = [json.loads(run.output)[attribute] for run in runs[sides.KERNELS]]
+        mine = _per_file(runs, sides.OURS, attribute, count)
+        fractions = [b / (m * cores) for b, m in zip(bare, mine, strict=True)]
+        values.append(timing.Spread.of(fractions))
+    rows.append(("bare kernels / ours, per file and core", *values, KERNEL_GOAL))
     return rows
+
+
+def _whole(runs, name, attribute, count) -> list[float]:
+    return [getattr(run, attribute) / count for run in runs[name]]
+
+
+def _per_file(runs, name, attribute, count) -> list[float]:
+    """Returns seconds per further file: without start-up, the median over rounds."""
+    start_up = timing.spread(runs[_few(name)], attribute).median
+    spent = [getattr(run, attribute) - start_up for run in runs[name]]
+    return [seconds / (count - FEW) for seconds in spent]
+
+
+def _few(name: str) -> str:
+    return f"{name}, {FEW} files"
 
 
 def peak_memory(drawn, folder) -> dict[int, float]:
@@ -163,6 +162,7 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true", help="peak memory, too; slow")
     args = parser.parse_args()
     timing.pin(sides.NUM_WORKERS)
+    timing.adopt_orphans()
     decoder = pydicom.pixels.get_decoder(pydicom.uid.JPEGBaseline8Bit)
     machine = timing.machine(_PACKAGES)
     machine["pydicom's JPEG plugins"] = ", ".join(decoder.available_plugins)

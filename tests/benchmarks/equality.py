@@ -1,8 +1,12 @@
 """Do two conversions hold the same images and masks? Asked before any timing."""
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Iterator
+
+# Its notes on start and at each end of a file would drown the report.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import tensorflow as tf

@@ -44,7 +44,7 @@ def examples_of(args):
             data, color_dim=False, scale="preserve", dtype=tf.uint8
         )
         patient = tfio.image.decode_dicom_data(data, tfio.image.dicom_tags.PatientID)
-        return tf.numpy_function(make, (index, image[0], patient), tf.string)
+        return tf.numpy_function(make, (index, image[0, :, :, 0], patient), tf.string)
 
     ds = tf.data.Dataset.from_tensor_slices([str(path) for path in paths])
     ds = ds.enumerate().map(
