@@ -71,8 +71,18 @@ def resize_mask(mask: np.ndarray, size: int) -> np.ndarray:
 
     Thresholding at anything above 0 instead would dilate every lesion.
     """
+    height, width = mask.shape
     if mask.shape == (size, size):
         return mask
+    if height == width and height % size == 0:
+        # Whole cells: bytes hold the shares exactly enough. Transposed, because
+        # that is how a decoded mask lies in memory, and both axes shrink alike.
+        cells = cv2.resize(
+            np.ascontiguousarray(mask.T) * np.uint8(255),
+            (size, size),
+            interpolation=cv2.INTER_AREA,
+        )
+        return (cells.T >= 128).astype(np.uint8)
     share = cv2.resize(
         mask.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA
     )

@@ -5,6 +5,7 @@ to a small file in `.work/`; a conversion that was stopped anywhere skips the
 shards that have both and ends with the same bytes. `dataset.json` comes last.
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -24,7 +25,6 @@ from data_prep.config import ConvertConfig
 from data_prep.failures import ExitCode
 from data_prep.failures import Failure
 from data_prep.failures import Rejected
-from data_prep.image_records import Converted
 from data_prep.image_records import Pixels
 from data_prep.image_records import convert as convert_image
 from data_prep.plan import PlannedShard
@@ -170,35 +170,35 @@ def _pixels(config: ConvertConfig) -> Pixels:
 
 
 def _write_shard(config: ConvertConfig, shard: PlannedShard, outcomes) -> dict:
-    """Writes one shard at every size from its images' outcomes."""
-    records: dict[int, list[bytes]] = {size: [] for size in config.sizes}
-    sums = {size: [0, 0] for size in config.sizes}
+    """Writes one shard at every size, record by record, from its images' outcomes."""
     facts: dict[str, Any] = {"sources": {}, "pixels": {}, "rejected": {}, "files": {}}
-    for task, outcome in outcomes:
-        if isinstance(outcome, Rejected):
-            fault = [outcome.code, outcome.reason, outcome.mend]
-            facts["rejected"][task.image_id] = fault
-            continue
-        facts["sources"][task.image_id] = outcome.source_sha256
-        facts["pixels"][task.image_id] = outcome.pixels_sha256
-        _collect(outcome, records, sums)
-    for size in config.sizes:
-        path = config.output / str(size) / shard.name
-        count, num_bytes, digest = shards.write(path, records[size])
+    sums = {size: [0, 0] for size in config.sizes}
+    with contextlib.ExitStack() as stack:
+        files = {
+            size: stack.enter_context(
+                shards.writer(config.output / str(size) / shard.name)
+            )
+            for size in config.sizes
+        }
+        for task, outcome in outcomes:
+            if isinstance(outcome, Rejected):
+                fault = [outcome.code, outcome.reason, outcome.mend]
+                facts["rejected"][task.image_id] = fault
+                continue
+            facts["sources"][task.image_id] = outcome.source_sha256
+            facts["pixels"][task.image_id] = outcome.pixels_sha256
+            for size, record in outcome.records.items():
+                files[size].write(record)
+                sums[size][0] += outcome.sums[size][0]
+                sums[size][1] += outcome.sums[size][1]
+    for size, file in files.items():
         facts["files"][str(size)] = {
-            "num_records": count,
-            "num_bytes": num_bytes,
-            "sha256": digest,
+            "num_records": file.num_records,
+            "num_bytes": file.num_bytes,
+            "sha256": file.digest.hexdigest(),
             "sums": sums[size],
         }
     return facts
-
-
-def _collect(outcome: Converted, records, sums) -> None:
-    for size, record in outcome.records.items():
-        records[size].append(record)
-        sums[size][0] += outcome.sums[size][0]
-        sums[size][1] += outcome.sums[size][1]
 
 
 def _refuse_too_many_bad(config, planned, bad) -> None:

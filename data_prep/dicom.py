@@ -122,9 +122,13 @@ def read_pixels(data: bytes, *, voi: str = "first", frame: int | None = None):
         index = _frame(dataset, frame)
         syntax, plugin = _decoder(dataset)
         _check_length(dataset, data, syntax, shape)
-        array, _ = pydicom.pixels.get_decoder(syntax).as_array(
-            dataset, raw=True, index=index, decoding_plugin=plugin
-        )
+        array = None
+        if syntax in _STREAMS_WITH_SIZE:
+            array = _grey_jpeg(dataset, syntax, index, shape)
+        if array is None:
+            array, _ = pydicom.pixels.get_decoder(syntax).as_array(
+                dataset, raw=True, index=index, decoding_plugin=plugin
+            )
         stored = _one_channel(array, dataset)
         if stored.shape != shape:
             raise _bad_geometry(shape, stored.shape)
@@ -293,11 +297,22 @@ def _check_length(dataset, data: bytes, syntax, shape: tuple[int, int]) -> None:
     end = element.file_tell + len(element.value)
     if element.is_undefined_length and _DELIMITER not in data[end - 8 : end + 8]:
         raise Rejected("DCM_TRUNCATED", "the file is cut short", mend=_MEND)
-    if syntax in _STREAMS_WITH_SIZE:
-        stream = pydicom.encaps.get_frame(element.value, 0, number_of_frames=1)
-        with PIL.Image.open(io.BytesIO(stream)) as image:
-            if image.size != shape[::-1]:
-                raise _bad_geometry(shape, image.size[::-1])
+
+
+def _grey_jpeg(dataset, syntax, index: int, shape) -> np.ndarray | None:
+    """Decodes a grey JPEG Baseline frame; None for all that pydicom shall decode.
+
+    In every case a stream of another size than the header's is refused before it
+    is decoded.
+    """
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    stream = pydicom.encaps.get_frame(dataset.PixelData, index, number_of_frames=frames)
+    with PIL.Image.open(io.BytesIO(stream)) as image:
+        if image.size != shape[::-1]:
+            raise _bad_geometry(shape, image.size[::-1])
+        # As pydicom's Pillow plugin would, without opening the stream twice more.
+        plain = syntax == pydicom.uid.JPEGBaseline8Bit and image.mode == "L"
+        return np.asarray(image) if plain else None
 
 
 def _one_channel(array: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:

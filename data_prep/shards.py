@@ -4,12 +4,14 @@ The framing follows tensorflow/core/lib/io/record_writer.cc: length, masked
 CRC-32C of the length, data, masked CRC-32C of the data.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import pathlib
 import struct
 from collections.abc import Iterable
 from collections.abc import Iterator
+from typing import BinaryIO
 
 import google_crc32c
 
@@ -69,22 +71,46 @@ def split_evenly(image_ids: Iterable[str], records_per_shard: int) -> list[list[
     return [ordered[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
 
 
+class Writer:
+    """Counts and hashes what it writes to an open file.
+
+    Attributes:
+      num_records: written so far.
+      num_bytes: written so far.
+      digest: sha256 of what was written so far.
+    """
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+        self.num_records = self.num_bytes = 0
+        self.digest = hashlib.sha256()
+
+    def write(self, record: bytes) -> None:
+        """Writes one serialised record."""
+        framed = _framed(record)
+        self.digest.update(framed)
+        self._file.write(framed)
+        self.num_records += 1
+        self.num_bytes += len(framed)
+
+
+@contextlib.contextmanager
+def writer(path: pathlib.Path) -> Iterator[Writer]:
+    """Yields a Writer of `path`, which appears whole or not at all."""
+    with durable.written_whole(path) as aside, aside.open("wb") as file:
+        yield Writer(file)
+
+
 def write(path: pathlib.Path, records: Iterable[bytes]) -> tuple[int, int, str]:
     """Writes serialised records to `path`, whole or not at all.
 
     Returns:
       Number of records, number of bytes, sha256 of the file.
     """
-    digest = hashlib.sha256()
-    num_records = num_bytes = 0
-    with durable.written_whole(path) as aside, aside.open("wb") as file:
+    with writer(path) as opened:
         for record in records:
-            framed = _framed(record)
-            digest.update(framed)
-            file.write(framed)
-            num_records += 1
-            num_bytes += len(framed)
-    return num_records, num_bytes, digest.hexdigest()
+            opened.write(record)
+    return opened.num_records, opened.num_bytes, opened.digest.hexdigest()
 
 
 def read(path: pathlib.Path) -> Iterator[bytes]:

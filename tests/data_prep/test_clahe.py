@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -52,3 +53,17 @@ def test_image_resize():
     image = np.arange(0, 128, 2, dtype=np.uint8).reshape(8, 8)
     assert clahe.resize_image(image, 8, "area") is image
     assert clahe.resize_image(image, 4, "area")[0, 0] == (0 + 2 + 16 + 18) / 4
+
+
+@pytest.mark.parametrize("size", [32, 64, 96, 128, 192, 224, 384])
+def test_mask_shrinks_by_the_share_of_its_area(size):
+    """Whole cells and broken ones: against an average in float."""
+    rng = np.random.default_rng(size)
+    noise = rng.random((16, 16)).astype(np.float32)
+    mask = (cv2.resize(noise, (384, 384)) > 0.5).astype(np.uint8)
+    share = cv2.resize(
+        mask.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA
+    )
+    expected = share >= 0.5
+    np.testing.assert_array_equal(clahe.resize_mask(mask, size), expected)
+    np.testing.assert_array_equal(clahe.resize_mask(mask.T, size), expected.T)
