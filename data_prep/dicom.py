@@ -312,6 +312,7 @@ def _grey_jpeg(dataset, syntax, index: int, shape) -> np.ndarray | None:
             raise _bad_geometry(shape, image.size[::-1])
         # As pydicom's Pillow plugin would, without opening the stream twice more.
         plain = syntax == pydicom.uid.JPEGBaseline8Bit and image.mode == "L"
+        plain = plain and dataset.SamplesPerPixel == 1
         return np.asarray(image) if plain else None
 
 
