@@ -136,14 +136,6 @@ def prepare(image: np.ndarray, size: int, pixels: Pixels) -> np.ndarray:
     return _equalised(aspect.to_square(image, pixels.aspect), size, pixels)
 
 
-def decode_image(record: schema.Record, size: int, encoding: str) -> np.ndarray:
-    """Returns the pixels of a record, [size, size] uint8."""
-    stored = np.frombuffer(record.pixels, np.uint8)
-    if encoding == "png":
-        return cv2.imdecode(stored, cv2.IMREAD_GRAYSCALE)
-    return stored.reshape(size, size)
-
-
 def _equalised(square: np.ndarray, size: int, pixels: Pixels) -> np.ndarray:
     small = clahe.resize_image(square, size, pixels.interpolation)
     return clahe.parse(pixels.clahe)(small)

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from data_prep import image_records
 from data_prep import manifest as manifests
 from data_prep import quarantine
 from data_prep import schema
 from data_prep import shards
+from data_prep import stored_pixels
+from data_prep.failures import ExitCode
+from data_prep.failures import Failure
 
 _REFERENCE_PX = 1024
 
@@ -90,7 +92,7 @@ def inspect(folder: pathlib.Path) -> Inspection:
         images=images,
         patients={fold: len(members) for fold, members in sorted(groups.items())},
         histogram=histogram,
-        quarantined=_quarantined(folder.parent),
+        quarantined=_quarantined(folder.resolve().parent),
     )
 
 
@@ -98,13 +100,20 @@ def records(folder: pathlib.Path, data: manifests.Manifest) -> Iterator[schema.R
     """Yields every record of a dataset, in the order of the files."""
     for shard in data.shards:
         for serialized in shards.read(folder / shard.name):
-            yield schema.parse(serialized)
+            try:
+                yield schema.parse(serialized)
+            except ValueError as e:
+                raise Failure(
+                    ExitCode.CORRUPT,
+                    f"{folder / shard.name} holds a record of another schema",
+                    mend="delete the dataset folder and convert again",
+                ) from e
 
 
 def pixels(record: schema.Record, data: manifests.Manifest) -> np.ndarray:
     """Returns a record's image, [S, S] uint8."""
     encoding = data.options["pixel_encoding"]
-    return image_records.decode_image(record, data.image_size, encoding)
+    return stored_pixels.decode(record.pixels, data.image_size, encoding)
 
 
 def choose(images: list[Image], count: int) -> list[Image]:

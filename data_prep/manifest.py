@@ -96,7 +96,7 @@ def read(folder: pathlib.Path) -> Manifest:
             raise Failure(
                 ExitCode.CORRUPT,
                 f"{path} is missing or not {shard.num_bytes} bytes long",
-                mend="convert again",
+                mend="delete the dataset folder and convert again",
             )
     return manifest
 
@@ -114,7 +114,7 @@ def read_alone(folder: pathlib.Path) -> Manifest:
         raise Failure(
             ExitCode.CORRUPT,
             f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}",
-            mend="convert again",
+            mend="delete the dataset folder and convert again",
         )
     try:
         shards = tuple(Shard(**s) for s in stored.pop("shards"))
@@ -124,7 +124,7 @@ def read_alone(folder: pathlib.Path) -> Manifest:
         raise Failure(
             ExitCode.CORRUPT,
             f"{path} lacks fields of a dataset or has others",
-            mend="convert again",
+            mend="delete the dataset folder and convert again",
         ) from e
 
 
@@ -135,7 +135,9 @@ def check_shards(folder: pathlib.Path, shards: list[Shard]) -> None:
     """
     for shard in shards:
         durable.check_file(
-            folder / shard.name, expected_sha256=shard.sha256, mend="convert again"
+            folder / shard.name,
+            expected_sha256=shard.sha256,
+            mend="delete the dataset folder and convert again",
         )
 
 

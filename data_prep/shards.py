@@ -159,5 +159,7 @@ def _masked_crc(data: bytes) -> int:
 
 def _corrupt(path: pathlib.Path) -> Failure:
     return Failure(
-        ExitCode.CORRUPT, f"{path} holds a damaged record", mend="convert again"
+        ExitCode.CORRUPT,
+        f"{path} holds a damaged record",
+        mend="delete the dataset folder and convert again",
     )

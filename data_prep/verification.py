@@ -1,195 +1,133 @@
-"""Checks a converted dataset: every shard, every record, all findings at once."""
+"""Checks everything that a conversion has written, and stops at no fault."""
 
 import dataclasses
 import pathlib
 
-import numpy as np
-
 from data_prep import durable
-from data_prep import image_records
-from data_prep import manifest as manifests
-from data_prep import schema
-from data_prep import shards
+from data_prep import manifest
+from data_prep.dataset_checks import RECONVERT
+from data_prep.dataset_checks import SHARD_PATTERN
+from data_prep.dataset_checks import DatasetCheck
 from data_prep.failures import ExitCode
 from data_prep.failures import Failure
-from data_prep.labels import ID
+from data_prep.findings import Findings
 from data_prep.progress import Tracker
 
-_STATISTICS_TOLERANCE = 1e-6
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Result:
+    """The outcome of a verification.
+
+    Attributes:
+      findings: what is wrong; empty for sound data.
+      num_datasets: dataset folders with a readable `dataset.json`.
+      num_shards: files that these name.
+      num_records: records that these files should hold.
+    """
+
+    findings: Findings
+    num_datasets: int
+    num_shards: int
+    num_records: int
 
 
-@dataclasses.dataclass(frozen=True, order=True)
-class Finding:
-    """One thing that is wrong: in which file, and what."""
-
-    file: str
-    what: str
-
-
-@dataclasses.dataclass
-class _Seen:
-    """What the records of one dataset showed."""
-
-    places: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
-    fold_of: dict[str, int] = dataclasses.field(default_factory=dict)
-    histogram: np.ndarray = dataclasses.field(
-        default_factory=lambda: np.zeros(256, np.int64)
-    )
-
-
-def verify(folder: pathlib.Path) -> list[Finding]:
-    """Checks a dataset folder, or an output folder that holds several sizes.
-
-    Returns:
-      All findings, sorted; empty if the dataset is what its manifest says.
+def verify(folder: pathlib.Path) -> Result:
+    """Checks a dataset folder, or an output folder with one for every size.
 
     Raises:
       Failure: there is no dataset.
     """
-    folders = [folder]
-    if not (folder / manifests.FILE_NAME).exists():
-        folders = sorted(p.parent for p in folder.glob(f"*/{manifests.FILE_NAME}"))
-    if not folders:
+    findings = Findings()
+    opened = [_open(path, findings) for path in _dataset_folders(folder)]
+    checks = [check for check in opened if check]
+    listed = [shard for check in checks for shard in check.manifest.shards]
+    num_records = sum(shard.num_records for shard in listed)
+    with Tracker("verify", num_records, unit="records") as tracker:
+        for check in checks:
+            check.run(tracker.advance)
+    for check in checks[1:]:
+        _compare(checks[0], check, findings)
+    _find_leftovers(folder, findings)
+    return Result(
+        findings=findings,
+        num_datasets=len(checks),
+        num_shards=len(listed),
+        num_records=num_records,
+    )
+
+
+def _dataset_folders(folder: pathlib.Path) -> list[pathlib.Path]:
+    if _is_dataset(folder):
+        return [folder]
+    inside = folder.iterdir() if folder.is_dir() else ()
+    found = [path for path in inside if path.is_dir() and _is_dataset(path)]
+    if not found:
         raise Failure(
             ExitCode.FLAGS,
-            f"no {manifests.FILE_NAME} in {folder} or one folder below",
-            mend="give a folder that `python -m data_prep.main` has written",
+            f"no {manifest.FILE_NAME} in {folder} or in a folder in it",
+            mend="give the --output of `python -m data_prep.main`, "
+            "or the folder of one size in it",
         )
-    findings: list[Finding] = []
-    places = {}
-    for each in folders:
-        seen = _verify_one(each, findings)
-        if seen:
-            places[each.name] = seen.places
-    _compare_sizes(places, findings)
-    return sorted(findings)
+    # By length first, which puts 256 before 1024.
+    return sorted(found, key=lambda path: (len(path.name), path.name))
 
 
-def _verify_one(folder: pathlib.Path, findings: list[Finding]) -> _Seen | None:
-    name = f"{folder.name}/{manifests.FILE_NAME}"
-    try:
-        data = manifests.read_alone(folder)
-    except Failure as e:
-        findings.append(Finding(name, str(e)))
+def _is_dataset(folder: pathlib.Path) -> bool:
+    # The work folder of a conversion also has files named after shards.
+    if folder.name.startswith("."):
+        return False
+    return (folder / manifest.FILE_NAME).exists() or any(folder.glob(SHARD_PATTERN))
+
+
+def _open(folder: pathlib.Path, findings: Findings) -> DatasetCheck | None:
+    path = folder / manifest.FILE_NAME
+    if not path.exists():
+        findings.add(
+            "DATASET",
+            path,
+            "is missing, so the conversion has not ended",
+            mend="run the same conversion again to continue it",
+        )
         return None
-    _check_files(folder, data, findings)
-    seen = _Seen()
-    total = sum(s.num_records for s in data.shards)
-    with Tracker(f"verify {folder.name}", total, unit="records") as tracker:
-        for shard in data.shards:
-            if (folder / shard.name).is_file():
-                _check_shard(folder, shard, data, seen, findings, tracker)
-    _check_statistics(name, data, seen, findings)
-    return seen
-
-
-def _check_files(folder, data, findings) -> None:
-    expected = {s.name for s in data.shards}
-    present = {p.name for p in folder.iterdir()}
-    for name in sorted(expected - present):
-        findings.append(Finding(f"{folder.name}/{name}", "the shard is missing"))
-    for name in sorted(present - expected - {manifests.FILE_NAME}):
-        what = "is in the folder and not in the manifest"
-        findings.append(Finding(f"{folder.name}/{name}", what))
-
-
-def _check_shard(folder, shard, data, seen, findings, tracker) -> None:
-    path = folder / shard.name
-    name = f"{folder.name}/{shard.name}"
-    if path.stat().st_size != shard.num_bytes:
-        what = f"has {path.stat().st_size} bytes instead of {shard.num_bytes}"
-        findings.append(Finding(name, what))
-    elif durable.sha256(path) != shard.sha256:
-        findings.append(Finding(name, "does not match its recorded sha256"))
-    count = 0
     try:
-        for serialized in shards.read(path):
-            for what in _faults(serialized, shard, data, seen):
-                findings.append(Finding(name, f"record {count}: {what}"))
-            count += 1
-            tracker.advance()
-    except Failure:
-        findings.append(Finding(name, f"record {count} is damaged, the rest is lost"))
-    if count != shard.num_records:
-        what = f"holds {count} records instead of {shard.num_records}"
-        findings.append(Finding(name, what))
+        return DatasetCheck(folder, manifest.read_alone(folder), findings)
+    except Failure as e:
+        what, _, _ = str(e).removeprefix(f"{path} ").rpartition("; ")
+        mend = f"restore it from a copy, or {RECONVERT}"
+        findings.add("DATASET", path, what, mend=mend)
+        return None
 
 
-def _faults(serialized: bytes, shard, data, seen: _Seen) -> list[str]:
-    """Returns all that is wrong with one record, and remembers it in `seen`."""
-    try:
-        record = schema.parse(serialized)
-    except (ValueError, UnicodeDecodeError) as e:
-        return [str(e)]
-    faults = []
-    if not ID.fullmatch(record.image_id):
-        return [f"{record.image_id[:40]!r} is not an image id"]
-    if record.image_id in seen.places:
-        faults.append(f"{record.image_id} is in the dataset twice")
-    seen.places[record.image_id] = (record.fold, record.label)
-    if (record.fold, record.label) != (shard.fold, shard.label):
-        faults.append(
-            f"{record.image_id} has fold {record.fold} and label {record.label}, "
-            f"the shard {shard.fold} and {shard.label}"
-        )
-    if min(record.source_height, record.source_width) < 1:
-        faults.append(f"{record.image_id} has a source without pixels")
-    if shard.split == shards.TRAIN_SPLIT:
-        fold = seen.fold_of.setdefault(record.group, record.fold)
-        if fold != record.fold:
-            faults.append(f"a patient is in folds {fold} and {record.fold}")
-    return faults + _payload_faults(record, shard, data, seen)
+def _compare(first: DatasetCheck, other: DatasetCheck, findings: Findings) -> None:
+    """The sizes of one conversion hold the same images in the same folds."""
+    path = other.folder / manifest.FILE_NAME
+    name = first.folder.name
 
+    def differs(what: str) -> None:
+        findings.add("SIZES_DIFFER", path, what, mend=RECONVERT)
 
-def _payload_faults(record: schema.Record, shard, data, seen: _Seen) -> list[str]:
-    size = data.image_size
-    faults = []
-    try:
-        image = image_records.decode_image(record, size, data.options["pixel_encoding"])
-    except ValueError:
-        image = None
-    if image is None or image.shape != (size, size):
-        faults.append(f"{record.image_id} has no {size} x {size} pixels")
-    elif shard.split == shards.TRAIN_SPLIT:
-        seen.histogram += np.bincount(image.ravel(), minlength=256)
-    bits = record.mask_bits
-    if (bits is None) != (shard.split == shards.TEST_SPLIT):
-        faults.append(f"{record.image_id} has a mask where none may be, or none")
-    elif bits is not None and len(bits) != size * size // 8:
-        faults.append(f"{record.image_id} has a mask of {len(bits)} bytes")
-    elif bits is not None and record.label == 0 and any(bits):
-        # The other way round is no fault: tiny lesions vanish when shrunk.
-        faults.append(f"{record.image_id} is a negative with a mask")
-    return faults
-
-
-def _check_statistics(name, data, seen: _Seen, findings) -> None:
-    total = seen.histogram.sum()
-    if not total:
-        return
-    levels = np.arange(256)
-    mean = (seen.histogram @ levels) / total
-    std = (max(0.0, (seen.histogram @ levels**2) / total - mean**2)) ** 0.5
-    for key, found in (("mean", mean), ("std", std)):
-        if abs(found - getattr(data, key)) > _STATISTICS_TOLERANCE:
-            what = f"says {key} {getattr(data, key):.4f}, the images have {found:.4f}"
-            findings.append(Finding(name, what))
-
-
-def _compare_sizes(places: dict[str, dict], findings: list[Finding]) -> None:
-    """Images, folds and labels must be the same at every size."""
-    if not places:
-        return
-    first, *others = places
-    for other in others:
-        differing = [
-            i
-            for i in sorted(places[first].keys() | places[other].keys())
-            if places[first].get(i) != places[other].get(i)
-        ]
-        if differing:
-            what = (
-                f"{len(differing)} images differ in presence, fold or label from "
-                f"{first}, first {differing[0]}"
+    if first.manifest.source_fingerprint != other.manifest.source_fingerprint:
+        differs(f"was made from other sources than {name}")
+    for image_id in sorted(first.places.keys() & other.places.keys()):
+        a, b = first.places[image_id], other.places[image_id]
+        if (a.fold, a.label) != (b.fold, b.label):
+            differs(
+                f"image {image_id} has fold {b.fold} and label {b.label}, "
+                f"in {name} fold {a.fold} and label {a.label}"
             )
-            findings.append(Finding(other, what))
+    # Images of a lost shard are missing, too; that it is lost says it better.
+    if first.whole and other.whole:
+        for image_id in sorted(first.places.keys() - other.places.keys()):
+            differs(f"lacks image {image_id} of {name}")
+        for image_id in sorted(other.places.keys() - first.places.keys()):
+            differs(f"has image {image_id}, which {name} lacks")
+
+
+def _find_leftovers(folder: pathlib.Path, findings: Findings) -> None:
+    for path in sorted(folder.rglob(f"{durable.INCOMPLETE}-*")):
+        findings.add(
+            "LEFTOVER",
+            path,
+            "was never finished",
+            mend="delete it, unless a conversion is running",
+        )

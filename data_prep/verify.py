@@ -1,29 +1,32 @@
-"""Checks every shard and record of a dataset, and lists all that is wrong.
+"""Checks a converted dataset: every file, every record, one size against another.
 
 python -m data_prep.verify --data=data/siim
 """
 
-import itertools
 import pathlib
 
 from data_prep import verification
 from data_prep.failures import ExitCode
+from data_prep.failures import Failure
 from flags import command
 from flags import common
 
-_SHOWN_PER_FILE = 20
 
-
-def main() -> ExitCode:
-    findings = verification.verify(pathlib.Path(common.required(common.DATA)))
-    for file, group in itertools.groupby(findings, key=lambda finding: finding.file):
-        members = list(group)
-        for finding in members[:_SHOWN_PER_FILE]:
-            print(f"{file}: {finding.what}; convert again")
-        if len(members) > _SHOWN_PER_FILE:
-            print(f"{file}: ... and {len(members) - _SHOWN_PER_FILE} more")
-    print(f"{len(findings)} findings" if findings else "no findings")
-    return ExitCode.CORRUPT if findings else ExitCode.DONE
+def main() -> None:
+    folder = pathlib.Path(common.required(common.DATA))
+    result = verification.verify(folder)
+    for line in result.findings.lines():
+        print(line)
+    if result.findings:
+        raise Failure(
+            ExitCode.CORRUPT,
+            f"{len(result.findings)} findings in {folder}",
+            mend="each line above ends with its mend",
+        )
+    print(
+        f"{folder}: no fault in {result.num_records} records, "
+        f"{result.num_shards} shards, {result.num_datasets} datasets"
+    )
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 
 from data_prep import durable
-from data_prep import image_records
 from data_prep import manifest as manifests
 from data_prep import schema
 from data_prep import shards
+from data_prep import stored_pixels
 from data_prep.failures import ExitCode
 from data_prep.failures import Failure
 from inference import pictures
@@ -81,8 +81,8 @@ def _sheet(folder, scoring, scores, count) -> np.ndarray:
     chosen = pictures.choose(known, count)
     data = manifests.read(folder)
     images = {
-        r.image_id: image_records.decode_image(
-            r, data.image_size, data.options["pixel_encoding"]
+        r.image_id: stored_pixels.decode(
+            r.pixels, data.image_size, data.options["pixel_encoding"]
         )
         for r in _test_records(folder, data)
         if r.image_id in chosen

@@ -16,6 +16,7 @@ from data_prep import quarantine
 from data_prep import rle
 from data_prep import schema
 from data_prep import shards
+from data_prep import stored_pixels
 from data_prep import synthetic_folder
 from data_prep.failures import ExitCode
 from data_prep.failures import Failure
@@ -60,7 +61,7 @@ def test_records_hold_what_the_source_has(dataset, source, size, convert_config)
     for shard, record in records(dataset / str(size)):
         image = dicom.read_pixels(paths[record.image_id].read_bytes())
         np.testing.assert_array_equal(
-            image_records.decode_image(record, size, "raw"),
+            stored_pixels.decode(record.pixels, size, "raw"),
             image_records.prepare(image, size, pixels),
         )
         assert (record.fold, record.label) == (shard.fold, shard.label)
@@ -194,8 +195,8 @@ def test_png_records_hold_the_same_pixels(dataset, convert_config, tmp_path):
     raw = {r.image_id: r for _, r in records(dataset / "32")}
     for _, record in records(tmp_path / "png" / "32"):
         np.testing.assert_array_equal(
-            image_records.decode_image(record, 32, "png"),
-            image_records.decode_image(raw[record.image_id], 32, "raw"),
+            stored_pixels.decode(record.pixels, 32, "png"),
+            stored_pixels.decode(raw[record.image_id].pixels, 32, "raw"),
         )
 
 
