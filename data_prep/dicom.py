@@ -267,17 +267,23 @@ def _decoder(dataset: pydicom.Dataset) -> tuple[pydicom.uid.UID, str]:
     if syntax not in _PLUGINS:
         raise Rejected(
             "DCM_NO_DECODER",
-            f"no decoder for {syntax.name[:60]}",
+            f"no decoder for {_name(syntax)}",
             mend=_EXPORT,
         )
     plugin = _PLUGINS[syntax]
     if plugin and plugin not in pydicom.pixels.get_decoder(syntax).available_plugins:
         raise Rejected(
             "DCM_NO_DECODER",
-            f"no decoder for {syntax.name[:60]}",
+            f"no decoder for {_name(syntax)}",
             mend=f"pip install -r requirements-codecs.txt (for {plugin})",
         )
     return syntax, plugin
+
+
+def _name(syntax: pydicom.uid.UID) -> str:
+    """Returns the name of a syntax; one that no table has is a value of the file."""
+    known = syntax in pydicom.uid.UID_dictionary
+    return syntax.name if known else "an unknown transfer syntax"
 
 
 def _check_length(dataset, data: bytes, syntax, shape: tuple[int, int]) -> None:

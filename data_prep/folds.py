@@ -17,7 +17,10 @@ _ID_COLUMNS = ("ImageId", "fname", "image_id", "id", "Image Index")
 def group_of(patient_id: str, image_id: str, salt: str) -> str:
     """Returns a salted hash of the patient; an image without one is its own group."""
     key = f"patient:{patient_id}" if patient_id else f"image:{image_id}"
-    digest = hashlib.blake2b(key.encode(), key=salt.encode()[:64], digest_size=16)
+    # Damaged text may hold lone surrogates, which plain UTF-8 refuses.
+    digest = hashlib.blake2b(
+        key.encode(errors="surrogatepass"), key=salt.encode()[:64], digest_size=16
+    )
     return digest.hexdigest()
 
 

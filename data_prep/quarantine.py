@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 import pathlib
 
 from data_prep import durable
@@ -27,7 +26,11 @@ class Quarantine:
 
     def add(self, path: pathlib.Path, fault: Rejected) -> None:
         """Adds one input; adding it twice for the same reason counts once."""
-        self._rows.add((self._relative(path), fault.code, fault.reason, fault.mend))
+        # A name may hold bytes that are no UTF-8, and line ends.
+        name = self._relative(path).encode(errors="surrogateescape")
+        name = name.decode(errors="backslashreplace")
+        name = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
+        self._rows.add((name, fault.code, fault.reason, fault.mend))
 
     def rows(self) -> list[Row]:
         """Returns path, code, reason and mend of every input, sorted."""
@@ -45,7 +48,7 @@ class Quarantine:
         for root in self._roots:
             if path.is_relative_to(root):
                 return str(pathlib.Path(root.name, path.relative_to(root)))
-        return os.fspath(path)
+        return path.name  # Where it lies is nobody else's business.
 
 
 def read(folder: pathlib.Path) -> list[Row]:

@@ -18,6 +18,7 @@ from data_prep import image_records
 from data_prep import probe
 from data_prep import quarantine
 from data_prep import schema
+from data_prep import stored_pixels
 from data_prep import workers
 from data_prep.failures import ExitCode
 from data_prep.failures import Rejected
@@ -166,7 +167,7 @@ def check_record(path, outcome):
     assert record.image_id == path.stem
     assert 1 <= record.source_height <= dicom.MAX_SIDE_PX
     assert 1 <= record.source_width <= dicom.MAX_SIDE_PX
-    image = image_records.decode_image(record, 32, "raw")
+    image = stored_pixels.decode(record.pixels, 32, "raw")
     assert outcome.sums[32][0] == image.sum(dtype=int)
 
 
@@ -524,7 +525,7 @@ def test_things_that_are_no_files(config, tmp_path):
         ("test/link.dcm", "SRC_NOT_REGULAR"),
         ("test/dangling.dcm", "SRC_NOT_REGULAR"),
         ("test/loop.dcm", "SRC_NOT_REGULAR"),
-        ("test/a\nb.dcm", "SRC_BAD_ID"),
+        (r"test/a\nb.dcm", "SRC_BAD_ID"),
         ("test/=cmd|.dcm", "SRC_BAD_ID"),
         (f"test/{'a' * 100}.dcm", "SRC_BAD_ID"),
     }

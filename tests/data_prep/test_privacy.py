@@ -168,7 +168,7 @@ def source_files():
         "slope": (file_of(7, element(0x00281053, "DS", canary)), "DCM_DAMAGED"),
         "window": (file_of(7, *window), "DCM_DAMAGED"),
         "padding": (file_of(7, element(0x00280120, "LO", canary)), "DCM_DAMAGED"),
-        "colour": (file_of(7, PhotometricInterpretation=CANARY), "DCM_DAMAGED"),
+        "colour": (file_of(7, PhotometricInterpretation=CANARY), "DCM_COLOUR"),
         "modality": (file_of(7, Modality=CANARY), "DCM_NOT_CXR"),
         "rows": (
             no_rows[:rows] + element(0x00280010, "LO", canary) + no_rows[rows:],
