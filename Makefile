@@ -30,7 +30,9 @@ demo: $(VENV)/installed
 	$(BIN)/python -m inference.evaluate --data=$(DEMO)/data/128 \
 	    --submission=$(DEMO)/prediction/submission.csv \
 	    --truth=$(DEMO)/source/test-rle.csv --output=$(DEMO)/evaluation
-	@echo "Look at $(DEMO)/evaluation/sheet.png and $(DEMO)/data/quarantine.csv"
+	$(BIN)/python -m data_prep.verify --data=$(DEMO)/data
+	$(BIN)/python -m data_prep.inspect --data=$(DEMO)/data/256 --output=$(DEMO)/report
+	@echo "Look at $(DEMO)/evaluation/sheet.png, $(DEMO)/report/index.html"
 
 test: lint
 	$(BIN)/python -m pytest
