@@ -28,6 +28,7 @@ class ConvertConfig:
       voi: "none", "first" or "percentile": the grey values that are shown.
       frame: of multi-frame files; None refuses them.
       modalities: DICOM modalities to accept; empty accepts all.
+      refuse_burned_in: refuse files that say they have text in their pixels.
       dicom_decoder: "pydicom" or "tfio".
       pixel_encoding: "raw" or "png"; both lossless.
       records_per_shard: upper bound of records in one file.
@@ -54,6 +55,7 @@ class ConvertConfig:
     voi: str
     frame: int | None
     modalities: tuple[str, ...]
+    refuse_burned_in: bool
     dicom_decoder: str
     pixel_encoding: str
     records_per_shard: int
@@ -98,6 +100,7 @@ class ConvertConfig:
             "voi": self.voi,
             "frame": self.frame,
             "modalities": self.modalities,
+            "refuse_burned_in": self.refuse_burned_in,
             "dicom_decoder": self.dicom_decoder,
             "pixel_encoding": self.pixel_encoding,
             "num_folds": self.num_folds,

@@ -28,6 +28,7 @@ from data_prep.failures import Rejected
 from data_prep.image_records import Pixels
 from data_prep.image_records import convert as convert_image
 from data_prep.plan import PlannedShard
+from data_prep.probe import look
 from data_prep.progress import tracked
 from data_prep.quarantine import Quarantine
 
@@ -70,7 +71,8 @@ def dry_run(config: ConvertConfig) -> ExitCode:
     """
     clahe.parse(config.clahe)
     bad = _quarantine(config)
-    planned = plan.make(config, LIMITS, bad)
+    with workers.Crew(look, num_workers=config.num_workers, limits=LIMITS) as crew:
+        planned = plan.make(config, crew, bad)
     counts: dict[str, int] = {}
     for shard in planned:
         kind = shard.name.split(".")[0]
@@ -84,11 +86,18 @@ def dry_run(config: ConvertConfig) -> ExitCode:
 
 def _build(config: ConvertConfig, inputs: str) -> None:
     bad = _quarantine(config)
-    planned = plan.make(config, LIMITS, bad)
-    # Asked twice: before hours of decoding, and with what the decoding found.
-    _refuse_too_many_bad(config, planned, bad)
-    _claim(config, planned)
-    facts = _write_shards(config, planned, bad)
+    to_records = functools.partial(convert_image, _pixels(config))
+    limits = _TFIO_LIMITS if config.dicom_decoder == "tfio" else LIMITS
+    # One crew for headers and shards: a start takes longer than many images.
+    with workers.Crew(
+        look, to_records, num_workers=config.num_workers, limits=limits
+    ) as crew:
+        planned = plan.make(config, crew, bad)
+        # Asked twice: before hours of decoding, and with what the decoding found.
+        _refuse_too_many_bad(config, planned, bad)
+        _claim(config, planned)
+        to_records_in_order = functools.partial(crew.in_order, to_records)
+        facts = _write_shards(config, planned, bad, to_records_in_order)
     _refuse_too_many_bad(config, planned, bad)
     _publish(config, planned, facts, bad, inputs)
 
@@ -135,18 +144,15 @@ def _claim(config: ConvertConfig, planned: list[PlannedShard]) -> None:
     durable.write_json(claim, wanted)
 
 
-def _write_shards(config, planned, bad) -> dict[str, dict[str, Any]]:
+def _write_shards(
+    config, planned, bad, to_records_in_order
+) -> dict[str, dict[str, Any]]:
     """Writes every shard that is not there yet; returns {shard name: its facts}."""
     done = {s.name: config.output / _WORK / f"{s.name}.json" for s in planned}
     pending = [shard for shard in planned if not done[shard.name].exists()]
     total = sum(len(shard.tasks) for shard in pending)
-    # One crew for all shards: starting a worker takes longer than many images.
-    outcomes = workers.in_order(
-        functools.partial(convert_image, _pixels(config)),
-        itertools.chain.from_iterable(shard.tasks for shard in pending),
-        num_workers=config.num_workers,
-        limits=_TFIO_LIMITS if config.dicom_decoder == "tfio" else LIMITS,
-    )
+    tasks = itertools.chain.from_iterable(shard.tasks for shard in pending)
+    outcomes = to_records_in_order(tasks)
     outcomes = tracked(outcomes, "convert", total, unit="images")
     for shard in pending:
         mine = itertools.islice(outcomes, len(shard.tasks))

@@ -1,4 +1,4 @@
-"""Reads and writes DICOM files; the only module that knows pydicom.
+"""Reads DICOM files; with dicom_writer.py all that knows pydicom.
 
 The decoder of each transfer syntax is named: what else is installed must never
 change pixels. Pillow decodes JPEG and JPEG 2000 and refuses truncated streams.
@@ -6,6 +6,7 @@ change pixels. Pillow decodes JPEG and JPEG 2000 and refuses truncated streams.
 
 import contextlib
 import dataclasses
+import hashlib
 import io
 import logging
 import pathlib
@@ -30,12 +31,18 @@ pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 
 MAX_SIDE_PX = 16_384
+_UNDEFINED_LENGTH = 0xFFFFFFFF
 # Ends a list of fragments: tag (FFFE,E0DD), length 0.
 _DELIMITER = b"\xfe\xff\xdd\xe0\0\0\0\0"
 _MEND = "get the file again from its source, or remove it"
 _EXPORT = "export it as 8-bit grey, uncompressed or JPEG Baseline"
-_SECONDARY_CAPTURE = pydicom.uid.UID("1.2.840.10008.5.1.4.1.1.7")
-_HEADER_TAGS = ("PatientID", "Rows", "Columns", "Modality")
+_HEADER_TAGS = (
+    "PatientID",
+    "Rows",
+    "Columns",
+    "Modality",
+    "BurnedInAnnotation",
+)
 _UNCOMPRESSED = (
     pydicom.uid.ImplicitVRLittleEndian,
     pydicom.uid.ExplicitVRLittleEndian,
@@ -67,30 +74,39 @@ class Header:
       modality: such as "CR", '' if absent.
       rows: image height, in pixels.
       columns: image width, in pixels.
+      burned_in: whether the file says that text is drawn into its pixels.
+      pixels_digest: hash of the pixels as they are encoded, which finds one
+        picture under two ids; '' where they are not stored as they are.
     """
 
     patient_id: str
     modality: str
     rows: int
     columns: int
+    burned_in: bool
+    pixels_digest: str
 
 
 def read_header(path: pathlib.Path) -> Header:
-    """Reads a file up to its pixels.
+    """Reads a file up to its pixels, and hashes these unread.
 
     Raises:
       Rejected: empty, not DICOM, cut short, or with an impossible geometry.
     """
-    with _reading(path.stat().st_size):
+    with _reading(path.stat().st_size), path.open("rb") as file:
         dataset = pydicom.dcmread(
-            path, stop_before_pixels=True, specific_tags=list(_HEADER_TAGS)
+            file, stop_before_pixels=True, specific_tags=list(_HEADER_TAGS)
         )
         rows, columns = _geometry(dataset)
+        # pydicom stops at the pixels; in a deflated file it has read them all.
+        encoded = file.read()
         return Header(
             patient_id=str(dataset.get("PatientID") or "").strip(),
             modality=str(dataset.get("Modality") or "").strip(),
             rows=rows,
             columns=columns,
+            burned_in=str(dataset.get("BurnedInAnnotation")).strip() == "YES",
+            pixels_digest=hashlib.sha256(encoded).hexdigest() if encoded else "",
         )
 
 
@@ -116,8 +132,12 @@ def read_pixels(data: bytes, *, voi: str = "first", frame: int | None = None):
     with _reading(len(data)):
         dataset = pydicom.dcmread(io.BytesIO(data))
         shape = _geometry(dataset)
-        if not dataset.get("PixelData"):
+        # As it is in the file: once read, an element has the length that it got.
+        stored = dataset.get_item("PixelData") if "PixelData" in dataset else None
+        if not stored or not stored.value:
             raise Rejected("DCM_NO_PIXELS", "the file has no pixel data", mend=_MEND)
+        if _UNDEFINED_LENGTH != stored.length > len(stored.value):
+            raise Rejected("DCM_TRUNCATED", "the pixels are cut short", mend=_MEND)
         bits = _bits(dataset)
         index = _frame(dataset, frame)
         syntax, plugin = _decoder(dataset)
@@ -129,57 +149,10 @@ def read_pixels(data: bytes, *, voi: str = "first", frame: int | None = None):
             array, _ = pydicom.pixels.get_decoder(syntax).as_array(
                 dataset, raw=True, index=index, decoding_plugin=plugin
             )
-        stored = _one_channel(array, dataset)
-        if stored.shape != shape:
-            raise _bad_geometry(shape, stored.shape)
-        return grey.to_uint8(_stored(stored, dataset, bits), voi)
-
-
-def write_jpeg_baseline(
-    path: pathlib.Path,
-    pixels: np.ndarray,
-    *,
-    patient_id: str,
-    study_uid: str,
-    series_uid: str,
-    sop_uid: str,
-    quality: int = 92,
-) -> None:
-    """Writes [H, W] uint8 as SIIM's files are: 8-bit MONOCHROME2, JPEG Baseline."""
-    stream = io.BytesIO()
-    PIL.Image.fromarray(pixels).save(stream, format="JPEG", quality=quality)
-    meta = pydicom.dataset.FileMetaDataset()
-    meta.MediaStorageSOPClassUID = _SECONDARY_CAPTURE
-    meta.MediaStorageSOPInstanceUID = sop_uid
-    meta.TransferSyntaxUID = pydicom.uid.JPEGBaseline8Bit
-    dataset = pydicom.Dataset()
-    dataset.file_meta = meta
-    dataset.SOPClassUID = _SECONDARY_CAPTURE
-    dataset.SOPInstanceUID = sop_uid
-    dataset.StudyInstanceUID = study_uid
-    dataset.SeriesInstanceUID = series_uid
-    dataset.StudyDate = "19010101"
-    dataset.StudyTime = "000000.00"
-    dataset.AccessionNumber = ""
-    dataset.Modality = "CR"
-    dataset.ConversionType = "WSD"
-    dataset.BodyPartExamined = "CHEST"
-    dataset.ViewPosition = "PA"
-    dataset.SeriesDescription = "view: PA"
-    dataset.PatientName = patient_id
-    dataset.PatientID = patient_id
-    dataset.SamplesPerPixel = 1
-    dataset.PhotometricInterpretation = "MONOCHROME2"
-    dataset.Rows, dataset.Columns = pixels.shape
-    dataset.BitsAllocated = dataset.BitsStored = 8
-    dataset.HighBit = 7
-    dataset.PixelRepresentation = 0
-    dataset.LossyImageCompression = "01"
-    dataset.LossyImageCompressionMethod = "ISO_10918_1"
-    dataset.PixelData = pydicom.encaps.encapsulate([stream.getvalue()])
-    dataset["PixelData"].VR = "OB"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    dataset.save_as(path, enforce_file_format=True)
+        image = _one_channel(array, dataset)
+        if image.shape != shape:
+            raise _bad_geometry(shape, image.shape)
+        return grey.to_uint8(_stored(image, dataset, bits), voi)
 
 
 @contextlib.contextmanager
@@ -201,11 +174,21 @@ def _reading(num_bytes: int) -> Iterator[None]:
     # Elements are converted when they are first read, and damaged bytes raise
     # nearly anything; the texts, too, quote values, so only the type is kept.
     except Exception as e:  # noqa: BLE001
+        _raise_memory_error(e)
         raise Rejected(
             "DCM_DAMAGED",
             f"the file is damaged or cut short ({type(e).__name__})",
             mend=_MEND,
         ) from e
+
+
+def _raise_memory_error(error: BaseException) -> None:
+    """Raises the MemoryError that a decoder has dressed as damage."""
+    cause: BaseException | None = error
+    while cause:
+        if isinstance(cause, MemoryError):
+            raise cause
+        cause = cause.__cause__ or cause.__context__
 
 
 def _geometry(dataset: pydicom.Dataset) -> tuple[int, int]:

@@ -24,6 +24,33 @@ def group_of(patient_id: str, image_id: str, salt: str) -> str:
     return digest.hexdigest()
 
 
+def join(groups: Mapping[str, str], digests: Mapping[str, str]) -> dict[str, str]:
+    """Makes one group of groups that share a picture.
+
+    Args:
+      groups: {image id: group}.
+      digests: {image id: digest of its pixels}, '' if unknown.
+
+    Returns:
+      {image id: group}, the first by name of those that were joined.
+    """
+    joined: dict[str, str] = {}
+
+    def leader(group: str) -> str:
+        while group in joined:
+            group = joined[group]
+        return group
+
+    seen: dict[str, str] = {}
+    for image_id, digest in sorted(digests.items()):
+        if digest:
+            other = leader(groups[seen.setdefault(digest, image_id)])
+            first, second = sorted((leader(groups[image_id]), other))
+            if first != second:
+                joined[second] = first
+    return {image_id: leader(group) for image_id, group in groups.items()}
+
+
 def assign(
     labels: Mapping[str, int], groups: Mapping[str, str], *, num_folds: int, seed: int
 ) -> dict[str, int]:

@@ -61,14 +61,15 @@ class _Inputs:
 
 
 def make(
-    config: ConvertConfig, limits: workers.Limits, quarantine: Quarantine
+    config: ConvertConfig, crew: workers.Crew, quarantine: Quarantine
 ) -> list[PlannedShard]:
     """Reads labels and headers and plans every shard.
 
-    Bad inputs go to `quarantine`; the plan depends on the rest alone.
+    Bad inputs go to `quarantine`; the plan depends on the rest alone. The crew
+    applies `probe.look`.
     """
     inputs = _find(config, quarantine)
-    facts = _look(config, inputs, limits, quarantine)
+    facts = _look(config, inputs, crew, quarantine)
     groups = _groups(config, facts)
     labelled = {
         i: int(facts[i].positive if inputs.masks else inputs.rows[i] != [rle.EMPTY])
@@ -180,14 +181,19 @@ def _quarantine_unmatched(config, known, paths, quarantine) -> None:
         quarantine.add(labels_from, fault)
 
 
-def _look(config, inputs, limits, quarantine) -> dict[str, Facts]:
+def _look(config, inputs, crew, quarantine) -> dict[str, Facts]:
     """Returns {image id: facts} of every image whose header can be read."""
     paths = inputs.train | inputs.test
     probes = [
-        Probe(path=p, mask_path=inputs.masks.get(i), modalities=config.modalities)
+        Probe(
+            path=p,
+            mask_path=inputs.masks.get(i),
+            modalities=config.modalities,
+            refuse_burned_in=config.refuse_burned_in,
+        )
         for i, p in paths.items()
     ]
-    seen = workers.in_order(look, probes, num_workers=config.num_workers, limits=limits)
+    seen = crew.in_order(look, probes)
     facts = {}
     # in_order yields in the order of the paths, so that ids go along with them.
     for image_id, (probe, found) in zip(
@@ -197,7 +203,28 @@ def _look(config, inputs, limits, quarantine) -> dict[str, Facts]:
             quarantine.add(probe.path, found)
         else:
             facts[image_id] = found
+    _warn_of_oddities(facts)
     return facts
+
+
+def _warn_of_oddities(facts: dict[str, Facts]) -> None:
+    # The values themselves stay out of the log: damaged ones may hold anything.
+    no_film = sorted(i for i, f in facts.items() if not f.is_film)
+    if no_film:
+        logging.warning(
+            "The modality of %d images, the first is %s, is not that of a plain "
+            "X-ray; --modalities=CR,DX would refuse them.",
+            len(no_film),
+            no_film[0],
+        )
+    burned_in = sorted(i for i, f in facts.items() if f.burned_in)
+    if burned_in:
+        logging.warning(
+            "%d images, the first is %s, say that text is drawn into their pixels; "
+            "it may name patients. --refuse_burned_in would refuse them.",
+            len(burned_in),
+            burned_in[0],
+        )
 
 
 def _groups(config: ConvertConfig, facts: dict[str, Facts]) -> dict[str, str]:
@@ -214,7 +241,8 @@ def _groups(config: ConvertConfig, facts: dict[str, Facts]) -> dict[str, str]:
                 len(facts),
             )
         patients = {i: given.get(i, "") for i in facts}
-    return {i: folds.group_of(p, i, config.group_salt) for i, p in patients.items()}
+    groups = {i: folds.group_of(p, i, config.group_salt) for i, p in patients.items()}
+    return folds.join(groups, {i: f.pixels_digest for i, f in facts.items()})
 
 
 def _folds(config: ConvertConfig, labelled, groups) -> dict[str, int]:

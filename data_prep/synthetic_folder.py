@@ -14,7 +14,7 @@ import pathlib
 
 import numpy as np
 
-from data_prep import dicom
+from data_prep import dicom_writer
 from data_prep import durable
 from data_prep import phantom
 from data_prep import rle
@@ -68,22 +68,19 @@ def _write(config: SyntheticConfig) -> None:
     unlabelled = train[-2]
     train[-1] = dataclasses.replace(train[-1], damaged=True)
     test = _plan(config, TEST_FOLDER, config.num_test, first=len(train))
-    drawn = workers.in_order(
-        functools.partial(_draw, config.output),
-        train + test,
-        num_workers=config.num_workers,
-        limits=_LIMITS,
-    )
     total = len(train) + len(test)
     rows = {}
-    for image, lines in tracked(drawn, "draw", total, unit="images"):
-        if isinstance(lines, Exception):
-            raise Failure(
-                ExitCode.ENVIRONMENT,
-                f"drawing image {image.index} failed: {lines}",
-                mend="see that memory and disk suffice",
-            )
-        rows[image.path] = lines
+    draw = functools.partial(_draw, config.output)
+    with workers.Crew(draw, num_workers=config.num_workers, limits=_LIMITS) as crew:
+        drawn = crew.in_order(draw, train + test)
+        for image, lines in tracked(drawn, "draw", total, unit="images"):
+            if isinstance(lines, Exception):
+                raise Failure(
+                    ExitCode.ENVIRONMENT,
+                    f"drawing image {image.index} failed: {lines}",
+                    mend="see that memory and disk suffice",
+                )
+            rows[image.path] = lines
     train_rows = [r for i in train if i != unlabelled for r in rows[i.path]]
     test_rows = [r for i in test for r in rows[i.path]]
     for name, lines in ((TRAIN_CSV, train_rows), (TEST_CSV, test_rows)):
@@ -124,7 +121,7 @@ def _draw(output: pathlib.Path, image: _Image) -> list[str]:
     drawn = phantom.draw(rng, size=image.size, pneumothorax=image.pneumothorax)
     study, series, name = image.path.parts[1:]
     path = output / image.path
-    dicom.write_jpeg_baseline(
+    dicom_writer.write_jpeg_baseline(
         path,
         drawn.image,
         patient_id=image.patient_id,

@@ -56,6 +56,11 @@ _FRAME = flags.DEFINE_integer(
 _MODALITIES = flags.DEFINE_list(
     "modalities", [], "DICOM modalities to accept, such as CR,DX; all without."
 )
+_REFUSE_BURNED_IN = flags.DEFINE_bool(
+    "refuse_burned_in",
+    False,
+    "Refuse DICOM files that say they have text drawn into their pixels.",
+)
 _DICOM_DECODER = flags.DEFINE_enum(
     "dicom_decoder",
     "pydicom",
@@ -125,6 +130,7 @@ def convert_config() -> ConvertConfig:
         voi=_VOI.value,
         frame=_FRAME.value,
         modalities=tuple(_MODALITIES.value),
+        refuse_burned_in=_REFUSE_BURNED_IN.value,
         dicom_decoder=_DICOM_DECODER.value,
         pixel_encoding=_PIXEL_ENCODING.value,
         records_per_shard=_RECORDS_PER_SHARD.value,

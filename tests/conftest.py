@@ -67,6 +67,7 @@ def convert_config(source, tmp_path_factory) -> ConvertConfig:
         voi="first",
         frame=None,
         modalities=(),
+        refuse_burned_in=False,
         dicom_decoder="pydicom",
         pixel_encoding="raw",
         records_per_shard=4,

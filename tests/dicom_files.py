@@ -8,6 +8,7 @@ import numpy as np
 import PIL.Image
 
 from data_prep import dicom
+from data_prep import dicom_writer
 
 pydicom = dicom.pydicom
 NATIVE = pydicom.uid.ExplicitVRLittleEndian
@@ -26,7 +27,7 @@ def dataset(side: int = 24) -> "pydicom.Dataset":
     """The competition's kind of file: 8-bit grey, JPEG Baseline."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "x.dcm")
-        dicom.write_jpeg_baseline(
+        dicom_writer.write_jpeg_baseline(
             path,
             picture(side),
             patient_id="a-patient",

@@ -18,7 +18,7 @@ MAY_IMPORT = {
 # What flags/ may know of a package: its configuration, and how to report a fault.
 FOR_FLAGS = ("config", "failures")
 OWNERS = {
-    "pydicom": {"data_prep/dicom.py"},
+    "pydicom": {"data_prep/dicom.py", "data_prep/dicom_writer.py"},
     "tensorflow_io": {"data_prep/dicom_tfio.py"},
 }
 FILES = sorted(p for name in PACKAGES for p in (ROOT / name).rglob("*.py"))

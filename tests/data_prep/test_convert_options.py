@@ -10,6 +10,7 @@ import pytest
 
 from data_prep import convert
 from data_prep import dicom
+from data_prep import dicom_writer
 from data_prep import labels
 from data_prep import manifest
 from data_prep import quarantine
@@ -224,6 +225,54 @@ def test_modalities(config):
     assert convert.convert(accepted) == ExitCode.DONE
 
 
+def change(path, **fields):
+    dataset = dicom.pydicom.dcmread(path)
+    for name, value in fields.items():
+        setattr(dataset, name, value)
+    dataset.save_as(path)
+
+
+def test_images_that_are_no_plain_film_or_hold_text(config, source, tmp_path, caplog):
+    copy = shutil.copytree(source / synthetic_folder.TEST_FOLDER, tmp_path / "test")
+    scan, text = sorted(copy.rglob("*.dcm"))[:2]
+    change(scan, Modality="CT")
+    change(text, BurnedInAnnotation="YES")
+    given = dataclasses.replace(config, test_source=copy)
+    assert convert.dry_run(given) == ExitCode.DONE
+    assert f"of 1 images, the first is {scan.stem}, is not that" in caplog.text
+    assert f"1 images, the first is {text.stem}, say that text" in caplog.text
+    strict = dataclasses.replace(
+        given, refuse_burned_in=True, modalities=("CR",), max_bad_fraction=0.5
+    )
+    convert.convert(strict)
+    codes = {row[0].split("/")[-1]: row[1] for row in quarantine.read(config.output)}
+    assert codes[scan.name] == "DCM_NOT_CXR"
+    assert codes[text.name] == "DCM_BURNED_IN"
+
+
+def test_one_picture_is_in_one_fold(config, source, tmp_path):
+    """Every labelled picture a second time, as that of another patient."""
+    folder = shutil.copytree(source / synthetic_folder.TRAIN_FOLDER, tmp_path / "train")
+    lines = (source / synthetic_folder.TRAIN_CSV).read_text().splitlines()
+    more = []
+    for k, line in enumerate(lines[1:13]):
+        image_id, encoded = line.split(",")
+        (path,) = folder.rglob(f"{image_id}.dcm")
+        copy = shutil.copy(path, folder / f"copy-{image_id}.dcm")
+        change(copy, PatientID=f"another {k}")
+        more.append(f"copy-{image_id},{encoded}")
+    given = tmp_path / "rle.csv"
+    given.write_text("\n".join([*lines, *more]) + "\n")
+    convert.convert(
+        dataclasses.replace(config, source=folder, rle_csv=given, max_bad_fraction=0.5)
+    )
+    table = (config.output / convert.FOLDS_FILE).read_text().splitlines()[1:]
+    fold_of = dict(line.split(",") for line in table)
+    copies = [i for i in fold_of if i.startswith("copy-")]
+    assert len(copies) == 12
+    assert all(fold_of[i] == fold_of[i.removeprefix("copy-")] for i in copies)
+
+
 def test_bad_rows_cost_their_images_only(config, source, tmp_path):
     lines = (source / synthetic_folder.TRAIN_CSV).read_text().splitlines()
     places = [k for k, line in enumerate(lines) if line.endswith(", -1")][:3]
@@ -266,7 +315,7 @@ def test_narrow_images_are_padded_or_stretched(config, tmp_path):
     folder = tmp_path / "narrow"
     image = np.tile(np.arange(64, dtype=np.uint8) * 3, [128, 1])
     for k in range(4):
-        dicom.write_jpeg_baseline(
+        dicom_writer.write_jpeg_baseline(
             folder / f"i{k}.dcm",
             np.roll(image, k),
             patient_id=f"p{k}",

@@ -6,6 +6,7 @@ import PIL.Image
 import pytest
 
 from data_prep import dicom
+from data_prep import dicom_writer
 from data_prep.failures import Rejected
 
 UIDS = {"study_uid": "2.25.1", "series_uid": "2.25.2", "sop_uid": "2.25.3"}
@@ -20,7 +21,7 @@ def image():
 @pytest.fixture
 def path(tmp_path, image):
     path = tmp_path / "study" / "series" / "x.dcm"
-    dicom.write_jpeg_baseline(path, image, patient_id="SECRET-NAME", **UIDS)
+    dicom_writer.write_jpeg_baseline(path, image, patient_id="SECRET-NAME", **UIDS)
     return path
 
 
@@ -52,8 +53,24 @@ def test_pixels_are_those_of_the_jpeg_stream(path, image):
 def test_header(path):
     header = dicom.read_header(path)
     assert header == dicom.Header(
-        patient_id="SECRET-NAME", modality="CR", rows=48, columns=64
+        patient_id="SECRET-NAME",
+        modality="CR",
+        rows=48,
+        columns=64,
+        burned_in=False,
+        pixels_digest=header.pixels_digest,
     )
+
+
+def test_digest_is_that_of_the_pixels_alone(path):
+    digest = dicom.read_header(path).pixels_digest
+    dataset = dicom.pydicom.dcmread(path)
+    dataset.PatientID = "another"
+    dataset.save_as(path)
+    assert dicom.read_header(path).pixels_digest == digest
+    dataset.PixelData = dataset.PixelData[:99] + b"x" + dataset.PixelData[100:]
+    dataset.save_as(path)
+    assert dicom.read_header(path).pixels_digest not in ("", digest)
 
 
 def test_file_is_what_the_competition_has(path):

@@ -41,6 +41,15 @@ def test_order_of_input_does_not_matter():
     assert folds.assign(labels, groups, num_folds=5, seed=11) != expected
 
 
+def test_groups_that_share_a_picture_are_joined():
+    groups = {"a": "g3", "b": "g1", "c": "g2", "d": "g1", "e": "g0", "f": "g4"}
+    digests = {"a": "x", "b": "x", "c": "y", "d": "y", "e": "", "f": ""}
+    joined = folds.join(groups, digests)
+    assert joined == {**dict.fromkeys("abcd", "g1"), "e": "g0", "f": "g4"}
+    backwards = dict(reversed(digests.items()))
+    assert folds.join(groups, backwards) == joined
+
+
 def test_too_few():
     labels, groups = make(num_images=6, num_patients=3)
     with pytest.raises(Failure, match="3 patients cannot make 5 folds|patients cannot"):

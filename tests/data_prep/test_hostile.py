@@ -140,13 +140,10 @@ def mutants(tmp_path_factory):
 
 def converted(paths, num_workers):
     """Returns {file name: outcome}, in the order of `paths`."""
-    results = workers.in_order(
-        functools.partial(image_records.convert, PIXELS),
-        [task_of(path) for path in paths],
-        num_workers=num_workers,
-        limits=LIMITS,
-    )
-    return {task.path: result for task, result in results}
+    convert = functools.partial(image_records.convert, PIXELS)
+    with workers.Crew(convert, num_workers=num_workers, limits=LIMITS) as crew:
+        tasks = [task_of(path) for path in paths]
+        return {t.path: result for t, result in crew.in_order(convert, tasks)}
 
 
 @pytest.fixture(scope="module")
@@ -214,8 +211,12 @@ def test_a_mutant_has_one_outcome(mutants, outcomes):
 
 
 def test_headers_of_mutants(mutants):
-    probes = [probe.Probe(path=p, mask_path=None, modalities=("CR",)) for p in mutants]
-    seen = workers.in_order(probe.look, probes, num_workers=2, limits=LIMITS)
+    probes = [
+        probe.Probe(path=p, mask_path=None, modalities=("CR",), refuse_burned_in=False)
+        for p in mutants
+    ]
+    with workers.Crew(probe.look, num_workers=2, limits=LIMITS) as crew:
+        seen = list(crew.in_order(probe.look, probes))
     read = 0
     for _, facts in seen:
         if isinstance(facts, probe.Facts):
@@ -249,12 +250,12 @@ def test_every_truncation_is_refused():
             for length in range(len(data) - padding):
                 yield data[:length]
 
-    seen = workers.in_order(dicom.read_pixels, cuts(), num_workers=2, limits=LIMITS)
     count = 0
-    for data, outcome in seen:
-        assert isinstance(outcome, Rejected), f"{len(data)} bytes: {data[-9:]}"
-        check_refusal(outcome)
-        count += 1
+    with workers.Crew(dicom.read_pixels, num_workers=2, limits=LIMITS) as crew:
+        for data, outcome in crew.in_order(dicom.read_pixels, cuts()):
+            assert isinstance(outcome, Rejected), f"{len(data)} bytes: {data[-9:]}"
+            check_refusal(outcome)
+            count += 1
     assert count > 10_000
 
 
@@ -375,8 +376,7 @@ def hostile():
                 b"\xe0\x7f\x10\x00OB\0\0" + (576).to_bytes(4, "little"),
                 b"\xe0\x7f\x10\x00OB\0\0" + wide,
             ),
-            # pydicom takes what is there; nothing is missing.
-            damaged | {None},
+            damaged,
         ),
         "claims-4gb-of-header": (
             before_patient(plain, b"\x08\x00\x01\x00UN\0\0" + wide),
@@ -396,7 +396,7 @@ def hostile():
         "j2k-of-another-size": (as_j2k(big_j2k), {"DCM_BAD_GEOMETRY"}),
         "j2k-bomb": (
             as_j2k(most_j2k, Rows=side, Columns=side),
-            {"DCM_BOMB", "DCM_DAMAGED"},
+            {"DCM_BOMB"},
         ),
         "jpeg-of-another-size": (
             dicom_files.as_bytes(dicom_files.framed(big_jpeg)),

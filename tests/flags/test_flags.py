@@ -36,8 +36,8 @@ deterministic dicom_decoder dry_run epochs fold fold_seed folds_csv frame
 global_batch_size group_csv group_salt interpolation learning_rate loss mask_size
 mask_source max_bad_fraction members modalities model num_folds num_pictures num_test
 num_train num_workers optimizer output pixel_encoding positive_fraction postprocess
-precision records_per_shard rle_csv schedule seed shuffle_buffer sizes source
-source_manifest source_size steps_per_call strategy submission swa_epochs
+precision records_per_shard refuse_burned_in rle_csv schedule seed shuffle_buffer sizes
+source source_manifest source_size steps_per_call strategy submission swa_epochs
 swa_update_bn test_source truth tta voi weight_decay weights workdir
 """
 
