@@ -15,6 +15,7 @@ from data_prep.inspection import Inspection
 
 PAGE = "index.html"
 SHEET = "contact_sheet.png"
+_PICTURE_PX = 256
 _AREA_EDGES = (0, 250, 500, 1000, 2048, 4096, 8192, 16384, 32768, 65536, 1 << 20)
 _LABELS = {1: "positive", 0: "negative", schema.UNKNOWN_LABEL: "unknown"}
 _STYLE = """
@@ -29,6 +30,10 @@ th, td { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #8884
 th:first-child, td:first-child { text-align: left; }
 figure { margin: 1rem 0; overflow-x: auto; }
 img, svg { max-width: 100%; height: auto; }
+.pictures { display: grid; gap: .5rem;
+  grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); }
+.pictures figure { margin: 0; }
+.pictures img { width: 100%; }
 svg text { fill: var(--ink); font: 11px system-ui, sans-serif; }
 svg rect { fill: var(--bar); }
 """
@@ -37,14 +42,15 @@ svg rect { fill: var(--bar); }
 def write(folder: pathlib.Path, output: pathlib.Path, num_pictures: int) -> Inspection:
     """Inspects a dataset folder and writes the page and the contact sheet."""
     found = inspection.inspect(folder)
-    sheet = cv2.imencode(".png", _sheet(folder, found, num_pictures))[1].tobytes()
+    tiles = _tiles(folder, found, num_pictures)
     with durable.written_whole(output / SHEET) as aside:
-        aside.write_bytes(sheet)
-    durable.write_text(output / PAGE, _page(found, sheet))
+        aside.write_bytes(_png(contact_sheet.draw(tiles)))
+    durable.write_text(output / PAGE, _page(found, tiles))
     return found
 
 
-def _sheet(folder: pathlib.Path, found: Inspection, num_pictures: int) -> np.ndarray:
+def _tiles(folder: pathlib.Path, found: Inspection, num_pictures: int) -> list[tuple]:
+    """Returns (image, mask, caption) of the chosen records, as chosen."""
     chosen = inspection.choose(found.images, num_pictures)
     places = {image.image_id: k for k, image in enumerate(chosen)}
     tiles = {}
@@ -62,16 +68,15 @@ def _sheet(folder: pathlib.Path, found: Inspection, num_pictures: int) -> np.nda
             mask,
             f"{where}, {what}",
         )
-    return contact_sheet.draw([tiles[k] for k in sorted(tiles)])
+    return [tiles[k] for k in sorted(tiles)]
 
 
-def _page(found: Inspection, sheet: bytes) -> str:
+def _page(found: Inspection, tiles: list[tuple]) -> str:
     data = found.data
     areas = np.array([i.area for i in found.images if i.label == 1])
     counts, _ = np.histogram(areas, bins=_AREA_EDGES)
     names = [f"{a:,}" for a in _AREA_EDGES[:-1]]
     intensity = found.histogram.reshape(64, 4).sum(axis=1)
-    picture = base64.b64encode(sheet).decode()
     options = [(k, str(v)) for k, v in sorted(data.options.items())]
     bad = [(code, str(n)) for code, n in found.quarantined.items()] or [("none", "0")]
     parts = [
@@ -80,10 +85,7 @@ def _page(found: Inspection, sheet: bytes) -> str:
         "<h2>Images and patients</h2>",
         _table(("", "positive", "negative", "unknown", "patients"), _folds(found)),
         "<h2>Pictures</h2>",
-        (
-            '<figure><img alt="contact sheet: images with the outline of the mask" '
-            f'src="data:image/png;base64,{picture}"></figure>'
-        ),
+        f'<div class="pictures">{"".join(map(_picture, tiles))}</div>',
         "<h2>Area of the masks</h2>",
         f"<p>In pixels of an image of 1024 x 1024; {_quantiles(areas)}.</p>",
         _bars(counts, names, "smallest area in the bin"),
@@ -104,6 +106,21 @@ def _page(found: Inspection, sheet: bytes) -> str:
         f"<title>Dataset at {data.image_size} pixels</title>"
         f"<style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
     )
+
+
+def _picture(tile: tuple[np.ndarray, np.ndarray, str]) -> str:
+    image, mask, caption = tile
+    data = base64.b64encode(_png(contact_sheet.outlined(image, mask, _PICTURE_PX)))
+    text = html.escape(caption)
+    return (
+        f'<figure><img alt="X-ray with the outline of its mask: {text}" '
+        f'src="data:image/png;base64,{data.decode()}">'
+        f"<figcaption>{text}</figcaption></figure>"
+    )
+
+
+def _png(image: np.ndarray) -> bytes:
+    return cv2.imencode(".png", image)[1].tobytes()
 
 
 def _folds(found: Inspection) -> list[tuple[str, ...]]:
@@ -134,10 +151,15 @@ def _table(header, rows) -> str:
 
 
 def _bars(counts: np.ndarray, names: list[str], axis: str, *, every: int = 1) -> str:
-    """Returns a bar chart as inline SVG, the counts above their bars."""
+    """Returns a bar chart as inline SVG.
+
+    The counts stand above their bars, or above all of them the tallest's share
+    where only every n-th bar has a name.
+    """
     width, height, bottom, top = 720, 200, 36, 16
     step = width / len(counts)
     tallest = max(1, counts.max())
+    share = counts.max() / max(1, counts.sum())
     drawn = []
     for k, count in enumerate(counts):
         tall = count / tallest * (height - bottom - top)
@@ -151,6 +173,8 @@ def _bars(counts: np.ndarray, names: list[str], axis: str, *, every: int = 1) ->
             drawn.append(_text(middle, base + 14, names[k]))
         if every == 1:
             drawn.append(_text(middle, base - tall - 4, f"{count:,}"))
+    if every > 1:
+        drawn.append(_text(width / 2, top - 4, f"tallest bar: {share:.1%} of all"))
     drawn.append(_text(width / 2, height - 4, axis))
     return (
         f'<figure><svg viewBox="0 0 {width} {height}" width="{width}" '

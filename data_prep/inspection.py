@@ -1,6 +1,7 @@
 """What a dataset holds, counted in one pass over its records."""
 
 import dataclasses
+import itertools
 import pathlib
 from collections import Counter
 from collections.abc import Iterator
@@ -117,10 +118,11 @@ def pixels(record: schema.Record, data: manifests.Manifest) -> np.ndarray:
 
 
 def choose(images: list[Image], count: int) -> list[Image]:
-    """Chooses images for the contact sheet: lesions of all sizes, some without.
+    """Chooses images for the contact sheet: all lesion sizes, all folds, some without.
 
-    Two of three are positives, spread evenly from the smallest to the largest
-    lesion; the others are the first by the hash of their id.
+    Two of three are positives, from the smallest to the largest lesion, the others
+    come in the order of a hash of their id; of neighbours in these orders, the one
+    from the fold that is shown least is taken.
     """
     positive = sorted(
         (i for i in images if i.label == 1), key=lambda i: (i.area, i.image_id)
@@ -129,8 +131,26 @@ def choose(images: list[Image], count: int) -> list[Image]:
         (i for i in images if i.label != 1), key=lambda i: shards.order(i.image_id)
     )
     num_positive = min(len(positive), max(2 * count // 3, count - len(others)))
-    places = np.linspace(0, len(positive) - 1, num_positive).round().astype(int)
-    return [positive[k] for k in places] + others[: count - num_positive]
+    return [
+        *_spread(positive, num_positive),
+        *_spread(others, min(len(others), count - num_positive)),
+    ]
+
+
+def _spread(images: list[Image], count: int) -> list[Image]:
+    """Takes one of each of `count` equal stretches, folds in turn, both ends."""
+    chosen: list[Image] = []
+    shown: Counter = Counter()
+    bounds = [len(images) * k // max(1, count) for k in range(count + 1)]
+    for first, last in itertools.pairwise(bounds):
+        stretch = images[first:last]
+        if first == 0:
+            stretch = stretch[:1]
+        elif last == len(images):
+            stretch = stretch[-1:]
+        chosen.append(min(stretch, key=lambda image: shown[image.fold]))
+        shown[chosen[-1].fold] += 1
+    return chosen
 
 
 def _quarantined(output: pathlib.Path) -> dict[str, int]:

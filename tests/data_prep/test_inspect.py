@@ -93,10 +93,12 @@ def test_page_is_whole_and_self_contained(written):
     ]
     for value in ("LABEL_MISSING", "opencv(clip_limit=2.0, tiles=8)"):
         assert value in parser.cells
-    (picture,) = parser.pictures
-    data = base64.b64decode(picture.removeprefix("data:image/png;base64,"))
-    assert data == (output / "contact_sheet.png").read_bytes()
-    sheet = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert len(parser.pictures) == 12
+    for picture in parser.pictures:
+        data = base64.b64decode(picture.removeprefix("data:image/png;base64,"))
+        tile = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        assert tile.shape == (256, 256, 3)
+    sheet = cv2.imread(str(output / "contact_sheet.png"))
     assert sheet.shape == (2 * 220, 6 * 198, 3)
     green = (sheet == (90, 200, 60)).all(axis=-1).sum()
     assert green > 200, "outlines are drawn"
@@ -111,6 +113,16 @@ def test_chosen_images_span_the_sizes(written):
     assert len(areas) == 6
     assert (min(areas), max(areas)) == (min(whole), max(whole))
     assert len(inspection.choose(found.images, 1000)) == len(found.images)
+
+
+def test_chosen_images_are_of_all_folds():
+    images = [
+        inspection.Image(image_id=f"i{k:03d}", fold=k % 4, label=k < 60, area=k)
+        for k in range(120)
+    ]
+    folds = collections.Counter(i.fold for i in inspection.choose(images, 24))
+    assert len(folds) == 4
+    assert max(folds.values()) - min(folds.values()) <= 4
 
 
 def test_names_cannot_break_the_page():
