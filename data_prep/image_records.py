@@ -104,7 +104,7 @@ def convert(pixels: Pixels, task: Task) -> Converted:
                 pixels=_encode(small[size], pixels.pixel_encoding),
                 source_height=image.shape[0],
                 source_width=image.shape[1],
-                mask_bits=None if mask is None else _mask_bits(mask, size, pixels),
+                mask_bits=_mask_bits(task, mask, size, pixels),
                 label=task.label,
                 fold=task.fold,
                 group=task.group,
@@ -142,16 +142,18 @@ def _equalised(square: np.ndarray, size: int, pixels: Pixels) -> np.ndarray:
 
 
 def _mask(task: Task, shape: tuple[int, int]) -> np.ndarray | None:
+    """Returns the mask of a positive, [H, W] of 0 and 1; None for all others."""
+    if task.label != 1:
+        return None
     if task.mask_path is not None:
         return raster.read_mask(task.mask_path.read_bytes())
-    if task.rows is None:
-        return None
     return rle.decode_union(list(task.rows), *shape)
 
 
-def _mask_bits(mask: np.ndarray, size: int, pixels: Pixels) -> bytes:
-    # Most images have none; an empty mask is empty at any size.
-    if not mask.any():
+def _mask_bits(task: Task, mask, size: int, pixels: Pixels) -> bytes | None:
+    if task.label == schema.UNKNOWN_LABEL:
+        return None
+    if task.label == 0:
         return bytes(size * size // 8)
     square = aspect.to_square(mask, pixels.aspect)
     return schema.pack_mask(clahe.resize_mask(square, size))
