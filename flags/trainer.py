@@ -28,10 +28,10 @@ _LEARNING_RATE = flags.DEFINE_float(
 )
 _WEIGHT_DECAY = flags.DEFINE_float("weight_decay", 1e-4, "Of AdamW.", lower_bound=0)
 _SCHEDULE = flags.DEFINE_string(
-    "schedule", "cosine", "Learning rate by epoch: cosine(warmup_epochs) or constant."
+    "schedule", "cosine", "Learning rate by epoch, see trainer/schedules.py."
 )
 _LOSS = flags.DEFINE_string(
-    "loss", "bce(1)+dice(1)", "Sum of bce(weight), dice(weight), focal(weight, gamma)."
+    "loss", "bce(1)+dice(1)", "Sum of losses, see trainer/losses.py."
 )
 _AUGMENT = flags.DEFINE_string(
     "augment",

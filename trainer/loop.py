@@ -139,7 +139,12 @@ class Session:
         left = (config.epochs - memory.epoch) * steps
         with Tracker("train", left, unit="steps") as tracker:
             for epoch in range(memory.epoch, config.epochs):
-                rate = self.schedule(config.learning_rate, epoch, config.epochs)
+                rate = self.schedule.rate(
+                    config.learning_rate,
+                    epoch,
+                    config.epochs,
+                    [row["val_dice"] for row in memory.rows],
+                )
                 self.optimizer.learning_rate.assign(rate)
                 started = time.monotonic()
                 loss = self._train_epoch(iterator, epoch, tracker)

@@ -25,19 +25,57 @@ def bce(weight: float = 1.0) -> Loss:
     return loss
 
 
-def dice(weight: float = 1.0, smooth: float = 1.0) -> Loss:
+def dice(
+    weight: float = 1.0, smooth: float = 1.0, positives_only: bool = False
+) -> Loss:
     """1 - soft Dice of each image; empty truth and empty prediction cost 0.
 
     Per image and not per batch: a batch-wide Dice lets one large lesion hide
     every miss beside it. `smooth`, in pixels, keeps an empty truth's gradient:
-    false positives on it cost up to 1.
+    false positives on it cost up to 1. With `positives_only` an image of empty
+    truth costs 0 whatever is predicted; another loss has to teach these.
+    """
+
+    def loss(truth_BHW1, logits_BHW1):
+        loss_B = weight * (1.0 - _soft_dice(truth_BHW1, logits_BHW1, smooth))
+        if not positives_only:
+            return loss_B
+        return loss_B * tf.reduce_max(truth_BHW1, axis=[1, 2, 3])
+
+    return loss
+
+
+def log_dice(weight: float = 1.0, smooth: float = 1.0) -> Loss:
+    """-log of the soft Dice of each image: steeper than 1 - Dice near a miss."""
+
+    def loss(truth_BHW1, logits_BHW1):
+        return -weight * tf.math.log(_soft_dice(truth_BHW1, logits_BHW1, smooth))
+
+    return loss
+
+
+def tversky(
+    weight: float = 1.0, alpha: float = 0.3, beta: float = 0.7, smooth: float = 1.0
+) -> Loss:
+    """1 - Tversky index of each image; with alpha = beta = 0.5 it is `dice`.
+
+    Source: Salehi et al. 2017, https://arxiv.org/abs/1706.05721.
+
+    Args:
+      weight: of the loss in a sum.
+      alpha: what a false positive pixel weighs.
+      beta: what a false negative pixel weighs.
+      smooth: as in `dice`, in pixels.
     """
 
     def loss(truth_BHW1, logits_BHW1):
         probability_BHW1 = tf.sigmoid(logits_BHW1)
-        overlap_B = tf.reduce_sum(truth_BHW1 * probability_BHW1, axis=[1, 2, 3])
-        total_B = tf.reduce_sum(truth_BHW1 + probability_BHW1, axis=[1, 2, 3])
-        return weight * (1.0 - (2.0 * overlap_B + smooth) / (total_B + smooth))
+        hit_B = tf.reduce_sum(truth_BHW1 * probability_BHW1, axis=[1, 2, 3])
+        false_B = tf.reduce_sum(probability_BHW1, axis=[1, 2, 3]) - hit_B
+        missed_B = tf.reduce_sum(truth_BHW1, axis=[1, 2, 3]) - hit_B
+        # Halved, so that it weighs what it does in Dice, which counts hits twice.
+        top_B = hit_B + smooth / 2
+        return weight * (1.0 - top_B / (top_B + alpha * false_B + beta * missed_B))
 
     return loss
 
@@ -56,7 +94,13 @@ def focal(weight: float = 1.0, gamma: float = 2.0) -> Loss:
     return loss
 
 
-LOSSES = {"bce": bce, "dice": dice, "focal": focal}
+LOSSES = {
+    "bce": bce,
+    "dice": dice,
+    "log_dice": log_dice,
+    "focal": focal,
+    "tversky": tversky,
+}
 
 
 def parse(text: str) -> Loss:
@@ -75,3 +119,10 @@ def parse(text: str) -> Loss:
         return tf.add_n([term(truth_BHW1, logits_BHW1) for term in terms])
 
     return total
+
+
+def _soft_dice(truth_BHW1, logits_BHW1, smooth: float) -> tf.Tensor:
+    probability_BHW1 = tf.sigmoid(logits_BHW1)
+    overlap_B = tf.reduce_sum(truth_BHW1 * probability_BHW1, axis=[1, 2, 3])
+    total_B = tf.reduce_sum(truth_BHW1 + probability_BHW1, axis=[1, 2, 3])
+    return (2.0 * overlap_B + smooth) / (total_B + smooth)

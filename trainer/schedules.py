@@ -1,12 +1,31 @@
-"""Learning rates by epoch, chosen by a spec: `cosine(warmup_epochs=2)`."""
+"""Learning rates by epoch, chosen by a spec: `cosine(warmup_epochs=2)`.
 
+A rate is a pure function of the epoch and of the validation scores so far, so
+that an interrupted run goes on with the rates that it would have had.
+"""
+
+import dataclasses
 import math
 from collections.abc import Callable
+from collections.abc import Sequence
 
 from data_prep import spec
+from data_prep.failures import BadValue
 
-# (peak learning rate, 0-based epoch, number of epochs) -> learning rate
-Schedule = Callable[[float, int, int], float]
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """How the learning rate changes.
+
+    Attributes:
+      rate: (peak learning rate, 0-based epoch, number of epochs, validation
+        Dice of the epochs before) -> learning rate of this epoch.
+      cycle_ends: number of epochs -> the epochs, counted from 1, after which a
+        cycle is over and its weights are a snapshot worth keeping.
+    """
+
+    rate: Callable[[float, int, int, Sequence[float]], float]
+    cycle_ends: Callable[[int], tuple[int, ...]] = lambda epochs: ()
 
 
 def cosine(warmup_epochs: int = 0) -> Schedule:
@@ -16,22 +35,80 @@ def cosine(warmup_epochs: int = 0) -> Schedule:
     schedule of the 2019 solution (after Loshchilov and Hutter 2017,
     https://arxiv.org/abs/1608.03983). Warm-up epochs rise linearly before it.
     """
+    _check_count(warmup_epochs=warmup_epochs)
 
-    def rate(peak: float, epoch: int, epochs: int) -> float:
-        if epoch < warmup_epochs:
-            return peak * (epoch + 1) / (warmup_epochs + 1)
-        part = (epoch - warmup_epochs) / max(1, epochs - warmup_epochs)
+    def after_warmup(peak: float, epoch: int, epochs: int, scores) -> float:
+        return peak / 2 * (1 + math.cos(math.pi * epoch / max(1, epochs)))
+
+    return Schedule(_warmed_up(after_warmup, warmup_epochs))
+
+
+def restarts(cycles: int = 5) -> Schedule:
+    """`cycles` cosines of equal length, each from the peak; the last may be cut.
+
+    Source: Huang et al. 2017, Snapshot Ensembles,
+    https://arxiv.org/abs/1704.00109.
+    """
+    if cycles < 1:
+        raise BadValue(f"Expected cycles of at least 1. Received: cycles={cycles}")
+
+    def length(epochs: int) -> int:
+        return math.ceil(epochs / cycles)
+
+    def rate(peak: float, epoch: int, epochs: int, scores) -> float:
+        part = epoch % length(epochs) / length(epochs)
         return peak / 2 * (1 + math.cos(math.pi * part))
 
-    return rate
+    def ends(epochs: int) -> tuple[int, ...]:
+        return (*range(length(epochs), epochs, length(epochs)), epochs)
+
+    return Schedule(rate, ends)
 
 
-def constant() -> Schedule:
-    """The peak in every epoch."""
-    return lambda peak, epoch, epochs: peak
+def plateau(
+    factor: float = 0.1,
+    patience: int = 2,
+    min_delta: float = 1e-4,
+    warmup_epochs: int = 0,
+) -> Schedule:
+    """Times `factor` whenever the score has not risen for `patience` epochs.
+
+    Args:
+      factor: in 0..1.
+      patience: epochs without a rise of the validation Dice that are waited for.
+      min_delta: what counts as a rise.
+      warmup_epochs: rise linearly before it; their scores count for nothing.
+    """
+    _check_count(warmup_epochs=warmup_epochs, patience=patience)
+    if not 0 < factor < 1:
+        raise BadValue(f"Expected factor in 0..1. Received: factor={factor}")
+
+    def after_warmup(peak: float, epoch: int, epochs: int, scores) -> float:
+        best, waited, rate = -math.inf, 0, peak
+        for score in scores:
+            if score > best + min_delta:
+                best, waited = score, 0
+                continue
+            waited += 1
+            if waited > patience:
+                rate, waited = rate * factor, 0
+        return rate
+
+    return Schedule(_warmed_up(after_warmup, warmup_epochs))
 
 
-SCHEDULES = {"cosine": cosine, "constant": constant}
+def constant(warmup_epochs: int = 0) -> Schedule:
+    """The peak in every epoch; warm-up epochs rise linearly to it."""
+    _check_count(warmup_epochs=warmup_epochs)
+    return Schedule(_warmed_up(lambda peak, *_: peak, warmup_epochs))
+
+
+SCHEDULES = {
+    "cosine": cosine,
+    "restarts": restarts,
+    "plateau": plateau,
+    "constant": constant,
+}
 
 
 def parse(text: str) -> Schedule:
@@ -41,3 +118,21 @@ def parse(text: str) -> Schedule:
       BadValue: unknown schedule (listing the known ones) or bad arguments.
     """
     return spec.call(spec.parse_one(text), SCHEDULES, kind="schedule")
+
+
+def _warmed_up(rate: Callable, warmup_epochs: int) -> Callable:
+    """Rises linearly for `warmup_epochs`, then starts `rate` at its epoch 0."""
+
+    def warmed_up(peak: float, epoch: int, epochs: int, scores) -> float:
+        if epoch < warmup_epochs:
+            return peak * (epoch + 1) / (warmup_epochs + 1)
+        later = scores[warmup_epochs:]
+        return rate(peak, epoch - warmup_epochs, epochs - warmup_epochs, later)
+
+    return warmed_up
+
+
+def _check_count(**counts: int) -> None:
+    for name, count in counts.items():
+        if not isinstance(count, int) or count < 0:
+            raise BadValue(f"Expected a count of epochs. Received: {name}={count}")

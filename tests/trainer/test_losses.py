@@ -68,11 +68,47 @@ def test_sum_is_weighted_and_float32():
     np.testing.assert_allclose(half, expected, rtol=1e-3)
 
 
+def lesion(seed=0):
+    """Two images of random logits, the second without a lesion."""
+    rng = np.random.default_rng(seed)
+    truth = np.zeros((2, 8, 8, 1), np.float32)
+    truth[0, 2:5, 2:6] = 1
+    return truth, rng.normal(size=truth.shape).astype(np.float32)
+
+
+def test_dice_of_positives_only():
+    truth, logits = lesion()
+    every = losses.parse("dice")(truth, logits).numpy()
+    assert every[1] > 0.9
+    some = losses.parse("dice(positives_only=true)")(truth, logits).numpy()
+    np.testing.assert_allclose(some, [every[0], 0])
+
+
+def test_log_dice_is_the_log_of_dice():
+    truth, logits = lesion()
+    plain = losses.parse("dice")(truth, logits).numpy()
+    logged = losses.parse("log_dice(2)")(truth, logits).numpy()
+    np.testing.assert_allclose(logged, -2 * np.log(1 - plain), rtol=1e-5)
+
+
+def test_tversky():
+    truth, logits = lesion()
+    even = losses.parse("tversky(alpha=0.5, beta=0.5)")(truth, logits)
+    np.testing.assert_allclose(even, losses.parse("dice")(truth, logits), rtol=1e-5)
+    # One of two pixels is hit, one of two others is a false alarm.
+    truth = np.array([1, 1, 0, 0], np.float32).reshape(1, 2, 2, 1)
+    logits = LARGE * np.array([1, -1, 1, -1], np.float32).reshape(1, 2, 2, 1)
+    value = losses.parse("tversky(alpha=0.2, beta=0.6, smooth=0)")(truth, logits)
+    np.testing.assert_allclose(value, [1 - 1 / 1.8], rtol=1e-6)
+
+
 def test_extreme_logits_stay_finite():
     for truth in (0, 1):
         x, _ = pair(truth, 1, 2)
         for logit in (-1e4, 1e4):
-            value = losses.parse("bce+dice+focal")(x, np.full_like(x, logit))
+            value = losses.parse("bce+dice+focal+log_dice+tversky")(
+                x, np.full_like(x, logit)
+            )
             assert np.isfinite(value).all()
 
 
