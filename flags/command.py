@@ -34,10 +34,16 @@ def run(main: Callable[[], ExitCode | None], *modules: ModuleType) -> None:
     app.run(functools.partial(_guarded, main))
 
 
-def as_flagfile() -> str:
-    """Returns our own flags of this process as a flagfile that replays it."""
+def as_flagfile(*modules: ModuleType) -> str:
+    """Returns our own flags of this process as a flagfile that replays it.
+
+    Args:
+      *modules: of `flags/`, whose flags to return; all without.
+    """
     by_module = flags.FLAGS.flags_by_module_dict()
-    ours = [f for m, fs in by_module.items() if m.startswith("flags.") for f in fs]
+    names = [module.__name__ for module in modules]
+    names = names or [name for name in by_module if name.startswith("flags.")]
+    ours = [flag for name in names for flag in by_module.get(name, [])]
     ours.sort(key=lambda flag: flag.name)
     return "".join(f"{f.serialize()}\n" for f in ours if f.value is not None)
 

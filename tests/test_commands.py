@@ -15,6 +15,7 @@ MAINS = [
     "data_prep.verify",
     "data_prep.inspect",
     "trainer.main",
+    "trainer.crossval",
     "inference.main",
     "inference.evaluate",
 ]

@@ -73,3 +73,32 @@ class Execution:
     strategy: str
     steps_per_call: int
     flagfile: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CrossValidation:
+    """The members of an ensemble that are trained one after the other.
+
+    Attributes:
+      data: dataset folder of one size.
+      output: folder of the members' run folders.
+      folds: validation folds; empty means all of the dataset.
+      seeds: every fold is trained with each of them.
+      flagfile: text that replays the trainer's other flags.
+    """
+
+    data: pathlib.Path
+    output: pathlib.Path
+    folds: tuple[int, ...]
+    seeds: tuple[int, ...]
+    flagfile: str
+
+    def __post_init__(self):
+        for name in ("folds", "seeds"):
+            values = getattr(self, name)
+            if len(set(values)) != len(values) or min(values, default=0) < 0:
+                raise BadValue(
+                    f"Expected different numbers from 0 on. Received: {name}={values}"
+                )
+        if not self.seeds:
+            raise BadValue("Expected one or more seeds. Received: none")

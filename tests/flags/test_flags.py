@@ -15,6 +15,7 @@ from data_prep.failures import ExitCode
 from data_prep.failures import Failure
 from flags import command
 from flags import common
+from flags import crossval as crossval_flags
 from flags import data_prep as data_prep_flags
 from flags import evaluate as evaluate_flags
 from flags import inference as inference_flags
@@ -32,12 +33,12 @@ PRESETS = sorted(pathlib.Path(__file__).parents[2].glob("flags/presets/*.flagfil
 # Adding a flag edits this list, so that someone asks whether it should be a recipe.
 NAMES = """
 allow_quarantined aspect augment batch_norm_momentum batch_size clahe data
-deterministic dicom_decoder dry_run epochs fold fold_seed folds_csv frame
+deterministic dicom_decoder dry_run epochs fold fold_seed folds folds_csv frame
 global_batch_size group_csv group_salt interpolation learning_rate loss mask_size
 mask_source max_bad_fraction members modalities model num_folds num_pictures num_test
 num_train num_workers optimizer output pixel_encoding positive_fraction postprocess
-precision records_per_shard refuse_burned_in rle_csv schedule seed shuffle_buffer sizes
-source source_manifest source_size steps_per_call strategy submission swa_epochs
+precision records_per_shard refuse_burned_in rle_csv schedule seed seeds shuffle_buffer
+sizes source source_manifest source_size steps_per_call strategy submission swa_epochs
 swa_update_bn test_source truth tta voi weight_decay weights workdir
 """
 
@@ -117,6 +118,7 @@ def test_replay():
         inference_flags.predict_config,
         evaluate_flags.evaluate_config,
         trainer_flags.execution,
+        crossval_flags.cross_validation,
     ],
 )
 def test_missing_flags_are_named(read):

@@ -1,0 +1,26 @@
+"""Trains the folds and seeds of an ensemble, one member after the other.
+
+    python -m trainer.crossval --data=data/siim/256 --folds=all --seeds=0,1 \\
+        --flagfile=flags/presets/uefficientnetpp_b4_256.flagfile --output=runs/b4
+
+Takes every flag of `python -m trainer.main`. The same command continues.
+"""
+
+from data_prep.failures import ExitCode
+from flags import command
+from flags import common
+from flags import crossval as crossval_flags
+from flags import trainer as trainer_flags
+
+
+def main() -> ExitCode:
+    config = crossval_flags.cross_validation()
+    member = trainer_flags.train_config()
+    # After the flags: TensorFlow takes seconds to import, and --help should not.
+    from trainer import cross_validation
+
+    return cross_validation.run(config, member)
+
+
+if __name__ == "__main__":
+    command.run(main, common, trainer_flags, crossval_flags)
