@@ -1,0 +1,48 @@
+"""How a run went, as a picture: losses, validation scores, learning rate."""
+
+import pathlib
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from data_prep import durable
+
+_LOSSES = ("loss", "val_loss")
+
+
+def draw(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
+    """Writes a PNG of three charts over the epochs.
+
+    Args:
+      path: of the PNG.
+      rows: of `log.csv`, one an epoch: "epoch", "learning_rate", "loss", and
+        validation scores that begin with "val_"; None leaves a gap.
+    """
+    scores = [
+        name for name in rows[0] if name.startswith("val_") and name not in _LOSSES
+    ]
+    charts = (
+        ("loss", _LOSSES),
+        ("score", scores),
+        ("learning rate", ["learning_rate"]),
+    )
+    epochs = [row["epoch"] for row in rows]
+    # Not by pyplot, which keeps every figure and looks for a display.
+    figure = Figure(figsize=(7, 8), layout="constrained")
+    for axes, (title, names) in zip(
+        figure.subplots(len(charts), sharex=True), charts, strict=True
+    ):
+        for name in names:
+            values = [float("nan") if r[name] is None else r[name] for r in rows]
+            axes.plot(epochs, values, marker=".", label=name.removeprefix("val_"))
+        axes.set_ylabel(title)
+        axes.grid(visible=True, alpha=0.3)
+        if len(names) > 1:
+            axes.legend(fontsize="small")
+    handles = figure.axes[0].get_lines()
+    figure.axes[0].legend(handles, ["training", "validation"], fontsize="small")
+    figure.axes[1].set_ylim(0, 1)
+    figure.axes[-1].set_xlabel("epoch")
+    figure.axes[-1].xaxis.get_major_locator().set_params(integer=True)
+    with durable.written_whole(path) as aside:
+        figure.savefig(aside, format="png", dpi=100)
