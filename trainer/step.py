@@ -9,6 +9,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from trainer import objective
 from trainer.losses import Loss
 
 
@@ -22,15 +23,18 @@ def make_train(
 ) -> Callable:
     """Returns a graph function (iterator, number of steps) -> [steps] losses.
 
-    The iterator yields distributed batches of "image" and "mask" uint8.
+    The iterator yields distributed batches of "image" and "mask" uint8, and
+    "label" where the model has such an output.
     """
 
     def replica_step(batch):
         with tf.GradientTape() as tape:
             images = tf.cast(batch["image"], tf.float32)
-            logits = model(images, training=True)["mask"]
+            outputs = model(images, training=True)
+            values = objective.per_image(loss, batch, outputs)
             # Sums over replicas to the mean over the global batch.
-            value = tf.reduce_sum(loss(batch["mask"], logits)) / global_batch_size
+            value = tf.reduce_sum(values) / global_batch_size
+            # A mean over the replica's batch each.
             for term in model.losses:
                 value += tf.cast(term, tf.float32) / strategy.num_replicas_in_sync
             scaled = optimizer.scale_loss(value)

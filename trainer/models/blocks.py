@@ -1,4 +1,4 @@
-"""The convolutional blocks that the EfficientNet decoders are made of."""
+"""Blocks of the EfficientNet decoders, and the outputs of every segmenter."""
 
 import keras
 
@@ -43,6 +43,17 @@ def join(tensors: list, rate: float, name: str):
     return keras.layers.Dropout(rate, name=f"{name}_drop")(x)
 
 
-def mask_logits(x):
+def unit_range(image):
+    """Scales 0..255 to float32 0..1: the first layer of a network of its own."""
+    return keras.layers.Rescaling(1 / 255, dtype="float32", name="normalise")(image)
+
+
+def mask_logits(x, name: str = "mask_logits"):
     """The output of a segmenter: [B, S, S, 1] float32 logits."""
-    return keras.layers.Conv2D(1, 1, dtype="float32", name="mask_logits")(x)
+    return keras.layers.Conv2D(1, 1, dtype="float32", name=name)(x)
+
+
+def label_logit(features):
+    """A classifier on an encoder's features: [B, 1] float32 logits."""
+    x = keras.layers.GlobalAveragePooling2D(name="label_pool")(features)
+    return keras.layers.Dense(1, dtype="float32", name="label_logit")(x)

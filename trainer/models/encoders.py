@@ -13,7 +13,7 @@ from data_prep.failures import BadValue
 
 NETWORKS = {f"b{k}": getattr(efficientnet, f"EfficientNetB{k}") for k in range(8)}
 # Depth coefficients of B0..B7; blocks per stage of B0.
-_DEPTHS = {f"b{k}": d for k, d in enumerate((1, 1, 1.1, 1.2, 1.4, 1.6, 1.8, 2))}
+_DEPTHS = {f"b{k}": d for k, d in enumerate((1, 1.1, 1.2, 1.4, 1.8, 2.2, 2.6, 3.1))}
 _REPEATS = (1, 2, 2, 3, 3, 4, 1)
 # Strides 2, 4, 8 and 16.
 TAPS = tuple(f"block{k}a_expand_activation" for k in (2, 3, 4, 6))
@@ -41,13 +41,12 @@ def build(name: str, *, image_size: int, drop_connect: float) -> keras.Model:
             f"Received: encoder={name!r}"
         )
     # The package divides the rate by the block count of B0, so that in deeper
-    # networks the last block would drop up to twice what was asked for.
-    blocks = sum(math.ceil(_DEPTHS[name] * r) for r in _REPEATS)
+    # networks the last block would drop up to three times what was asked for.
     network = NETWORKS[name](
         weights=None,
         include_top=False,
         input_shape=(image_size, image_size, 3),
-        drop_connect_rate=drop_connect * sum(_REPEATS) / blocks,
+        drop_connect_rate=drop_connect * sum(_REPEATS) / num_blocks(name),
     )
     taps = keras.Model(
         network.input,
@@ -62,3 +61,8 @@ def build(name: str, *, image_size: int, drop_connect: float) -> keras.Model:
         name="normalise",
     )(x)
     return keras.Model(grey, taps(x), name="taps")
+
+
+def num_blocks(name: str) -> int:
+    """Returns the number of blocks of a whole network."""
+    return sum(math.ceil(_DEPTHS[name] * r) for r in _REPEATS)

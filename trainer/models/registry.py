@@ -4,9 +4,19 @@ import keras
 
 from data_prep import spec
 from data_prep.failures import BadValue
+from trainer.models import nested_unetpp
+from trainer.models import uefficientnet
 from trainer.models import uefficientnetpp
+from trainer.models import unet
+from trainer.models import vae_cnn
 
-MODELS = {"uefficientnetpp": uefficientnetpp.build}
+MODELS = {
+    "nested_unetpp": nested_unetpp.build,
+    "uefficientnet": uefficientnet.build,
+    "uefficientnetpp": uefficientnetpp.build,
+    "unet": unet.build,
+    "vae_cnn": vae_cnn.build,
+}
 
 
 def build(name: str, *, image_size: int, **options) -> keras.Model:
@@ -19,7 +29,8 @@ def build(name: str, *, image_size: int, **options) -> keras.Model:
 
     Returns:
       A model from [B, S, S, 1] uint8-valued float in 0..255 to a dict of float32
-      logits: "mask" [B, S, S, 1] and/or "label" [B, 1]. Every layer is named.
+      logits: "mask" [B, S, S, 1] and/or "label" [B, 1]; beside "mask", its
+      separately supervised heads "mask_1", "mask_2", ... Every layer is named.
 
     Raises:
       BadValue: unknown name, option that does not fit, or bad size.

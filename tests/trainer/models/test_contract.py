@@ -1,0 +1,192 @@
+"""What every registered model must keep, whoever adds it."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainer import losses
+from trainer import objective
+from trainer import runtime
+from trainer import step
+from trainer.models import registry
+
+_B0 = {
+    "encoder": "b0",
+    "start_filters": 1,
+    "dropout": 0,
+    "shallow_dropout": 0,
+    "drop_connect": 0,
+    "label": True,
+}
+# A small form of each model, without dropout, so that one replica equals two. What
+# is not listed is built as it is.
+TINY = {
+    "nested_unetpp": {"start_filters": 2, "deep_supervision": True, "label": True},
+    "uefficientnet": _B0,
+    "uefficientnetpp": _B0,
+    "unet": {"starting_filters": 2, "label": True},
+    "vae_cnn": {"start_filters": 8, "dropout": 0, "latent_size": 4, "label": True},
+}
+# The smallest side of those that cannot take 64; a multiple of 32.
+SMALLEST: dict[str, int] = {}
+LOSS = losses.parse("bce+dice")
+
+
+def build(name, size):
+    keras.utils.set_random_seed(0)
+    return registry.build(name, image_size=size, **TINY.get(name, {}))
+
+
+def batch_of(count, size):
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (count, size, size, 1), np.uint8)
+    return {
+        "image": image,
+        "mask": (image > 200).astype(np.uint8),
+        "label": np.resize([1, 0, 1, -1], count),
+    }
+
+
+def images(count, size):
+    return batch_of(count, size)["image"].astype(np.float32)
+
+
+@pytest.fixture(scope="module", params=sorted(registry.MODELS))
+def name(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def size(name):
+    return SMALLEST.get(name, 64)
+
+
+@pytest.fixture(scope="module")
+def model(name, size):
+    return build(name, size)
+
+
+@pytest.fixture
+def no_noise(monkeypatch):
+    monkeypatch.setattr(
+        keras.random, "normal", lambda shape, dtype, seed: tf.zeros(shape, dtype)
+    )
+
+
+def check_outputs(outputs, count, size):
+    assert outputs
+    for key, value in outputs.items():
+        assert re.fullmatch(r"mask(_\d+)?|label", key)
+        expected = (count, 1) if key == "label" else (count, size, size, 1)
+        assert value.shape == expected
+        assert value.dtype == "float32"
+        assert np.isfinite(value).all()
+
+
+def test_shapes_at_two_sizes(name, model, size):
+    assert model.input.shape == (None, size, size, 1)
+    check_outputs(model(images(2, size), training=False), 2, size)
+    other = build(name, size + 32)
+    check_outputs(other(images(2, size + 32), training=False), 2, size + 32)
+    names = [layer.name for layer in model.layers]
+    assert names == [layer.name for layer in other.layers], "all layers are named"
+
+
+def test_row_alone_equals_row_in_a_batch(model, size):
+    three = model(images(3, size), training=False)
+    for k in range(3):
+        one = model(images(3, size)[k : k + 1], training=False)
+        for key in three:
+            np.testing.assert_allclose(one[key][0], three[key][k], rtol=1e-4, atol=1e-4)
+
+
+def test_gradient_reaches_every_weight(model, size, no_noise):
+    batch = batch_of(3, size)
+    with tf.GradientTape() as tape:
+        outputs = model(batch["image"].astype(np.float32), training=True)
+        value = tf.reduce_sum(objective.per_image(LOSS, batch, outputs))
+        value += sum(model.losses)
+    gradients = tape.gradient(value, model.trainable_variables)
+    for weight, gradient in zip(model.trainable_variables, gradients, strict=True):
+        assert gradient is not None, weight.path
+        assert np.isfinite(gradient).all(), weight.path
+        # A bias before a normalisation has none.
+        assert len(weight.shape) < 2 or np.any(gradient), weight.path
+
+
+def test_saved_weights_come_back(model, size, tmp_path):
+    before = model(images(2, size), training=False)
+    path = tmp_path / "x.weights.h5"
+    model.save_weights(path)
+    values = [w.numpy() for w in model.weights]
+    for weight in model.weights:
+        weight.assign(np.zeros(weight.shape))
+    model.load_weights(path)
+    for weight, value in zip(model.weights, values, strict=True):
+        np.testing.assert_array_equal(weight, value)
+    after = model(images(2, size), training=False)
+    for key in before:
+        np.testing.assert_array_equal(after[key], before[key])
+
+
+def test_float32_outputs_under_mixed_precision(name, size):
+    policy = keras.mixed_precision.dtype_policy()
+    try:
+        keras.mixed_precision.set_dtype_policy("mixed_float16")
+        half = build(name, size)
+    finally:
+        keras.mixed_precision.set_dtype_policy(policy)
+    assert "float16" in {layer.compute_dtype for layer in half.layers}
+    check_outputs(half(images(2, size), training=True), 2, size)
+    for term in half.losses:
+        assert term.dtype == "float32"
+        assert np.isfinite(term)
+
+
+def train_one_step(strategy, name, size):
+    with strategy.scope():
+        model = build(name, size)
+        runtime.set_up_batch_norm(model, momentum=0.9)
+        optimizer = keras.optimizers.SGD(0.01)
+        optimizer.build(model.trainable_variables)
+    train = step.make_train(strategy, model, optimizer, LOSS, global_batch_size=4)
+    data = tf.data.Dataset.from_tensors(batch_of(4, size))
+    iterator = iter(strategy.experimental_distribute_dataset(data.unbatch().batch(4)))
+    return train(iterator, tf.constant(1)).numpy(), model.get_weights()
+
+
+@pytest.mark.filterwarnings("ignore:Even though the")
+def test_two_replicas_equal_one(name, size, no_noise):
+    devices = [d.name for d in tf.config.list_logical_devices("CPU")]
+    assert len(devices) == 2
+    tf.config.run_functions_eagerly(True)  # Tracing takes half a minute.
+    try:
+        one_loss, one = train_one_step(tf.distribute.get_strategy(), name, size)
+        two_loss, two = train_one_step(runtime.mirrored(*devices), name, size)
+    finally:
+        tf.config.run_functions_eagerly(False)
+    np.testing.assert_allclose(two_loss, one_loss, rtol=1e-5)
+    for a, b in zip(one, two, strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "image_size", "said"),
+    [
+        ("unet3d", 32, "Unknown model. Expected one of"),
+        ("tiny", 33, "Expected a multiple of 32"),
+        ("tiny(b4)", 32, "Expected options as name=value"),
+        ("tiny(depth=3)", 32, "do not fit"),
+        ("uefficientnet(encoder=b9)", 32, "Unknown encoder"),
+        ("uefficientnetpp(encoder=b9)", 32, "Unknown encoder"),
+        ("nested_unetpp(encoder=b9)", 32, r"Expected one of \['plain', 'b0'"),
+        ("unet(n_pools=6)", 32, "image_size=32, n_pools=6"),
+        ("vae_cnn(start_filters=4)", 32, "a multiple of 8"),
+    ],
+)
+def test_faults(text, image_size, said):
+    with pytest.raises(ValueError, match=said):
+        registry.build_from_spec(text, image_size=image_size)

@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+
+from trainer import runtime
+from trainer.models import encoders
+from trainer.models import registry
+
+
+@pytest.mark.parametrize("name", ["b0", "b1", "b4"])
+def test_drop_connect_grows_to_its_stated_rate(name):
+    taps = encoders.build(name, image_size=64, drop_connect=0.2)
+    inner = taps.get_layer(f"encoder_{name}")
+    rates = [layer.rate for layer in inner.layers if layer.name.endswith("_drop")]
+    assert rates == sorted(rates)
+    # The stages 6 and 7 are not used; their blocks would drop most.
+    unused = {"b0": 4 + 1, "b1": 5 + 2, "b4": 8 + 2}[name]
+    blocks = encoders.num_blocks(name)
+    assert max(rates) == pytest.approx(0.2 * (blocks - unused - 1) / blocks)
+
+
+def test_whole_networks_would_reach_the_rate_and_not_exceed_it():
+    network = encoders.NETWORKS["b4"](
+        weights=None, include_top=False, input_shape=(64, 64, 3)
+    )
+    rates = [layer.rate for layer in network.layers if layer.name.endswith("_drop")]
+    blocks = encoders.num_blocks("b4")
+    assert max(rates) > 0.3, "the package's own scale, which we correct"
+    assert max(rates) * 16 / blocks == pytest.approx(0.2 * (blocks - 1) / blocks)
+
+
+def test_block_counts():
+    counts = [encoders.num_blocks(f"b{k}") for k in range(8)]
+    assert counts == [16, 23, 23, 26, 32, 39, 45, 55]
+
+
+def test_normalisation_is_inside():
+    taps = encoders.build("b0", image_size=32, drop_connect=0)
+    layer = taps.get_layer("normalise")
+    value = layer(np.full((1, 1, 1, 3), 255.0, np.float32)).numpy().ravel()
+    expected = (1 - np.array(encoders._MEAN)) / np.array(encoders._STD)
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+
+
+def test_batch_norms_of_nested_models_are_found():
+    model = registry.build("uefficientnetpp", image_size=32, encoder="b0")
+    runtime.set_up_batch_norm(model, momentum=0.8)
+    found = runtime.batch_norms(model)
+    assert len(found) > 60
+    assert all(layer.synchronized and layer.momentum == 0.8 for layer in found)
+    moving = [w for w in model.weights if "moving_mean" in w.path]
+    assert len(moving) == len(found)
