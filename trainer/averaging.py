@@ -44,6 +44,8 @@ def reestimate_batch_norm(
     to the mean weights.
     """
     layers = runtime.batch_norms(model)
+    if not layers:
+        return
     momenta = [layer.momentum for layer in layers]
     moving = [v for n in layers for v in (n.moving_mean, n.moving_variance)]
     # With momentum 0 the moving statistics are those of the last batch. It is

@@ -44,7 +44,7 @@ def join(tensors: list, rate: float, name: str):
 
 
 def unit_range(image):
-    """Scales 0..255 to float32 0..1: the first layer of a network of its own."""
+    """Scales 0..255 to float32 0..1."""
     return keras.layers.Rescaling(1 / 255, dtype="float32", name="normalise")(image)
 
 

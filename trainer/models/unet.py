@@ -41,7 +41,9 @@ def build(
             f"image_size={image_size}, n_pools={n_pools}"
         )
     image = keras.Input((image_size, image_size, 1), name="image")
-    x = blocks.unit_range(image)
+    # No pixel becomes 0: on an image of zeros no channel of any level would have a
+    # spread, and the gradient would grow a thousandfold at each norm.
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1, name="normalise")(image)
     skips = []
     for level in range(n_pools):
         x = _convolve(x, _filters(starting_filters, level), f"down{level}")

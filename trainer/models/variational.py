@@ -19,6 +19,7 @@ class VariationalBranch(keras.layers.Layer):
       decode: from [B, L] to a float32 reconstruction [B, S, S, C].
       reconstruction_weight: of the squared error.
       divergence_weight: of the divergence.
+      **layer_options: name and dtype.
     """
 
     def __init__(
@@ -28,10 +29,10 @@ class VariationalBranch(keras.layers.Layer):
         decode: keras.Model,
         reconstruction_weight: float,
         divergence_weight: float,
-        name: str,
+        **layer_options,
     ):
         # The target must not be rounded to half precision on its way here.
-        super().__init__(name=name, autocast=False)
+        super().__init__(autocast=False, **layer_options)
         self.encode = encode
         self.decode = decode
         self.reconstruction_weight = reconstruction_weight

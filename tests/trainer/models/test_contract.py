@@ -103,18 +103,29 @@ def test_row_alone_equals_row_in_a_batch(model, size):
             np.testing.assert_allclose(one[key][0], three[key][k], rtol=1e-4, atol=1e-4)
 
 
-def test_gradient_reaches_every_weight(model, size, no_noise):
-    batch = batch_of(3, size)
+def gradients_of(model, batch):
     with tf.GradientTape() as tape:
         outputs = model(batch["image"].astype(np.float32), training=True)
         value = tf.reduce_sum(objective.per_image(LOSS, batch, outputs))
         value += sum(model.losses)
-    gradients = tape.gradient(value, model.trainable_variables)
-    for weight, gradient in zip(model.trainable_variables, gradients, strict=True):
+    weights = model.trainable_variables
+    return zip(weights, tape.gradient(value, weights), strict=True)
+
+
+def test_gradient_reaches_every_weight(model, size, no_noise):
+    for weight, gradient in gradients_of(model, batch_of(3, size)):
         assert gradient is not None, weight.path
         assert np.isfinite(gradient).all(), weight.path
         # A bias before a normalisation has none.
         assert len(weight.shape) < 2 or np.any(gradient), weight.path
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_blank_image_does_no_harm(model, size, value):
+    batch = batch_of(3, size)
+    batch["image"][1] = value
+    for weight, gradient in gradients_of(model, batch):
+        assert np.isfinite(gradient).all(), weight.path
 
 
 def test_saved_weights_come_back(model, size, tmp_path):

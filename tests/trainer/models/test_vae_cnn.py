@@ -47,8 +47,12 @@ def test_parameters():
     assert dropout.rate == 0.2
 
 
-def test_terms_by_hand():
-    """Features are the latent moments, and the decoder adds nothing."""
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+def test_terms_by_hand(policy):
+    """Features are the latent moments, the reconstruction is constant.
+
+    The target is not rounded to half precision.
+    """
     moments = keras.Input((2, 2, 1))
     flat = keras.layers.Flatten()(moments)
     encode = keras.Model(moments, {"mean": flat, "log_variance": 0.5 * flat})
@@ -60,11 +64,12 @@ def test_terms_by_hand():
         reconstruction_weight=0.1,
         divergence_weight=0.2,
         name="vae",
+        dtype=policy,
     )
     features = np.float32([[1, 0, -2, 4], [0, 0, 0, 0]]).reshape(2, 2, 2, 1)
-    target = np.float32([[1, 1, 0, 0], [0.25] * 4]).reshape(2, 2, 2, 1)
+    target = np.float32([[0.7001, 1, 0, 0], [0.25] * 4]).reshape(2, 2, 2, 1)
     np.testing.assert_array_equal(branch(features, target, training=True), features)
-    error = np.mean([0.75**2, 0.75**2, 0.25**2, 0.25**2, 0, 0, 0, 0])
+    error = np.mean([0.4501**2, 0.75**2, 0.25**2, 0.25**2, 0, 0, 0, 0])
     divergence = sum(m * m + np.exp(m / 2) - m / 2 - 1 for m in (1, 0, -2, 4))
     expected = [0.1 * error, 0.2 * divergence / 2 / 4]
     np.testing.assert_allclose(branch.losses, expected, rtol=1e-6)
