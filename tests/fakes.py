@@ -6,13 +6,18 @@ from trainer.config import TrainConfig
 
 
 def build_tiny(
-    *, image_size: int, filters: int = 4, dropout: float = 0.0
+    *,
+    image_size: int,
+    filters: int = 4,
+    dropout: float = 0.0,
+    batch_norm: bool = True,
 ) -> keras.Model:
-    """A three-layer network with batch norm that keeps the registry's contract."""
+    """A three-layer network that keeps the registry's contract."""
     image = keras.Input((image_size, image_size, 1), name="image")
     x = keras.layers.Rescaling(1 / 255, name="normalise")(image)
     x = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False, name="conv")(x)
-    x = keras.layers.BatchNormalization(name="bn")(x)
+    if batch_norm:
+        x = keras.layers.BatchNormalization(name="bn")(x)
     x = keras.layers.LeakyReLU(0.1, name="lrelu")(x)
     x = keras.layers.Dropout(dropout, name="drop")(x)
     mask = keras.layers.Conv2D(1, 1, dtype="float32", name="mask_logits")(x)

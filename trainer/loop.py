@@ -96,7 +96,9 @@ class Session:
             seed=config.seed,
             deterministic=config.deterministic,
         )
-        runtime.check_batch_size(strategy, config.global_batch_size)
+        runtime.check_batch_size(
+            strategy.num_replicas_in_sync, config.global_batch_size
+        )
         with strategy.scope():
             self.model = registry.build_from_spec(
                 config.model, image_size=data.manifest.image_size
@@ -162,7 +164,7 @@ class Session:
             left = self.data.steps_per_epoch - len(losses)
             count = min(left, self.execution.steps_per_call)
             # As a tensor: a Python number would be traced anew for each value.
-            found = self.train(iterator, tf.constant(count)).numpy()
+            found = self.train(iterator, tf.constant(count))[0].numpy()
             if not np.isfinite(found).all():
                 step = len(losses) + int(np.argmin(np.isfinite(found))) + 1
                 raise Failure(

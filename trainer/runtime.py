@@ -61,18 +61,21 @@ def _run_ops_in_one_order() -> None:
         tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
-def check_batch_size(strategy: tf.distribute.Strategy, global_batch_size: int) -> None:
-    """Raises a Failure unless the batch divides evenly among the replicas.
+def check_batch_size(num_parts: int, global_batch_size: int) -> None:
+    """Raises a Failure unless the batch divides evenly.
 
     A replica with an empty batch crashes, or poisons batch norm with NaN.
+
+    Args:
+      num_parts: replicas times accumulated parts of each.
+      global_batch_size: images a step.
     """
-    replicas = strategy.num_replicas_in_sync
-    if global_batch_size % replicas:
+    if global_batch_size % num_parts:
         raise Failure(
             ExitCode.FLAGS,
             f"--global_batch_size={global_batch_size} does not divide among "
-            f"{replicas} devices",
-            mend=f"choose a multiple of {replicas}",
+            f"{num_parts} devices and accumulated parts",
+            mend=f"choose a multiple of {num_parts}",
         )
 
 

@@ -9,8 +9,9 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from trainer import objective
+from trainer import gradients
 from trainer.losses import Loss
+from trainer.moving_average import MovingAverage
 
 
 def make_train(
@@ -20,37 +21,69 @@ def make_train(
     loss: Loss,
     *,
     global_batch_size: int,
+    accumulation: int = 1,
+    clip_norm: float = 0.0,
+    jit: bool = False,
+    average: MovingAverage | None = None,
 ) -> Callable:
-    """Returns a graph function (iterator, number of steps) -> [steps] losses.
+    """Returns a graph function that trains several steps.
 
-    The iterator yields distributed batches of "image" and "mask" uint8, and
-    "label" where the model has such an output.
+    Args:
+      strategy: that model and optimizer were built under.
+      model: see trainer/models/registry.py.
+      optimizer: sums gradients over replicas.
+      loss: of a mask.
+      global_batch_size: images a step, all replicas and parts together.
+      accumulation: see gradients.make.
+      clip_norm: upper bound of the whole gradient's norm; 0 for none.
+      jit: see gradients.make.
+      average: updated after every step.
+
+    Returns:
+      (iterator, number of steps) -> [steps] losses, [steps] seconds that the step
+      waited for its input. The iterator yields distributed batches of "image" and
+      "mask" uint8, and "label" where the model has such an output. A loss that is
+      not finite ends the call before its update is applied.
+
+    Raises:
+      Failure: as gradients.make.
     """
+    compute = gradients.make(
+        model,
+        optimizer,
+        loss,
+        replicas=strategy.num_replicas_in_sync,
+        global_batch_size=global_batch_size,
+        accumulation=accumulation,
+        jit=jit,
+    )
 
-    def replica_step(batch):
-        with tf.GradientTape() as tape:
-            images = tf.cast(batch["image"], tf.float32)
-            outputs = model(images, training=True)
-            values = objective.per_image(loss, batch, outputs)
-            # Sums over replicas to the mean over the global batch.
-            value = tf.reduce_sum(values) / global_batch_size
-            # A mean over the replica's batch each.
-            for term in model.losses:
-                value += tf.cast(term, tf.float32) / strategy.num_replicas_in_sync
-            scaled = optimizer.scale_loss(value)
-        gradients = tape.gradient(scaled, model.trainable_variables)
+    def apply(found):
+        if clip_norm:
+            found = gradients.clipped(optimizer, found, clip_norm)
         # The optimizer sums over replicas, and unscales where it had scaled.
-        optimizer.apply(gradients, model.trainable_variables)
-        return value
+        optimizer.apply(found, model.trainable_variables)
 
     @tf.function
     def train(iterator, num_steps):
         losses = tf.TensorArray(tf.float32, num_steps)
+        waits = tf.TensorArray(tf.float64, num_steps)
         for k in tf.range(num_steps):
-            values = strategy.run(replica_step, args=(next(iterator),))
+            asked = tf.timestamp()
+            with tf.control_dependencies([asked]):
+                batch = next(iterator)
+            came = strategy.experimental_local_results(batch["image"])
+            with tf.control_dependencies(list(came)):
+                waits = waits.write(k, tf.timestamp() - asked)
+            values, found = strategy.run(compute, args=(batch,))
             value = strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None)
             losses = losses.write(k, value)
-        return losses.stack()
+            if not tf.math.is_finite(value):
+                break
+            strategy.run(apply, args=(found,))
+            if average is not None:
+                average.update(strategy)
+        return losses.stack(), waits.stack()
 
     return train
 

@@ -1,15 +1,20 @@
 """One device and two: the same losses and the same weights."""
 
+import dataclasses
+import time
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from data_prep.failures import Failure
 from trainer import losses
 from trainer import runtime
 from trainer import step
 from trainer.models import registry
 from trainer.models import vae_cnn
+from trainer.moving_average import MovingAverage
 
 BATCH = 4
 
@@ -21,7 +26,26 @@ def batches(count):
     return tf.data.Dataset.from_tensor_slices(data).batch(BATCH)
 
 
-def train(strategy, model_text, steps=6, precision="float32", steps_per_call=3):
+@dataclasses.dataclass
+class Trained:
+    losses: np.ndarray
+    weights: list[np.ndarray]
+    before: list[np.ndarray]
+    waits: np.ndarray
+    average: MovingAverage
+    model: keras.Model
+
+
+def train(
+    strategy,
+    model_text,
+    steps=6,
+    precision="float32",
+    steps_per_call=3,
+    loss=None,
+    data=None,
+    **options,
+):
     keras.utils.set_random_seed(0)
     keras.mixed_precision.set_dtype_policy(precision)
     try:
@@ -32,17 +56,36 @@ def train(strategy, model_text, steps=6, precision="float32", steps_per_call=3):
             if precision == "mixed_float16":
                 optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
             optimizer.build(model.trainable_variables)
+            average = MovingAverage(model, 0.5)
     finally:
         keras.mixed_precision.set_dtype_policy("float32")
+    before = [w.numpy() for w in model.weights]
     run = step.make_train(
-        strategy, model, optimizer, losses.parse("bce+dice"), global_batch_size=BATCH
+        strategy,
+        model,
+        optimizer,
+        loss or losses.parse("bce+dice"),
+        global_batch_size=BATCH,
+        average=average,
+        **options,
     )
-    data = iter(strategy.experimental_distribute_dataset(batches(steps)))
-    values = [
-        run(data, tf.constant(steps_per_call)).numpy()
-        for _ in range(steps // steps_per_call)
+    data = batches(steps) if data is None else data
+    data = iter(strategy.experimental_distribute_dataset(data))
+    found = [
+        run(data, tf.constant(steps_per_call)) for _ in range(steps // steps_per_call)
     ]
-    return np.concatenate(values), [w.numpy() for w in model.weights]
+    return Trained(
+        np.concatenate([f[0] for f in found]),
+        [w.numpy() for w in model.weights],
+        before,
+        np.concatenate([f[1] for f in found]),
+        average,
+        model,
+    )
+
+
+def single():
+    return tf.distribute.get_strategy()
 
 
 def mirrored():
@@ -62,29 +105,145 @@ def test_one_device_equals_two(model, monkeypatch):
         keras.random, "normal", lambda shape, dtype, seed: tf.zeros(shape, dtype)
     )
     steps = 6 if model == "tiny" else 2
-    one_losses, one = train(tf.distribute.get_strategy(), model, steps, "float32", 2)
-    two_losses, two = train(mirrored(), model, steps, "float32", 2)
-    np.testing.assert_allclose(two_losses, one_losses, atol=1e-5)
-    for a, b in zip(one, two, strict=True):
+    one = train(single(), model, steps, steps_per_call=2)
+    two = train(mirrored(), model, steps, steps_per_call=2)
+    assert_equal(two, one)
+    assert one.losses[0] > 0
+
+
+def assert_equal(two, one):
+    np.testing.assert_allclose(two.losses, one.losses, atol=1e-5)
+    for a, b in zip(one.weights, two.weights, strict=True):
         np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-5)
-    assert one_losses[0] > 0
 
 
 def test_dropout_and_float16_train_on_two_devices():
-    values, weights = train(mirrored(), "tiny(dropout=0.3)", precision="mixed_float16")
-    assert values[-1] < values[0]
-    assert all(np.isfinite(w).all() for w in weights)
+    found = train(mirrored(), "tiny(dropout=0.3)", precision="mixed_float16")
+    assert found.losses[-1] < found.losses[0]
+    assert all(np.isfinite(w).all() for w in found.weights)
 
 
 def test_steps_per_call_do_not_change_the_outcome():
-    _, one = train(tf.distribute.get_strategy(), "tiny", steps_per_call=1)
-    _, three = train(tf.distribute.get_strategy(), "tiny", steps_per_call=3)
-    for a, b in zip(one, three, strict=True):
+    one = train(single(), "tiny", steps_per_call=1)
+    three = train(single(), "tiny", steps_per_call=3)
+    for a, b in zip(one.weights, three.weights, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
-def test_uneven_batches_are_refused():
-    from data_prep.failures import Failure
+PLAIN = "tiny(batch_norm=false)"
 
-    with pytest.raises(Failure, match="--global_batch_size=3 does not divide among 2"):
-        runtime.check_batch_size(mirrored(), 3)
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_accumulated_parts_equal_the_whole(devices):
+    """Without batch norm, whose statistics are those of a part."""
+    whole = train(single(), PLAIN)
+    strategy = single() if devices == 1 else mirrored()
+    assert_equal(train(strategy, PLAIN, accumulation=2), whole)
+
+
+def test_accumulation_trains_batch_norm():
+    found = train(mirrored(), "tiny", accumulation=2)
+    assert found.losses[-1] < found.losses[0]
+    assert_equal(train(single(), "tiny", accumulation=2, data=regrouped(6)), found)
+
+
+def regrouped(steps):
+    """The batches, ordered as two replicas with two parts each see them."""
+    order = [0, 2, 1, 3]
+    return batches(steps).map(
+        lambda batch: {k: tf.gather(v, order) for k, v in batch.items()}
+    )
+
+
+def test_clipping_bounds_the_whole_gradient():
+    bound = 1e-3
+    one = train(single(), PLAIN, steps=1, steps_per_call=1, clip_norm=bound)
+    moved = [a - b for a, b in zip(one.weights, one.before, strict=True)]
+    norm = np.sqrt(sum((m**2).sum() for m in moved))
+    assert norm == pytest.approx(0.01 * bound, rel=1e-3)
+    assert_equal(
+        train(mirrored(), "tiny", clip_norm=bound),
+        train(single(), "tiny", clip_norm=bound),
+    )
+    free = train(single(), PLAIN)
+    assert_equal(train(single(), PLAIN, clip_norm=1e6), free)
+
+
+def test_clipping_knows_the_loss_scale():
+    half = train(mirrored(), PLAIN, precision="mixed_float16", clip_norm=1e-3)
+    full = train(mirrored(), PLAIN, clip_norm=1e-3)
+    for a, b, before in zip(half.weights, full.weights, full.before, strict=True):
+        np.testing.assert_allclose(a - before, b - before, rtol=0.05, atol=1e-6)
+
+
+def test_compiled_by_xla_it_is_the_same():
+    assert_equal(train(single(), "tiny", jit=True), train(single(), "tiny"))
+    with pytest.raises(Failure, match="--jit with 2 devices"):
+        train(mirrored(), "tiny", jit=True)
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_loss_that_is_not_finite_changes_no_weight(devices):
+    def poison(index, batch):
+        # On the last image: the second device's.
+        mask = batch["mask"] + tf.cast(index == 3, tf.uint8) * tf.reshape(
+            tf.constant([0, 0, 0, 9], tf.uint8), [4, 1, 1, 1]
+        )
+        return batch | {"mask": mask}
+
+    def loss(truth, logits):
+        value = losses.parse("bce")(truth, logits)
+        found = tf.reduce_max(truth, axis=[1, 2, 3])
+        return tf.where(found > 2, np.nan, value)
+
+    strategy = single() if devices == 1 else mirrored()
+    data = batches(6).enumerate().map(poison)
+    stopped = train(strategy, "tiny", loss=loss, data=data, steps_per_call=6)
+    assert np.isfinite(stopped.losses).tolist() == [True] * 3 + [False] + [True] * 2
+    short = train(strategy, "tiny", steps=3, loss=losses.parse("bce"))
+    kernels = [k for k, w in enumerate(stopped.model.weights) if w.trainable]
+    for k in kernels:
+        np.testing.assert_array_equal(stopped.weights[k], short.weights[k])
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_moving_average(devices):
+    strategy = single() if devices == 1 else mirrored()
+    expected = None
+    for count in range(1, 4):
+        found = train(strategy, "tiny", steps=count, steps_per_call=count)
+        now = [w.numpy() for w in found.model.trainable_variables]
+        if expected is None:
+            expected = [w.numpy() for w in found.average.means]
+            start = found.before[0]
+            np.testing.assert_allclose(
+                expected[0], start + 0.9 * (now[0] - start), rtol=1e-5
+            )
+            continue
+        share = 1 - min(0.5, count / (9 + count))
+        expected = [e + share * (n - e) for e, n in zip(expected, now, strict=True)]
+    assert len(found.average.variables) == len(now) + 1
+    found.average.assign_to(found.model)
+    for weight, mean in zip(found.model.trainable_variables, expected, strict=True):
+        np.testing.assert_allclose(weight.numpy(), mean, rtol=1e-5, atol=1e-7)
+
+
+def test_waiting_for_input_is_measured():
+    def slow(batch):
+        def wait(image):
+            time.sleep(0.2)
+            return image
+
+        image = tf.numpy_function(wait, [batch["image"]], tf.uint8)
+        return batch | {"image": tf.ensure_shape(image, batch["image"].shape)}
+
+    data = batches(3).map(slow)
+    found = train(single(), "tiny", steps=3, data=data)
+    assert found.waits.shape == (3,)
+    assert found.waits.max() > 0.1
+    assert (found.waits >= 0).all()
+
+
+def test_uneven_batches_are_refused():
+    with pytest.raises(Failure, match="--global_batch_size=3 does not divide among 2 "):
+        runtime.check_batch_size(2, 3)
