@@ -44,6 +44,30 @@ _SWA_EPOCHS = flags.DEFINE_integer(
 _SWA_UPDATE_BN = flags.DEFINE_bool(
     "swa_update_bn", True, "Re-estimate batch norm for the averaged weights."
 )
+_EMA_MOMENTUM = flags.DEFINE_float(
+    "ema_momentum",
+    0.0,
+    "Of a moving average of the weights, such as 0.999; 0 for none.",
+    lower_bound=0,
+)
+_TOP_K = flags.DEFINE_integer(
+    "top_k", 1, "How many of the best epochs keep their weights.", lower_bound=1
+)
+_FROZEN_EPOCHS = flags.DEFINE_integer(
+    "frozen_epochs", 0, "First epochs that leave the encoder alone.", lower_bound=0
+)
+_ACCUMULATION = flags.DEFINE_integer(
+    "accumulation",
+    1,
+    "Parts that each device works its batch off in, with one update.",
+    lower_bound=1,
+)
+_CLIP_NORM = flags.DEFINE_float(
+    "clip_norm", 0.0, "Upper bound of the gradient's norm; 0 for none.", lower_bound=0
+)
+_JIT = flags.DEFINE_bool(
+    "jit", False, "Compile forward and backward pass with XLA; one device only."
+)
 _BATCH_NORM_MOMENTUM = flags.DEFINE_float(
     "batch_norm_momentum",
     0.99,
@@ -69,6 +93,12 @@ _STRATEGY = flags.DEFINE_enum(
     ["auto", "single", "mirrored"],
     "Devices: mirrored uses all GPUs, or the CPU where there is none.",
 )
+_MAX_HOURS = flags.DEFINE_float(
+    "max_hours",
+    0.0,
+    "Save and stop after this time, with exit code 75; 0 for never.",
+    lower_bound=0,
+)
 _STEPS_PER_CALL = flags.DEFINE_integer(
     "steps_per_call", 8, "Steps in one call of the graph.", lower_bound=1
 )
@@ -90,6 +120,12 @@ def train_config() -> TrainConfig:
         augment=_AUGMENT.value,
         swa_epochs=_SWA_EPOCHS.value,
         swa_update_bn=_SWA_UPDATE_BN.value,
+        ema_momentum=_EMA_MOMENTUM.value,
+        top_k=_TOP_K.value,
+        frozen_epochs=_FROZEN_EPOCHS.value,
+        accumulation=_ACCUMULATION.value,
+        clip_norm=_CLIP_NORM.value,
+        jit=_JIT.value,
         batch_norm_momentum=_BATCH_NORM_MOMENTUM.value,
         precision=_PRECISION.value,
         shuffle_buffer=_SHUFFLE_BUFFER.value,
@@ -104,5 +140,6 @@ def execution() -> Execution:
         workdir=pathlib.Path(common.required(_WORKDIR)),
         strategy=_STRATEGY.value,
         steps_per_call=_STEPS_PER_CALL.value,
+        max_hours=_MAX_HOURS.value,
         flagfile=command.as_flagfile(),
     )

@@ -24,6 +24,18 @@ def build_tiny(
     return keras.Model(image, {"mask": mask}, name="tiny")
 
 
+def build_encoded(*, image_size: int) -> keras.Model:
+    """A network with an encoder in it, which has batch norm."""
+    x = inner = keras.Input((image_size, image_size, 1), name="inner")
+    x = keras.layers.Conv2D(4, 3, padding="same", use_bias=False, name="conv")(x)
+    x = keras.layers.BatchNormalization(name="bn")(x)
+    encoder = keras.Model(inner, keras.layers.ReLU(name="relu")(x), name="encoder_tiny")
+    image = keras.Input((image_size, image_size, 1), name="image")
+    x = encoder(keras.layers.Rescaling(1 / 255, name="normalise")(image))
+    mask = keras.layers.Conv2D(1, 1, dtype="float32", name="mask_logits")(x)
+    return keras.Model(image, {"mask": mask}, name="encoded")
+
+
 def train_config(**changes) -> TrainConfig:
     """A run of a few steps; `changes` replace fields."""
     fields = {
@@ -40,6 +52,12 @@ def train_config(**changes) -> TrainConfig:
         "augment": "seed_segmentation",
         "swa_epochs": 2,
         "swa_update_bn": True,
+        "ema_momentum": 0.0,
+        "top_k": 1,
+        "frozen_epochs": 0,
+        "accumulation": 1,
+        "clip_norm": 0.0,
+        "jit": False,
         "batch_norm_momentum": 0.9,
         "precision": "float32",
         "shuffle_buffer": 16,

@@ -46,17 +46,25 @@ def variables_of(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> l
 
 def save(
     folder: pathlib.Path,
-    epoch: int,
+    place: tuple[int, int],
     variables: list,
     extra: list[np.ndarray],
     memory: dict[str, Any],
 ) -> None:
-    """Writes the checkpoint after `epoch` epochs and drops all but the newest."""
+    """Writes a checkpoint and drops all but the newest.
+
+    Args:
+      folder: of all checkpoints.
+      place: epochs done, and steps done of the next one.
+      variables: of `variables_of`, and others that decide how training goes on.
+      extra: further arrays.
+      memory: JSON values.
+    """
     arrays = {f"variable{k:05d}": v.numpy() for k, v in enumerate(variables)}
     arrays |= {f"extra{k:05d}": v for k, v in enumerate(extra)}
     stream = io.BytesIO()
     np.savez(stream, **arrays)
-    final = folder / f"epoch-{epoch:05d}"
+    final = folder / "epoch-{:05d}-step-{:07d}".format(*place)
     aside = folder / f"{durable.INCOMPLETE}-{final.name}"
     for leftover in (aside, final):
         shutil.rmtree(leftover, ignore_errors=True)
@@ -65,7 +73,7 @@ def save(
         path.write_bytes(stream.getvalue())
     commit = {
         "arrays_sha256": durable.sha256(aside / _ARRAYS),
-        "variables": [v.path for v in variables],
+        "variables": [_name(v) for v in variables],
         "num_extra": len(extra),
         "memory": memory,
     }
@@ -99,6 +107,11 @@ def restore_newest(folder: pathlib.Path, variables: list) -> Checkpoint | None:
     return None
 
 
+def _name(variable) -> str:
+    """Returns what a variable of Keras, or one of TensorFlow, is called."""
+    return getattr(variable, "path", variable.name)
+
+
 def _committed(folder: pathlib.Path) -> list[pathlib.Path]:
     return sorted(folder.glob("epoch-*"))
 
@@ -109,7 +122,7 @@ def _read(path: pathlib.Path, variables: list) -> Checkpoint:
     durable.check_file(
         path / _ARRAYS, expected_sha256=commit["arrays_sha256"], mend=mend
     )
-    if commit["variables"] != [v.path for v in variables]:
+    if commit["variables"] != [_name(v) for v in variables]:
         raise Failure(ExitCode.CORRUPT, f"{path} is of another model", mend=mend)
     with np.load(path / _ARRAYS, allow_pickle=False) as stored:
         return Checkpoint(

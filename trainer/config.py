@@ -23,7 +23,13 @@ class TrainConfig:
       loss: spec of the loss.
       augment: spec or name of the augmentation recipe.
       swa_epochs: of `epochs`, how many last ones are averaged; 0 means none.
-      swa_update_bn: whether batch norm is re-estimated for the average.
+      swa_update_bn: whether batch norm is re-estimated for averaged weights.
+      ema_momentum: of the moving average of the weights; 0 means none.
+      top_k: how many of the best epochs by validation keep their weights.
+      frozen_epochs: of `epochs`, how many first ones leave the encoder alone.
+      accumulation: parts that a device works its batch off in, with one update.
+      clip_norm: upper bound of the gradient's norm; 0 means none.
+      jit: whether XLA compiles forward and backward pass; rounds otherwise.
       batch_norm_momentum: of the moving statistics; 0.99 lags a hundred steps.
       precision: Keras dtype policy.
       shuffle_buffer: serialised records that are shuffled among each other.
@@ -43,16 +49,28 @@ class TrainConfig:
     augment: str
     swa_epochs: int
     swa_update_bn: bool
+    ema_momentum: float
+    top_k: int
+    frozen_epochs: int
+    accumulation: int
+    clip_norm: float
+    jit: bool
     batch_norm_momentum: float
     precision: str
     shuffle_buffer: int
     deterministic: bool
 
     def __post_init__(self):
-        if self.swa_epochs > self.epochs:
+        for name in ("swa_epochs", "frozen_epochs"):
+            if getattr(self, name) > self.epochs:
+                raise BadValue(
+                    f"Expected {name} of at most epochs. Received: "
+                    f"{name}={getattr(self, name)}, epochs={self.epochs}"
+                )
+        if not 0 <= self.ema_momentum < 1:
             raise BadValue(
-                "Expected swa_epochs of at most epochs. Received: "
-                f"swa_epochs={self.swa_epochs}, epochs={self.epochs}"
+                "Expected ema_momentum from 0 to below 1. Received: "
+                f"ema_momentum={self.ema_momentum}"
             )
 
 
@@ -65,6 +83,7 @@ class Execution:
       workdir: run folder to write.
       strategy: "auto", "single" or "mirrored".
       steps_per_call: steps in one call of the graph.
+      max_hours: after which to save and stop; 0 means never.
       flagfile: text that replays the run.
     """
 
@@ -72,6 +91,7 @@ class Execution:
     workdir: pathlib.Path
     strategy: str
     steps_per_call: int
+    max_hours: float
     flagfile: str
 
 

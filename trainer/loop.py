@@ -2,11 +2,9 @@
 
 import dataclasses
 import logging
-import math
 import time
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -14,27 +12,17 @@ from data_prep import durable
 from data_prep.failures import ExitCode
 from data_prep.failures import Failure
 from data_prep.progress import Tracker
-from trainer import averaging
-from trainer import checkpoints
-from trainer import losses
-from trainer import runtime
-from trainer import schedules
-from trainer import step
-from trainer.augment import recipe
 from trainer.config import Execution
 from trainer.config import TrainConfig
 from trainer.fold_data import FoldData
-from trainer.models import registry
+from trainer.interruption import Interruption
+from trainer.memory import Memory
 from trainer.run_folder import RunFolder
-from trainer.validation import validate
+from trainer.session import Session
+from trainer.tensorboard import Board
 
-OPTIMIZERS = {
-    "adam": lambda c: keras.optimizers.Adam(c.learning_rate),
-    "adamw": lambda c: keras.optimizers.AdamW(
-        c.learning_rate, weight_decay=c.weight_decay
-    ),
-    "sgd": lambda c: keras.optimizers.SGD(c.learning_rate, momentum=0.9, nesterov=True),
-}
+# What "the best epoch" is judged by.
+SCORE = "dice"
 
 
 def train(config: TrainConfig, execution: Execution) -> dict[str, Any]:
@@ -45,11 +33,15 @@ def train(config: TrainConfig, execution: Execution) -> dict[str, Any]:
 
     Raises:
       Failure: a bad fold, dataset, batch size or spec; another run in the
-        folder; a loss that is not finite.
+        folder; a loss that is not finite; or the run was told to stop, after
+        it has saved where it is.
     """
     started = time.monotonic()
     data = FoldData(config, execution.data)
-    with durable.locked(execution.workdir):
+    with (
+        durable.locked(execution.workdir),
+        Interruption(execution.max_hours) as interruption,
+    ):
         run = RunFolder(execution.workdir)
         run.claim(dataclasses.asdict(config), data.manifest, execution.flagfile)
         if run.finished:
@@ -58,192 +50,131 @@ def train(config: TrainConfig, execution: Execution) -> dict[str, Any]:
         data.check()
         session = Session(config, execution, data)
         memory = session.restore(run)
-        session.run_epochs(run, memory)
-        scores = session.finish(run, memory)
+        run_epochs(session, run, memory, interruption)
+        scores = finish(session, run, memory)
         return run.finish(scores, time.monotonic() - started)
 
 
-@dataclasses.dataclass(kw_only=True)
-class Memory:
-    """What the loop must remember beside variables.
+def run_epochs(
+    session: Session, run: RunFolder, memory: Memory, interruption: Interruption
+) -> None:
+    """Trains the epochs that are left; saves a checkpoint after each."""
+    config, steps = session.config, session.data.steps_per_epoch
+    iterator = session.batches(session.augment, memory.epoch * steps + memory.step)
+    board = Board(run.path / "tensorboard", session.data.validation())
+    left = (config.epochs - memory.epoch) * steps - memory.step
+    with Tracker("train", left, unit="steps") as tracker:
+        while memory.epoch < config.epochs:
+            rate = session.schedule.rate(
+                config.learning_rate,
+                memory.epoch,
+                config.epochs,
+                [row[f"val_{SCORE}"] for row in memory.rows],
+            )
+            session.optimizer.learning_rate.assign(rate)
+            speed = _train_epoch(session, run, memory, iterator, tracker, interruption)
+            scores = session.validate()
+            row = _row(memory, rate, scores)
+            _end_epoch(session, run, memory, row)
+            board.scalars(memory.epoch, row | speed)
+            board.overlays(memory.epoch, session.predict)
 
-    Attributes:
-      epoch: epochs done.
-      best: validation Dice of the best epoch so far.
-      rows: one of `log.csv` for each epoch done.
-      average: of the weights after the last epochs.
-    """
 
-    epoch: int = 0
-    best: float = -math.inf
-    rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
-    average: averaging.WeightAverage = dataclasses.field(
-        default_factory=averaging.WeightAverage
+def _train_epoch(
+    session, run, memory, iterator, tracker, interruption
+) -> dict[str, float]:
+    """Trains what is left of the epoch at hand; returns how fast it was."""
+    started, first = time.monotonic(), memory.step
+    waited = 0.0
+    train = session.train(memory.epoch)
+    while memory.step < session.data.steps_per_epoch:
+        if interruption.due:
+            session.save(run, memory)
+            raise interruption.failure(
+                f"after step {memory.step} of epoch {memory.epoch + 1}"
+            )
+        left = session.data.steps_per_epoch - memory.step
+        count = min(left, session.execution.steps_per_call)
+        # As a tensor: a Python number would be traced anew for each value.
+        losses, waits = (v.numpy() for v in train(iterator, tf.constant(count)))
+        _check_finite(session, memory, losses)
+        memory.add(losses.tolist())
+        waited += float(waits.sum())
+        note = f"epoch {memory.epoch + 1}/{session.config.epochs} loss {losses[-1]:.4f}"
+        tracker.advance(count, note=note)
+    seconds = max(time.monotonic() - started, 1e-9)
+    images = (memory.step - first) * session.config.global_batch_size
+    return {"images_per_second": images / seconds, "input_wait": waited / seconds}
+
+
+def _check_finite(session: Session, memory: Memory, losses: np.ndarray) -> None:
+    if np.isfinite(losses).all():
+        return
+    step = memory.step + int(np.argmin(np.isfinite(losses))) + 1
+    raise Failure(
+        ExitCode.DIVERGED,
+        f"the loss is not finite in step {step} of epoch {memory.epoch + 1}; no "
+        "weight was changed by it",
+        mend="lower --learning_rate; the last checkpoint is kept",
     )
 
 
-class Session:
-    """Model, optimizer and graph functions of one process."""
-
-    def __init__(self, config: TrainConfig, execution: Execution, data: FoldData):
-        self.config, self.execution, self.data = config, execution, data
-        self.loss = losses.parse(config.loss)
-        self.augment = recipe.parse(config.augment)
-        self.schedule = schedules.parse(config.schedule)
-        self.strategy = strategy = runtime.start(
-            strategy=execution.strategy,
-            precision=config.precision,
-            seed=config.seed,
-            deterministic=config.deterministic,
-        )
-        runtime.check_batch_size(
-            strategy.num_replicas_in_sync, config.global_batch_size
-        )
-        with strategy.scope():
-            self.model = registry.build_from_spec(
-                config.model, image_size=data.manifest.image_size
-            )
-            runtime.set_up_batch_norm(self.model, momentum=config.batch_norm_momentum)
-            optimizer = OPTIMIZERS[config.optimizer](config)
-            if config.precision == "mixed_float16":
-                optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-            optimizer.build(self.model.trainable_variables)
-        self.optimizer = optimizer
-        self.variables = checkpoints.variables_of(self.model, optimizer)
-        self.train = step.make_train(
-            strategy,
-            self.model,
-            optimizer,
-            self.loss,
-            global_batch_size=config.global_batch_size,
-        )
-        self.evaluate = step.make_evaluate(strategy, self.model, self.loss)
-
-    def restore(self, run: RunFolder) -> Memory:
-        """Continues from the newest checkpoint, or from nothing."""
-        memory = Memory()
-        found = checkpoints.restore_newest(run.checkpoints, self.variables)
-        if found is None:
-            return memory
-        for variable, value in zip(self.variables, found.variables, strict=True):
-            variable.assign(value)
-        memory.average.sums = found.extra
-        memory.average.count = found.memory.pop("averaged")
-        logging.info("continuing after epoch %d", found.memory["epoch"])
-        return dataclasses.replace(memory, **found.memory)
-
-    def run_epochs(self, run: RunFolder, memory: Memory) -> None:
-        """Trains the epochs that are left; saves a checkpoint after each."""
-        config, steps = self.config, self.data.steps_per_epoch
-        batches = self.data.training(self.augment, memory.epoch * steps)
-        iterator = iter(self.strategy.experimental_distribute_dataset(batches))
-        writer = tf.summary.create_file_writer(str(run.path / "tensorboard"))
-        left = (config.epochs - memory.epoch) * steps
-        with Tracker("train", left, unit="steps") as tracker:
-            for epoch in range(memory.epoch, config.epochs):
-                rate = self.schedule.rate(
-                    config.learning_rate,
-                    epoch,
-                    config.epochs,
-                    [row["val_dice"] for row in memory.rows],
-                )
-                self.optimizer.learning_rate.assign(rate)
-                started = time.monotonic()
-                loss = self._train_epoch(iterator, epoch, tracker)
-                images = steps * config.global_batch_size
-                speed = images / (time.monotonic() - started)
-                scores = self.validate()
-                memory.epoch = epoch + 1
-                memory.rows.append(_row(epoch, rate, loss, scores))
-                self._after_epoch(run, memory, scores["dice"])
-                _write_scalars(writer, memory.rows[-1] | {"images_per_second": speed})
-
-    def _train_epoch(self, iterator, epoch: int, tracker: Tracker) -> float:
-        losses: list[float] = []
-        while len(losses) < self.data.steps_per_epoch:
-            left = self.data.steps_per_epoch - len(losses)
-            count = min(left, self.execution.steps_per_call)
-            # As a tensor: a Python number would be traced anew for each value.
-            found = self.train(iterator, tf.constant(count))[0].numpy()
-            if not np.isfinite(found).all():
-                step = len(losses) + int(np.argmin(np.isfinite(found))) + 1
-                raise Failure(
-                    ExitCode.DIVERGED,
-                    f"the loss is not finite in step {step} of epoch {epoch + 1}",
-                    mend="lower --learning_rate; the last checkpoint is kept",
-                )
-            losses += found.tolist()
-            note = f"epoch {epoch + 1}/{self.config.epochs} loss {found[-1]:.4f}"
-            tracker.advance(count, note=note)
-        return math.fsum(losses) / len(losses)
-
-    def _after_epoch(self, run: RunFolder, memory: Memory, dice: float) -> None:
-        if dice > memory.best:
-            memory.best = dice
-            run.save_weights(self.model, "best")
-        if memory.epoch > self.config.epochs - self.config.swa_epochs:
-            memory.average.add(self.model)
-        remembered = {
-            "epoch": memory.epoch,
-            "best": memory.best,
-            "rows": memory.rows,
-            "averaged": memory.average.count,
-        }
-        checkpoints.save(
-            run.checkpoints,
-            memory.epoch,
-            self.variables,
-            memory.average.sums,
-            remembered,
-        )
-        run.write_log(memory.rows)
-
-    def validate(self) -> dict[str, float | None]:
-        """Scores the model's present weights on the validation fold."""
-        batches = self.data.validation()
-        return validate(
-            self.evaluate,
-            self.strategy,
-            self.strategy.experimental_distribute_dataset(batches),
-            num_records=self.data.num_validation,
-        )
-
-    def finish(self, run: RunFolder, memory: Memory) -> dict[str, Any]:
-        """Saves last and averaged weights; returns the scores of all."""
-        run.save_weights(self.model, "last")
-        scores: dict[str, Any] = {
-            "best_dice": memory.best,
-            "last": {k[4:]: v for k, v in memory.rows[-1].items() if k[:4] == "val_"},
-        }
-        if memory.average.count:
-            memory.average.assign_to(self.model)
-            if self.config.swa_update_bn:
-                self._reestimate_batch_norm()
-            scores["swa"] = self.validate()
-            run.save_weights(self.model, "swa")
-        return scores
-
-    def _reestimate_batch_norm(self) -> None:
-        # Un-augmented, as at prediction; past the last step, so as to be a
-        # function of the configuration alone.
-        first = self.config.epochs * self.data.steps_per_epoch
-        batches = self.data.training(recipe.parse("none"), first)
-        averaging.reestimate_batch_norm(
-            self.strategy,
-            self.model,
-            self.strategy.experimental_distribute_dataset(batches),
-            num_batches=min(100, self.data.steps_per_epoch),
-        )
+def _end_epoch(session: Session, run: RunFolder, memory: Memory, row) -> None:
+    config = session.config
+    is_best = memory.end_epoch(row, row[f"val_{SCORE}"], config.top_k)
+    if is_best:
+        run.save_weights(session.model, "best")
+    if config.top_k > 1 and memory.epoch in (epoch for _, epoch in memory.top):
+        run.save_weights(session.model, of_epoch(memory.epoch))
+    ends = session.schedule.cycle_ends(config.epochs)
+    if memory.epoch in ends:
+        run.save_weights(session.model, of_cycle(ends.index(memory.epoch) + 1))
+    if memory.epoch > config.epochs - config.swa_epochs:
+        memory.average.add(session.model)
+    session.save(run, memory)
+    # After the checkpoint: what it names must be there.
+    run.drop_weights("epoch*", but=[of_epoch(epoch) for _, epoch in memory.top])
+    run.write_log(memory.rows)
 
 
-def _row(epoch, rate, loss, scores) -> dict[str, Any]:
+def finish(session: Session, run: RunFolder, memory: Memory) -> dict[str, Any]:
+    """Saves last and averaged weights; returns the scores of all."""
+    config = session.config
+    run.save_weights(session.model, "last")
+    scores: dict[str, Any] = {
+        f"best_{SCORE}": memory.top[0][0],
+        "last": {k[4:]: v for k, v in memory.rows[-1].items() if k[:4] == "val_"},
+    }
+    averages = {"ema": session.moving_average}
+    averages["swa"] = memory.average if memory.average.count else None
+    for name, average in averages.items():
+        if average is None:
+            continue
+        average.assign_to(session.model)
+        if config.swa_update_bn:
+            session.reestimate_batch_norm()
+        scores[name] = session.validate()
+        run.save_weights(session.model, name)
+    if config.top_k > 1:
+        scores["top"] = {of_epoch(epoch): score for score, epoch in memory.top}
+    return scores
+
+
+def of_epoch(epoch: int) -> str:
+    """Returns the name of the weights after an epoch, counted from 1."""
+    return f"epoch{epoch:05d}"
+
+
+def of_cycle(cycle: int) -> str:
+    """Returns the name of the weights after a cycle, counted from 1."""
+    return f"cycle{cycle:02d}"
+
+
+def _row(memory: Memory, rate: float, scores) -> dict[str, Any]:
     validated = {f"val_{name}": value for name, value in scores.items()}
-    return {"epoch": epoch + 1, "learning_rate": rate, "loss": loss, **validated}
-
-
-def _write_scalars(writer: tf.summary.SummaryWriter, row: dict[str, Any]) -> None:
-    with writer.as_default(step=row["epoch"]):
-        for name, value in row.items():
-            if value is not None and np.isfinite(value):
-                tf.summary.scalar(name, value)
-    writer.flush()
+    return {
+        "epoch": memory.epoch + 1,
+        "learning_rate": rate,
+        "loss": memory.mean_loss(),
+        **validated,
+    }

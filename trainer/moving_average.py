@@ -50,5 +50,6 @@ def _unsummed(value: tf.Tensor, name: str) -> tf.Variable:
         value,
         trainable=False,
         name=name,
+        # Copies are equal, being made of equal weights by equal steps.
         aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
     )

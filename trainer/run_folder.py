@@ -5,9 +5,13 @@ flags.txt           replays the run
 checkpoints/        to continue an interrupted run
 best.weights.h5     of the best epoch by validation Dice
 swa.weights.h5      the average of the last epochs
+ema.weights.h5      the moving average of all steps, if asked for
 last.weights.h5     of the last epoch
+epoch*.weights.h5   of the best epochs, if several were asked for
+cycle*.weights.h5   of the end of each cycle, if the schedule has cycles
 log.csv             one row an epoch
-tensorboard/        the same as scalars
+progress.png        the same as curves
+tensorboard/        the same as scalars, speed, and pictures
 result.json         written last: scores, hashes of the weights, versions
 """
 
@@ -27,6 +31,7 @@ from data_prep import durable
 from data_prep.failures import ExitCode
 from data_prep.failures import Failure
 from data_prep.manifest import Manifest
+from trainer import curves
 
 CONFIG = "config.json"
 RESULT = "result.json"
@@ -62,13 +67,20 @@ class RunFolder:
         with durable.written_whole(weights_path(self.path, name)) as aside:
             model.save_weights(aside)
 
+    def drop_weights(self, pattern: str, *, but: list[str]) -> None:
+        """Deletes the weights whose name matches a glob, but for those named."""
+        kept = {weights_path(self.path, name) for name in but}
+        for path in set(self.path.glob(f"{pattern}.weights.h5")) - kept:
+            path.unlink()
+
     def write_log(self, rows: list[dict[str, Any]]) -> None:
-        """Writes `log.csv`: all rows anew, so that a resumed run has each once."""
+        """Writes `log.csv` and `progress.png`, all anew: each row once."""
         text = io.StringIO()
         writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         durable.write_text(self.path / "log.csv", text.getvalue())
+        curves.draw(self.path / "progress.png", rows)
 
     def finish(self, scores: dict[str, Any], seconds: float) -> dict[str, Any]:
         """Writes and returns `result.json`, which makes this run a member."""

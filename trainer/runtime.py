@@ -90,6 +90,16 @@ def set_up_batch_norm(model: keras.Model, *, momentum: float) -> None:
         layer.momentum = momentum
 
 
+def encoders(model: keras.Model) -> list[keras.Model]:
+    """Returns the models within a model that are encoders, by their names."""
+    found = []
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            is_encoder = layer.name.startswith("encoder_")
+            found += [layer] if is_encoder else encoders(layer)
+    return found
+
+
 def batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
     """Returns all batch norm layers, also those of models within the model."""
     found = []

@@ -4,6 +4,7 @@ Our own, because Keras 3's `fit` fails under a strategy with several steps a
 call, with XLA, and with several workers.
 """
 
+import time
 from collections.abc import Callable
 
 import keras
@@ -69,12 +70,12 @@ def make_train(
         losses = tf.TensorArray(tf.float32, num_steps)
         waits = tf.TensorArray(tf.float64, num_steps)
         for k in tf.range(num_steps):
-            asked = tf.timestamp()
+            asked = _now()
             with tf.control_dependencies([asked]):
                 batch = next(iterator)
             came = strategy.experimental_local_results(batch["image"])
             with tf.control_dependencies(list(came)):
-                waits = waits.write(k, tf.timestamp() - asked)
+                waits = waits.write(k, _now() - asked)
             values, found = strategy.run(compute, args=(batch,))
             value = strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None)
             losses = losses.write(k, value)
@@ -86,6 +87,12 @@ def make_train(
         return losses.stack(), waits.stack()
 
     return train
+
+
+def _now() -> tf.Tensor:
+    # TensorFlow's own Timestamp is refused where ops must be deterministic.
+    seconds = tf.numpy_function(time.perf_counter, [], tf.float64)
+    return tf.ensure_shape(seconds, [])
 
 
 def make_evaluate(

@@ -20,7 +20,7 @@ def save(folder, variables, epoch, value):
     for variable in variables:
         variable.assign(np.full(variable.shape, value))
     extra = [np.full(3, value, np.float64)]
-    checkpoints.save(folder, epoch, variables, extra, {"epoch": epoch})
+    checkpoints.save(folder, (epoch, 0), variables, extra, {"epoch": epoch})
 
 
 def test_holds_every_kind_of_variable(variables):
@@ -39,15 +39,15 @@ def test_newest_comes_back_and_old_ones_go(tmp_path, variables):
     for value, variable in zip(found.variables, variables, strict=True):
         np.testing.assert_array_equal(value, variable.numpy())
     assert [p.name for p in sorted(tmp_path.iterdir())] == [
-        "epoch-00002",
-        "epoch-00003",
+        "epoch-00002-step-0000000",
+        "epoch-00003-step-0000000",
     ]
 
 
 def test_any_flipped_bit_falls_back_to_the_one_before(tmp_path, variables, caplog):
     save(tmp_path, variables, 1, 1)
     save(tmp_path, variables, 2, 2)
-    newest = tmp_path / "epoch-00002"
+    newest = tmp_path / "epoch-00002-step-0000000"
     rng = np.random.default_rng(0)
     for name in ("arrays.npz", "commit.json"):
         path = newest / name
@@ -69,7 +69,7 @@ def test_any_flipped_bit_falls_back_to_the_one_before(tmp_path, variables, caplo
 
 def test_none_intact_is_an_error_and_not_a_fresh_start(tmp_path, variables):
     save(tmp_path, variables, 1, 1)
-    (tmp_path / "epoch-00001" / "arrays.npz").write_bytes(b"")
+    (tmp_path / "epoch-00001-step-0000000" / "arrays.npz").write_bytes(b"")
     with pytest.raises(Failure, match="no checkpoint .* is intact") as caught:
         checkpoints.restore_newest(tmp_path, variables)
     assert caught.value.exit_code == ExitCode.CORRUPT

@@ -44,6 +44,7 @@ def trained(monkeypatch, member):
                 workdir=workdir,
                 strategy="single",
                 steps_per_call=2,
+                max_hours=0.0,
                 flagfile="",
             ),
         )

@@ -1,8 +1,12 @@
 import csv
 import math
+import os
 import shutil
+import signal
+import time
 
 import h5py
+import keras
 import numpy as np
 import pytest
 
@@ -13,6 +17,8 @@ from tests import fakes
 from trainer import loop
 from trainer import run_folder
 from trainer.config import Execution
+from trainer.interruption import Interruption
+from trainer.models import registry
 
 
 def execution(dataset, workdir, **changes):
@@ -21,6 +27,7 @@ def execution(dataset, workdir, **changes):
         "workdir": workdir,
         "strategy": "mirrored",
         "steps_per_call": 2,
+        "max_hours": 0.0,
         "flagfile": "--fold=0\n",
     }
     return Execution(**(fields | changes))
@@ -43,8 +50,8 @@ def weights(path):
     return found
 
 
-def assert_same_outcome(one, two):
-    for name in ("best", "last", "swa"):
+def assert_same_outcome(one, two, names=("best", "last", "swa")):
+    for name in names:
         a, b = (weights(p / f"{name}.weights.h5") for p in (one, two))
         assert a.keys() == b.keys()
         for key in a:
@@ -56,8 +63,6 @@ def assert_same_outcome(one, two):
 
 @pytest.fixture(scope="module")
 def finished(dataset, tmp_path_factory):
-    from trainer.models import registry
-
     registry.MODELS["tiny"] = fakes.build_tiny
     workdir = tmp_path_factory.mktemp("runs") / "whole"
     loop.train(fakes.train_config(), execution(dataset, workdir))
@@ -76,6 +81,7 @@ def test_run_folder(finished, dataset):
         "last.weights.h5",
         "swa.weights.h5",
         "log.csv",
+        "progress.png",
         "result.json",
     }
     with (finished / "log.csv").open() as file:
@@ -102,27 +108,174 @@ def test_two_runs_are_the_same(finished, dataset, tmp_path):
     assert_same_outcome(finished, tmp_path / "again")
 
 
-@pytest.mark.parametrize("stop_after", [1, 2])
+class StopAfter:
+    """Tells the loop to stop after a number of looks at it."""
+
+    def __init__(self, looks):
+        self.looks = looks
+
+    def __call__(self, max_hours):
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    @property
+    def due(self):
+        self.looks -= 1
+        return self.looks < 0
+
+    def failure(self, where):
+        return Interruption().failure(where)
+
+
+@pytest.mark.parametrize("looks", [0, 1, 4, 6])
 def test_a_stopped_run_continues_to_the_same_weights(
-    finished, dataset, tmp_path, monkeypatch, stop_after
+    finished, dataset, tmp_path, monkeypatch, looks
 ):
+    """Before the first step, within an epoch, and within the last one."""
     workdir = tmp_path / "stopped"
-    train_epoch = loop.Session._train_epoch
-
-    def stopping(self, iterator, epoch, tracker):
-        if epoch == stop_after:
-            # Half an epoch is trained and lost.
-            self.train(iterator, 1)
-            raise KeyboardInterrupt
-        return train_epoch(self, iterator, epoch, tracker)
-
     with monkeypatch.context() as patch:
-        patch.setattr(loop.Session, "_train_epoch", stopping)
-        with pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop, "Interruption", StopAfter(looks))
+        with pytest.raises(Failure, match="after step .* everything is saved"):
             loop.train(fakes.train_config(), execution(dataset, workdir))
     assert not (workdir / "result.json").exists()
     loop.train(fakes.train_config(), execution(dataset, workdir, steps_per_call=3))
     assert_same_outcome(finished, workdir)
+
+
+@pytest.mark.parametrize("stop_after", [1, 2])
+def test_a_killed_run_continues_to_the_same_weights(
+    finished, dataset, tmp_path, monkeypatch, stop_after
+):
+    workdir = tmp_path / "killed"
+    train_epoch = loop._train_epoch
+
+    def killed(session, run, memory, iterator, *rest):
+        if memory.epoch == stop_after:
+            # Half an epoch is trained and lost.
+            session.train(memory.epoch)(iterator, 1)
+            raise KeyboardInterrupt
+        return train_epoch(session, run, memory, iterator, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_train_epoch", killed)
+        with pytest.raises(KeyboardInterrupt):
+            loop.train(fakes.train_config(), execution(dataset, workdir))
+    loop.train(fakes.train_config(), execution(dataset, workdir))
+    assert_same_outcome(finished, workdir)
+
+
+EVERYTHING = {
+    "epochs": 4,
+    "schedule": "restarts(cycles=2)",
+    "ema_momentum": 0.9,
+    "top_k": 2,
+    "accumulation": 2,
+    "clip_norm": 1.0,
+    "precision": "mixed_float16",
+    "swa_epochs": 2,
+}
+
+
+def test_every_kind_of_average_survives_a_stop(dataset, tmp_path, monkeypatch):
+    config = fakes.train_config(**EVERYTHING)
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    result = loop.train(config, execution(dataset, whole))
+    names = {p.name.split(".")[0] for p in whole.glob("*.weights.h5")}
+    best = set(result["scores"]["top"])
+    assert len(best) == 2
+    assert names == {"best", "last", "swa", "ema", "cycle01", "cycle02"} | best
+    assert result["weights"].keys() == {f"{name}.weights.h5" for name in names}
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "Interruption", StopAfter(7))
+        with pytest.raises(Failure, match="everything is saved"):
+            loop.train(config, execution(dataset, stopped))
+    loop.train(config, execution(dataset, stopped))
+    assert_same_outcome(whole, stopped, names)
+    one, ema = (weights(whole / f"{n}.weights.h5") for n in ("last", "ema"))
+    assert any((one[key] != ema[key]).any() for key in one)
+
+
+def test_best_epochs_are_those_of_the_log(dataset, tmp_path):
+    config = fakes.train_config(epochs=5, top_k=3, swa_epochs=0)
+    result = loop.train(config, execution(dataset, tmp_path / "run"))
+    with (tmp_path / "run" / "log.csv").open() as file:
+        dice = {int(r["epoch"]): float(r["val_dice"]) for r in csv.DictReader(file)}
+    expected = sorted(dice, key=lambda epoch: (-dice[epoch], epoch))[:3]
+    top = result["scores"]["top"]
+    assert top == {loop.of_epoch(epoch): dice[epoch] for epoch in expected}
+    best = weights(tmp_path / "run" / "best.weights.h5")
+    first = weights(tmp_path / "run" / f"{loop.of_epoch(expected[0])}.weights.h5")
+    for key in best:
+        np.testing.assert_array_equal(best[key], first[key])
+
+
+def test_frozen_epochs_leave_the_encoder_alone(dataset, tmp_path, monkeypatch):
+    monkeypatch.setitem(registry.MODELS, "encoded", fakes.build_encoded)
+    config = fakes.train_config(
+        model="encoded", epochs=2, frozen_epochs=1, top_k=2, swa_epochs=0
+    )
+    loop.train(config, execution(dataset, tmp_path / "run"))
+    start = fakes.build_encoded(image_size=32)
+    start.load_weights(tmp_path / "run" / "epoch00001.weights.h5")
+    keras.utils.set_random_seed(config.seed)
+    fresh = fakes.build_encoded(image_size=32)
+
+    def moved(name):
+        one, two = (m.get_layer(name).get_weights() for m in (fresh, start))
+        return [bool((a != b).any()) for a, b in zip(one, two, strict=True)]
+
+    assert not any(moved("encoder_tiny"))
+    assert all(moved("mask_logits"))
+    start.load_weights(tmp_path / "run" / "epoch00002.weights.h5")
+    assert all(moved("encoder_tiny"))
+    with pytest.raises(ValueError, match="Expected a model with an encoder"):
+        loop.train(
+            fakes.train_config(frozen_epochs=1), execution(dataset, tmp_path / "other")
+        )
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)]
+)
+def test_signals_are_noted(number, code):
+    before = signal.getsignal(number)
+    with Interruption() as interruption:
+        assert not interruption.due
+        os.kill(os.getpid(), number)
+        assert interruption.due
+        assert interruption.failure("here").exit_code == code
+        if number == signal.SIGINT:
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), number)
+    assert signal.getsignal(number) == before
+
+
+def test_time_is_up():
+    with Interruption(max_hours=1e-7) as interruption:
+        time.sleep(0.01)
+        assert interruption.due
+        assert interruption.failure("here").exit_code == ExitCode.PREEMPTED
+    assert not Interruption(max_hours=1).due
+
+
+def test_a_run_goes_on_with_another_number_of_devices(dataset, tmp_path, monkeypatch):
+    config = fakes.train_config(model="tiny", optimizer="sgd")
+    whole = tmp_path / "whole"
+    loop.train(config, execution(dataset, whole, strategy="single"))
+    moved = tmp_path / "moved"
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "Interruption", StopAfter(3))
+        with pytest.raises(Failure, match="everything is saved"):
+            loop.train(config, execution(dataset, moved, strategy="mirrored"))
+    loop.train(config, execution(dataset, moved, strategy="single"))
+    one, two = (weights(path / "swa.weights.h5") for path in (whole, moved))
+    for key in one:
+        np.testing.assert_allclose(two[key], one[key], atol=1e-5)
 
 
 def test_finished_run_is_confirmed_and_another_one_refused(

@@ -1,0 +1,160 @@
+"""Model, optimizer and graph functions of one training process."""
+
+import functools
+import logging
+
+import numpy as np
+import tensorflow as tf
+
+from data_prep.failures import BadValue
+from trainer import averaging
+from trainer import checkpoints
+from trainer import losses
+from trainer import optimizers
+from trainer import runtime
+from trainer import schedules
+from trainer import step
+from trainer.augment import recipe
+from trainer.config import Execution
+from trainer.config import TrainConfig
+from trainer.fold_data import FoldData
+from trainer.memory import Memory
+from trainer.models import registry
+from trainer.moving_average import MovingAverage
+from trainer.run_folder import RunFolder
+from trainer.validation import validate
+
+
+class Session:
+    """Everything that is built once: what the loop calls, and what it saves.
+
+    Raises:
+      Failure: a batch that does not divide, or XLA with several devices.
+      BadValue: a spec, or frozen epochs of a model without an encoder.
+    """
+
+    def __init__(self, config: TrainConfig, execution: Execution, data: FoldData):
+        self.config, self.execution, self.data = config, execution, data
+        self.loss = losses.parse(config.loss)
+        self.augment = recipe.parse(config.augment)
+        self.schedule = schedules.parse(config.schedule)
+        self.strategy = runtime.start(
+            strategy=execution.strategy,
+            precision=config.precision,
+            seed=config.seed,
+            deterministic=config.deterministic,
+        )
+        with self.strategy.scope():
+            self.model = registry.build_from_spec(
+                config.model, image_size=data.manifest.image_size
+            )
+            runtime.set_up_batch_norm(self.model, momentum=config.batch_norm_momentum)
+            self.optimizer = optimizers.build(config, self.model)
+            self.moving_average = None
+            if config.ema_momentum:
+                self.moving_average = MovingAverage(self.model, config.ema_momentum)
+        self.encoders = runtime.encoders(self.model)
+        if config.frozen_epochs and not self.encoders:
+            raise BadValue(
+                "Expected a model with an encoder. Received: "
+                f"frozen_epochs={config.frozen_epochs}, model={config.model!r}"
+            )
+        self.evaluate = step.make_evaluate(self.strategy, self.model, self.loss)
+        # Faults of flags show here, and not after the data has been read.
+        self.train(0)
+
+    def train(self, epoch: int):
+        """Returns the function that trains steps of a 0-based epoch."""
+        return self._train(frozen=epoch < self.config.frozen_epochs)
+
+    @functools.cache  # noqa: B019 - one session lives as long as its process
+    def _train(self, *, frozen: bool):
+        # Which weights are trained is read when the graph is traced: hence one
+        # function for each case, traced while its case is set.
+        make = functools.partial(
+            step.make_train,
+            self.strategy,
+            self.model,
+            self.optimizer,
+            self.loss,
+            global_batch_size=self.config.global_batch_size,
+            accumulation=self.config.accumulation,
+            clip_norm=self.config.clip_norm,
+            jit=self.config.jit,
+            average=self.moving_average,
+        )
+        train = make()
+
+        def with_encoders_set(iterator, num_steps):
+            for encoder in self.encoders:
+                encoder.trainable = not frozen
+            try:
+                return train(iterator, num_steps)
+            finally:
+                for encoder in self.encoders:
+                    encoder.trainable = True
+
+        return with_encoders_set
+
+    @property
+    def variables(self) -> list:
+        """All variables whose values decide how training goes on."""
+        found = checkpoints.variables_of(self.model, self.optimizer)
+        return found + (self.moving_average.variables if self.moving_average else [])
+
+    def restore(self, run: RunFolder) -> Memory:
+        """Continues from the newest checkpoint, or from nothing."""
+        found = checkpoints.restore_newest(run.checkpoints, self.variables)
+        if found is None:
+            return Memory()
+        for variable, value in zip(self.variables, found.variables, strict=True):
+            variable.assign(value)
+        memory = Memory.of_json(found.memory, found.extra)
+        logging.info("continuing after epoch %d, step %d", memory.epoch, memory.step)
+        return memory
+
+    def save(self, run: RunFolder, memory: Memory) -> None:
+        """Writes a checkpoint of where the run is."""
+        checkpoints.save(
+            run.checkpoints,
+            (memory.epoch, memory.step),
+            self.variables,
+            memory.average.sums,
+            memory.as_json(),
+        )
+
+    def batches(self, augment: recipe.Recipe, first_step: int):
+        """Returns an iterator of distributed training batches."""
+        data = self.data.training(augment, first_step)
+        return iter(self.strategy.experimental_distribute_dataset(data))
+
+    def validate(self) -> dict[str, float | None]:
+        """Scores the model's present weights on the validation fold."""
+        return validate(
+            self.evaluate,
+            self.strategy,
+            self.strategy.experimental_distribute_dataset(self.data.validation()),
+            num_records=self.data.num_validation,
+        )
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Returns masks [N, S, S, 1] bool at probability 0.5, on one device."""
+        logits = self._predict(tf.cast(images, tf.float32))["mask"]
+        return logits.numpy() >= 0
+
+    @functools.cached_property
+    def _predict(self):
+        return tf.function(functools.partial(self.model, training=False))
+
+    def reestimate_batch_norm(self) -> None:
+        """Fits moving statistics to weights that were averaged."""
+        # Un-augmented, as at prediction; past the last step, so as to be a
+        # function of the configuration alone.
+        first = self.config.epochs * self.data.steps_per_epoch
+        data = self.data.training(recipe.parse("none"), first)
+        averaging.reestimate_batch_norm(
+            self.strategy,
+            self.model,
+            self.strategy.experimental_distribute_dataset(data),
+            num_batches=min(100, self.data.steps_per_epoch),
+        )
