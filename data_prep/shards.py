@@ -130,6 +130,26 @@ def read(path: pathlib.Path) -> Iterator[bytes]:
             yield data[:-4]
 
 
+def offsets(path: pathlib.Path) -> list[int]:
+    """Returns where each record of `path` begins, in bytes; reads lengths alone.
+
+    Raises:
+      Failure: a length is damaged, or the file ends within a record.
+    """
+    found, at, size = [], 0, path.stat().st_size
+    # Unbuffered: of a megabyte, twelve bytes are wanted.
+    with path.open("rb", buffering=0) as file:
+        while header := file.read(12):
+            length, crc = _header(header, path)
+            if crc != _masked_crc(header[:8]):
+                raise _corrupt(path)
+            found.append(at)
+            at = file.seek(at + length + 16)
+    if at != size:
+        raise _corrupt(path)
+    return found
+
+
 def _framed(record: bytes) -> bytes:
     length = struct.pack("<Q", len(record))
     return b"".join(

@@ -4,10 +4,11 @@ One grammar serves CLAHE, models, augmentation, losses and post-processing:
 
     terms := term (separator term)*            separator is "|" or "+"
     term  := name [ "(" [argument ("," argument)*] ")" ]
-    argument := [name "="] (number | true | false | word | term)
+    argument := [name "="] (number | range | true | false | word | term)
+    range := number ":" number
 
-Arguments may come in any order; a word without parentheses is a string where
-the callee wants one, and a term where it wants one.
+A range is a pair of numbers. Arguments may come in any order; a word without
+parentheses is a string where the callee wants one, and a term where it wants one.
 """
 
 import dataclasses
@@ -19,7 +20,7 @@ from data_prep.failures import BadValue
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)"
     r"|(?P<name>[A-Za-z_][A-Za-z0-9_-]*)"
-    r"|(?P<mark>[()=,|+])"
+    r"|(?P<mark>[()=,|+:])"
     r"|(?P<bad>\S))"
 )
 _WORDS = {"true": True, "false": False}
@@ -74,6 +75,8 @@ def call(term: Term, table: dict[str, Any], *, kind: str) -> Any:
 
 
 def _show(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ":".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -108,16 +111,26 @@ class _Parser:
         return Term(name, tuple(args), tuple(kwargs))
 
     def _argument(self) -> tuple[str | None, Any]:
-        number = self._kind("number")
+        number = self._number()
         if number is not None:
-            return None, _number(number)
+            return None, number
         start = self._next
         key = self._kind("name")
         if key is not None and self._take("="):
-            number = self._kind("number")
-            return key, self._value() if number is None else _number(number)
+            number = self._number()
+            return key, self._value() if number is None else number
         self._next = start
         return None, self._value()
+
+    def _number(self) -> int | float | tuple[int | float, int | float] | None:
+        """Takes a number or a range, which is a pair; None where neither is."""
+        first = self._kind("number")
+        if first is None or not self._take(":"):
+            return None if first is None else _number(first)
+        second = self._kind("number")
+        if second is None:
+            self._fail("a number")
+        return _number(first), _number(second)
 
     def _value(self) -> Any:
         term = self._term()

@@ -16,7 +16,7 @@ _MODEL = flags.DEFINE_string(
     "Network and its options, see trainer/models/registry.py.",
 )
 _FOLD = flags.DEFINE_integer("fold", 0, "The validation fold.", lower_bound=0)
-_EPOCHS = flags.DEFINE_integer("epochs", 70, "Passes over the data.", lower_bound=1)
+_EPOCHS = flags.DEFINE_integer("epochs", 70, "Rounds of training.", lower_bound=1)
 _GLOBAL_BATCH_SIZE = flags.DEFINE_integer(
     "global_batch_size", 16, "Images a step, all devices together.", lower_bound=1
 )
@@ -37,6 +37,12 @@ _AUGMENT = flags.DEFINE_string(
     "augment",
     "seed_segmentation",
     "Augmentation recipe, see trainer/augment/recipe.py; none for none.",
+)
+_SAMPLING = flags.DEFINE_string(
+    "sampling",
+    "natural",
+    "Images of an epoch: natural, positives, positive_fraction(0.8:0.4) or "
+    "positive_fraction(0.8, 0.6, 0.4), see trainer/sampling.py.",
 )
 _SWA_EPOCHS = flags.DEFINE_integer(
     "swa_epochs", 3, "How many last epochs are averaged; 0 for none.", lower_bound=0
@@ -81,9 +87,6 @@ _PRECISION = flags.DEFINE_enum(
     ["float32", "mixed_float16", "mixed_bfloat16"],
     "Keras dtype policy; mixed ones pay on a GPU.",
 )
-_SHUFFLE_BUFFER = flags.DEFINE_integer(
-    "shuffle_buffer", 2048, "Records shuffled among each other.", lower_bound=1
-)
 _DETERMINISTIC = flags.DEFINE_bool(
     "deterministic", True, "Bitwise reproducible; turn it off for speed on a GPU."
 )
@@ -102,6 +105,17 @@ _MAX_HOURS = flags.DEFINE_float(
 _STEPS_PER_CALL = flags.DEFINE_integer(
     "steps_per_call", 8, "Steps in one call of the graph.", lower_bound=1
 )
+_CACHE = flags.DEFINE_enum(
+    "cache",
+    "none",
+    ["none", "memory"],
+    "Where training images are kept between epochs, beside the system's own cache.",
+)
+_DATA_SERVICE = flags.DEFINE_string(
+    "data_service",
+    "",
+    "grpc://host:port of a tf.data service with one worker that makes the batches.",
+)
 
 
 def train_config() -> TrainConfig:
@@ -118,6 +132,7 @@ def train_config() -> TrainConfig:
         schedule=_SCHEDULE.value,
         loss=_LOSS.value,
         augment=_AUGMENT.value,
+        sampling=_SAMPLING.value,
         swa_epochs=_SWA_EPOCHS.value,
         swa_update_bn=_SWA_UPDATE_BN.value,
         ema_momentum=_EMA_MOMENTUM.value,
@@ -128,7 +143,6 @@ def train_config() -> TrainConfig:
         jit=_JIT.value,
         batch_norm_momentum=_BATCH_NORM_MOMENTUM.value,
         precision=_PRECISION.value,
-        shuffle_buffer=_SHUFFLE_BUFFER.value,
         deterministic=_DETERMINISTIC.value,
     )
 
@@ -141,5 +155,7 @@ def execution() -> Execution:
         strategy=_STRATEGY.value,
         steps_per_call=_STEPS_PER_CALL.value,
         max_hours=_MAX_HOURS.value,
+        cache=_CACHE.value,
+        data_service=_DATA_SERVICE.value,
         flagfile=command.as_flagfile(),
     )

@@ -50,6 +50,7 @@ def train_config(**changes) -> TrainConfig:
         "schedule": "cosine",
         "loss": "bce(1)+dice(1)",
         "augment": "seed_segmentation",
+        "sampling": "natural",
         "swa_epochs": 2,
         "swa_update_bn": True,
         "ema_momentum": 0.0,
@@ -60,7 +61,6 @@ def train_config(**changes) -> TrainConfig:
         "jit": False,
         "batch_norm_momentum": 0.9,
         "precision": "float32",
-        "shuffle_buffer": 16,
         "deterministic": True,
     }
     return TrainConfig(**(fields | changes))

@@ -2,8 +2,11 @@
 
 import dataclasses
 import pathlib
+import re
 
 from data_prep.failures import BadValue
+
+_ADDRESS = re.compile(r"grpc://[A-Za-z0-9._-]+:[0-9]{1,5}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -14,7 +17,7 @@ class TrainConfig:
       model: spec of the network, see trainer/models/registry.py.
       fold: the validation fold; every other fold trains.
       seed: decides initial weights, order, augmentation and dropout.
-      epochs: passes over the training folds.
+      epochs: rounds of training, each ending with a validation.
       global_batch_size: images a step, all replicas together.
       optimizer: "adam", "adamw" or "sgd".
       learning_rate: the peak.
@@ -22,6 +25,7 @@ class TrainConfig:
       schedule: spec of the learning rate by epoch.
       loss: spec of the loss.
       augment: spec or name of the augmentation recipe.
+      sampling: spec of which images an epoch holds, see trainer/sampling.py.
       swa_epochs: of `epochs`, how many last ones are averaged; 0 means none.
       swa_update_bn: whether batch norm is re-estimated for averaged weights.
       ema_momentum: of the moving average of the weights; 0 means none.
@@ -32,7 +36,6 @@ class TrainConfig:
       jit: whether XLA compiles forward and backward pass; rounds otherwise.
       batch_norm_momentum: of the moving statistics; 0.99 lags a hundred steps.
       precision: Keras dtype policy.
-      shuffle_buffer: serialised records that are shuffled among each other.
       deterministic: bitwise reproducible ops, at some cost on a GPU.
     """
 
@@ -47,6 +50,7 @@ class TrainConfig:
     schedule: str
     loss: str
     augment: str
+    sampling: str
     swa_epochs: int
     swa_update_bn: bool
     ema_momentum: float
@@ -57,7 +61,6 @@ class TrainConfig:
     jit: bool
     batch_norm_momentum: float
     precision: str
-    shuffle_buffer: int
     deterministic: bool
 
     def __post_init__(self):
@@ -84,6 +87,9 @@ class Execution:
       strategy: "auto", "single" or "mirrored".
       steps_per_call: steps in one call of the graph.
       max_hours: after which to save and stop; 0 means never.
+      cache: "none", or "memory" to read the training images from files only once.
+      data_service: "grpc://host:port" of the tf.data service that makes the
+        training batches; empty where this process does.
       flagfile: text that replays the run.
     """
 
@@ -92,7 +98,21 @@ class Execution:
     strategy: str
     steps_per_call: int
     max_hours: float
+    cache: str
+    data_service: str
     flagfile: str
+
+    def __post_init__(self):
+        if self.data_service and not _ADDRESS.fullmatch(self.data_service):
+            raise BadValue(
+                "Expected data_service as grpc://host:port. Received: "
+                f"data_service={self.data_service!r}"
+            )
+        if self.data_service and self.cache != "none":
+            raise BadValue(
+                "Expected cache=none beside a data_service, to which the cache would "
+                f"have to be sent. Received: cache={self.cache}"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

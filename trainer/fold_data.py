@@ -1,31 +1,84 @@
 """The images that one run trains on, and those that it is validated on."""
 
+import functools
 import pathlib
+import socket
+import urllib.parse
 
+import numpy as np
 import tensorflow as tf
 
 from data_prep import manifest as manifests
 from data_prep.failures import ExitCode
 from data_prep.failures import Failure
 from trainer import input_pipeline
+from trainer import record_store
+from trainer import sampling
 from trainer.augment.recipe import Recipe
 from trainer.config import TrainConfig
 from trainer.records import Decoder
 
+_CLASSES = {sampling.POSITIVE: "with", sampling.NEGATIVE: "without"}
+_CONNECT_S = 5.0
+
 
 class FoldData:
-    """The training and validation shards of one fold."""
+    """The training and validation shards of one fold.
 
-    def __init__(self, config: TrainConfig, folder: pathlib.Path):
+    Validation is on all images of its fold, whatever training samples: scores of
+    runs then compare, and "dice_positive" judges a segmenter of positives.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        folder: pathlib.Path,
+        *,
+        cache: str = "none",
+        data_service: str = "",
+    ):
+        """Chooses the shards and the order.
+
+        Args:
+          config: of the run.
+          folder: the dataset.
+          cache: "none" to read files in every epoch, "memory" to read them once.
+          data_service: address of a tf.data service, or empty.
+
+        Raises:
+          Failure: a fold that is not there, a class that its sampling needs and the
+            other folds lack, or too few images for one batch.
+        """
         self.config, self.folder = config, folder
+        self.cache, self.data_service = cache, data_service
         self.manifest = manifest = manifests.read(folder)
         manifest.check_folds([config.fold])
-        others = [f for f in range(manifest.num_folds) if f != config.fold]
-        self.train_shards = manifest.train_shards(others)
+        folds = [f for f in range(manifest.num_folds) if f != config.fold]
         self.validation_shards = manifest.train_shards([config.fold])
-        self.num_train = sum(s.num_records for s in self.train_shards)
         self.num_validation = sum(s.num_records for s in self.validation_shards)
-        self.steps_per_epoch = self.num_train // config.global_batch_size
+        way = sampling.parse(config.sampling)
+        shards = manifest.train_shards(folds)
+        self.train_shards = [s for s in shards if s.label in way.takes]
+        self.num_train = sum(s.num_records for s in self.train_shards)
+        of_class = {label: self._numbers(label) for label in _CLASSES}
+        for label in way.needs:
+            if not len(of_class[label]):
+                raise Failure(
+                    ExitCode.FLAGS,
+                    f"folds {folds} hold no image {_CLASSES[label]} a pneumothorax, "
+                    f"which --sampling={config.sampling} needs",
+                    mend="give --sampling=natural or convert more images",
+                )
+        self.order = way.order(
+            sampling.Request(
+                positives=of_class[sampling.POSITIVE],
+                negatives=of_class[sampling.NEGATIVE],
+                epochs=config.epochs,
+                batch_size=config.global_batch_size,
+                seed=config.seed,
+            )
+        )
+        self.steps_per_epoch = self.order.steps_per_epoch
         if not self.steps_per_epoch or not self.num_validation:
             raise Failure(
                 ExitCode.FLAGS,
@@ -40,33 +93,62 @@ class FoldData:
         manifests.check_shards(self.folder, self.train_shards + self.validation_shards)
 
     def training(self, augment: Recipe, first_step: int) -> tf.data.Dataset:
-        """Returns the endless batches from `first_step` on."""
+        """Returns the endless batches from `first_step` on.
+
+        Raises:
+          Failure: nobody answers at the address of the tf.data service.
+        """
+        if self.data_service:
+            _check_answers(self.data_service)
         return input_pipeline.for_training(
-            self._files(self.train_shards),
-            self._decoder(),
+            self.order,
+            self._fetch,
             augment,
-            num_records=self.num_train,
             batch_size=self.config.global_batch_size,
-            shuffle_buffer=self.config.shuffle_buffer,
             seed=self.config.seed,
             first_step=first_step,
+            data_service=self.data_service,
         )
 
     def validation(self) -> tf.data.Dataset:
         """Returns every validation image once, in padded batches."""
         return input_pipeline.for_evaluation(
-            self._files(self.validation_shards),
-            self._decoder(),
+            [self.folder / s.name for s in self.validation_shards],
+            self._decoder,
             num_records=self.num_validation,
             batch_size=self.config.global_batch_size,
         )
 
-    def _files(self, shards) -> list[pathlib.Path]:
-        return [self.folder / s.name for s in shards]
+    def _numbers(self, label: int) -> np.ndarray:
+        """Returns the numbers of the training records of one class."""
+        labels = [s.label for s in self.train_shards]
+        counts = [s.num_records for s in self.train_shards]
+        return np.flatnonzero(np.repeat(labels, counts) == label)
 
+    @functools.cached_property
+    def _fetch(self) -> record_store.Fetch:
+        stored = record_store.OnDisk(self.folder, self.train_shards, self._decoder)
+        if self.cache == "none":
+            return stored
+        return record_store.InMemory(stored, self._decoder)
+
+    @functools.cached_property
     def _decoder(self) -> Decoder:
         return Decoder(
             image_size=self.manifest.image_size,
             pixel_encoding=self.manifest.options["pixel_encoding"],
             with_mask=True,
         )
+
+
+def _check_answers(address: str) -> None:
+    """Fails soon where TensorFlow would try for hours."""
+    url = urllib.parse.urlsplit(address)
+    try:
+        socket.create_connection((url.hostname, url.port), _CONNECT_S).close()
+    except OSError as e:
+        raise Failure(
+            ExitCode.ENVIRONMENT,
+            f"no tf.data service answers at {address} ({e.strerror or e})",
+            mend="start its dispatcher or leave out --data_service",
+        ) from e

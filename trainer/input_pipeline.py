@@ -1,7 +1,7 @@
-"""tf.data pipelines: shard files to batches, for training and for evaluation.
+"""tf.data pipelines: records to batches, for training and for evaluation.
 
 The order of training is a pure function of (seed, step): a run continues at any
-step with the batches that it would have seen.
+step with the batches that it would have seen, and reads none of those before it.
 """
 
 import pathlib
@@ -11,71 +11,78 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from trainer.augment.recipe import Recipe
+from trainer.record_store import Fetch
+from trainer.sampling import Order
 
-_READERS = 8
 _PARALLEL_CALLS = 2
 
 Decode = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 
 
 def for_training(
-    files: Sequence[pathlib.Path],
-    decode: Decode,
+    order: Order,
+    fetch: Fetch,
     augment: Recipe,
     *,
-    num_records: int,
     batch_size: int,
-    shuffle_buffer: int,
     seed: int,
     first_step: int = 0,
+    data_service: str = "",
+    num_parallel_calls: int = _PARALLEL_CALLS,
 ) -> tf.data.Dataset:
     """Returns endless, shuffled, augmented, full batches.
 
-    Every epoch holds each record once, in another order; batches run on across
-    the end of an epoch, so that no record is dropped.
-
     Args:
-      files: the shards.
-      decode: makes a dict of tensors from [B] serialised records.
+      order: which record is in which place.
+      fetch: makes a dict of tensors from [B] record numbers.
       augment: moves "image" and "mask" alike.
-      num_records: in all files together.
       batch_size: of the whole step, all replicas together.
-      shuffle_buffer: how many serialised records are shuffled among each other.
-      seed: decides order and augmentation.
+      seed: decides the augmentation.
       first_step: number of batches to leave out at the start.
+      data_service: "grpc://host:port" of a tf.data service that makes the batches;
+        empty makes them here. It must have exactly one worker, which reads the same
+        files under the same path.
+      num_parallel_calls: batches made at a time; it changes none of them.
     """
-    first_epoch, offset = divmod(first_step * batch_size, num_records)
-    names = tf.constant([str(f) for f in files])
 
-    def epoch(number: tf.Tensor) -> tf.data.Dataset:
-        epoch_seed = tf.random.experimental.stateless_fold_in([seed, 0], number)
-        shuffled = tf.random.experimental.stateless_shuffle(names, epoch_seed)
-        records = tf.data.Dataset.from_tensor_slices(shuffled).interleave(
-            tf.data.TFRecordDataset,
-            cycle_length=_READERS,
-            num_parallel_calls=_PARALLEL_CALLS,
-            deterministic=True,
-        )
-
-        def shuffle(block: tf.Tensor, members: tf.Tensor) -> tf.Tensor:
-            block_seed = tf.random.experimental.stateless_fold_in(epoch_seed, block)
-            return tf.random.experimental.stateless_shuffle(members, block_seed)
-
-        # Block by block and not by Dataset.shuffle, whose order also depends on
-        # the process's global seed. Still serialised: a large block is cheap.
-        return records.batch(shuffle_buffer).enumerate().map(shuffle).unbatch()
-
-    def prepare(step: tf.Tensor, records: tf.Tensor) -> dict[str, tf.Tensor]:
-        batch = decode(records)
+    def prepare(step: tf.Tensor) -> dict[str, tf.Tensor]:
+        # Shuffled while they are numbers: nothing is read before its turn.
+        slots = step * batch_size + tf.range(batch_size, dtype=tf.int64)
+        batch = fetch(order.numbers(slots))
         step_seed = tf.random.experimental.stateless_fold_in([seed, 1], step)
         image, mask = augment(batch["image"], batch["mask"], step_seed)
-        return {"image": image, "mask": mask, "label": batch["label"]}
+        made = {"image": image, "mask": mask, "label": batch["label"]}
+        return made | ({"step": step} if data_service else {})
 
-    data = tf.data.Dataset.range(first_epoch, tf.int64.max).flat_map(epoch)
-    data = data.skip(offset).batch(batch_size, drop_remainder=True)
-    data = data.enumerate(first_step)
-    data = data.map(prepare, num_parallel_calls=_PARALLEL_CALLS, deterministic=True)
+    data = tf.data.Dataset.range(first_step, tf.int64.max)
+    data = data.map(prepare, num_parallel_calls=num_parallel_calls, deterministic=True)
+    if data_service:
+        data = _from_service(data, data_service, first_step)
     return _unsharded(data.prefetch(2))
+
+
+def _from_service(
+    data: tf.data.Dataset, address: str, first_step: int
+) -> tf.data.Dataset:
+    """Lets a tf.data service make the batches, and insists on their order."""
+    data = data.apply(
+        tf.data.experimental.service.distribute(
+            processing_mode=tf.data.experimental.service.ShardingPolicy.OFF,
+            service=address,
+            compression=None,  # Grey values of films hardly shrink.
+        )
+    )
+
+    def check(expected: tf.Tensor, batch: dict[str, tf.Tensor]):
+        step = batch.pop("step")
+        # Each worker makes all batches, and batches of several come in any order.
+        message = "the tf.data service does not have exactly one worker"
+        with tf.control_dependencies(
+            [tf.debugging.assert_equal(step, expected, message)]
+        ):
+            return {k: tf.identity(v) for k, v in batch.items()}
+
+    return data.enumerate(first_step).map(check)
 
 
 def for_evaluation(

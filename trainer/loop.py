@@ -37,7 +37,12 @@ def train(config: TrainConfig, execution: Execution) -> dict[str, Any]:
         it has saved where it is.
     """
     started = time.monotonic()
-    data = FoldData(config, execution.data)
+    data = FoldData(
+        config,
+        execution.data,
+        cache=execution.cache,
+        data_service=execution.data_service,
+    )
     with (
         durable.locked(execution.workdir),
         Interruption(execution.max_hours) as interruption,

@@ -45,6 +45,8 @@ def trained(monkeypatch, member):
                 strategy="single",
                 steps_per_call=2,
                 max_hours=0.0,
+                cache="none",
+                data_service="",
                 flagfile="",
             ),
         )

@@ -28,6 +28,8 @@ def execution(dataset, workdir, **changes):
         "strategy": "mirrored",
         "steps_per_call": 2,
         "max_hours": 0.0,
+        "cache": "none",
+        "data_service": "",
         "flagfile": "--fold=0\n",
     }
     return Execution(**(fields | changes))
