@@ -39,6 +39,35 @@ def test_every_bit_flip_is_found(tmp_path):
             list(shards.read(path))
 
 
+def test_offsets_are_where_records_begin(tmp_path):
+    path = tmp_path / "x"
+    shards.write(path, RECORDS)
+    found = shards.offsets(path)
+    assert len(found) == len(RECORDS)
+    for k, at in enumerate(found):
+        (tmp_path / "tail").write_bytes(path.read_bytes()[at:])
+        assert list(shards.read(tmp_path / "tail")) == RECORDS[k:]
+    (tmp_path / "empty").touch()
+    assert shards.offsets(tmp_path / "empty") == []
+
+
+def test_offsets_of_a_cut_or_damaged_file(tmp_path):
+    path = tmp_path / "x"
+    shards.write(path, [b"ab", b"c"])
+    data = path.read_bytes()
+    border = shards.offsets(path)[1]
+    for length in set(range(1, len(data))) - {border}:
+        path.write_bytes(data[:length])
+        with pytest.raises(Failure, match=str(path)):
+            shards.offsets(path)
+    for bit in range(8 * 12):  # Of the first length and its checksum.
+        damaged = bytearray(data)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        with pytest.raises(Failure, match=str(path)):
+            shards.offsets(path)
+
+
 def test_a_crash_leaves_nothing(tmp_path):
     def records():
         yield b"one"

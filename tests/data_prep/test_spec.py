@@ -24,7 +24,14 @@ def test_sum():
     assert spec.parse("bce(3)+dice", separator="+") == (Term("bce", (3,)), Term("dice"))
 
 
-@pytest.mark.parametrize("text", ["a(1, b(2.5), k=-3)|c", "a|b|c(x=true)", "a()"])
+def test_ranges():
+    expected = Term("a", ((0.8, 0.4), 2), (("k", (-1, 3)),))
+    assert spec.parse_one("a(0.8:0.4, 2, k=-1 : 3)") == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["a(1, b(2.5), k=-3)|c", "a|b|c(x=true)", "a()", "a(0.8:0.4, k=1:2)"]
+)
 def test_prints_what_it_parses(text):
     terms = spec.parse(text)
     assert spec.parse("|".join(map(str, terms))) == terms
@@ -39,6 +46,9 @@ def test_prints_what_it_parses(text):
         ("a b", "Expected '|' or the end at character 2"),
         ("a(k=1, k=2)", "'k' only once"),
         ("a(1 2)", "Expected ',' or ')'"),
+        ("a(1:)", "Expected a number at character 4"),
+        ("a(1:2:3)", "Expected ',' or ')' at character 5"),
+        ("a(b:1)", "Expected ',' or ')' at character 3"),
         ("a(!)", "Expected a name at character 2"),
         ("a+b", "Expected '|' or the end at character 1"),
     ],
