@@ -22,8 +22,8 @@ from flags import inference as inference_flags
 from flags import synthetic as synthetic_flags
 from flags import trainer as trainer_flags
 from inference import postprocess
-from trainer import loop
 from trainer import losses
+from trainer import optimizers
 from trainer import sampling
 from trainer import schedules
 from trainer.augment import recipe
@@ -73,7 +73,7 @@ def test_enums_are_the_tables():
     def values(name):
         return sorted(flags.FLAGS[name].parser.enum_values)
 
-    assert values("optimizer") == sorted(loop.OPTIMIZERS)
+    assert values("optimizer") == sorted(optimizers.OPTIMIZERS)
     assert values("interpolation") == sorted(clahe.INTERPOLATIONS)
     assert values("aspect") == sorted(aspect.ASPECTS)
     assert values("voi") == sorted(grey.VOI)
