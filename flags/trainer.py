@@ -116,6 +116,12 @@ _DATA_SERVICE = flags.DEFINE_string(
     "",
     "grpc://host:port of a tf.data service with one worker that makes the batches.",
 )
+_AUGMENT_ON = flags.DEFINE_enum(
+    "augment_on",
+    "host",
+    ["host", "device"],
+    "Where images are augmented: beside the input, or in the step; same results.",
+)
 
 
 def train_config() -> TrainConfig:
@@ -157,5 +163,6 @@ def execution() -> Execution:
         max_hours=_MAX_HOURS.value,
         cache=_CACHE.value,
         data_service=_DATA_SERVICE.value,
+        augment_on=_AUGMENT_ON.value,
         flagfile=command.as_flagfile(),
     )

@@ -90,6 +90,7 @@ class Execution:
       cache: "none", or "memory" to read the training images from files only once.
       data_service: "grpc://host:port" of the tf.data service that makes the
         training batches; empty where this process does.
+      augment_on: "host" for the input pipeline, "device" for the training step.
       flagfile: text that replays the run.
     """
 
@@ -100,6 +101,7 @@ class Execution:
     max_hours: float
     cache: str
     data_service: str
+    augment_on: str
     flagfile: str
 
     def __post_init__(self):

@@ -14,7 +14,7 @@ from data_prep.failures import Failure
 from trainer import input_pipeline
 from trainer import record_store
 from trainer import sampling
-from trainer.augment.recipe import Recipe
+from trainer.augment.compiled import Augment
 from trainer.config import TrainConfig
 from trainer.records import Decoder
 
@@ -92,8 +92,8 @@ class FoldData:
         """Raises a Failure unless every shard holds the bytes it was made with."""
         manifests.check_shards(self.folder, self.train_shards + self.validation_shards)
 
-    def training(self, augment: Recipe, first_step: int) -> tf.data.Dataset:
-        """Returns the endless batches from `first_step` on.
+    def training(self, augment: Augment | None, first_step: int) -> tf.data.Dataset:
+        """Returns the endless batches from `first_step` on, see for_training.
 
         Raises:
           Failure: nobody answers at the address of the tf.data service.

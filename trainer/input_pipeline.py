@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from trainer.augment.recipe import Recipe
+from trainer.augment import draws
+from trainer.augment.compiled import Augment
 from trainer.record_store import Fetch
 from trainer.sampling import Order
 
@@ -22,7 +23,7 @@ Decode = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 def for_training(
     order: Order,
     fetch: Fetch,
-    augment: Recipe,
+    augment: Augment | None,
     *,
     batch_size: int,
     seed: int,
@@ -35,7 +36,8 @@ def for_training(
     Args:
       order: which record is in which place.
       fetch: makes a dict of tensors from [B] record numbers.
-      augment: moves "image" and "mask" alike.
+      augment: changes "image" and "mask" by each image's seed; None delivers the
+        seeds as "seed" [B, 2] int32 instead, for whoever augments on the device.
       batch_size: of the whole step, all replicas together.
       seed: decides the augmentation.
       first_step: number of batches to leave out at the start.
@@ -49,9 +51,12 @@ def for_training(
         # Shuffled while they are numbers: nothing is read before its turn.
         slots = step * batch_size + tf.range(batch_size, dtype=tf.int64)
         batch = fetch(order.numbers(slots))
-        step_seed = tf.random.experimental.stateless_fold_in([seed, 1], step)
-        image, mask = augment(batch["image"], batch["mask"], step_seed)
-        made = {"image": image, "mask": mask, "label": batch["label"]}
+        made = {key: batch[key] for key in ("image", "mask", "label")}
+        seeds = draws.seeds_of_step(seed, step, batch_size)
+        if augment is None:
+            made["seed"] = seeds
+        else:
+            made["image"], made["mask"] = augment(made["image"], made["mask"], seeds)
         return made | ({"step": step} if data_service else {})
 
     data = tf.data.Dataset.range(first_step, tf.int64.max)

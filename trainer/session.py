@@ -14,7 +14,9 @@ from trainer import optimizers
 from trainer import runtime
 from trainer import schedules
 from trainer import step
+from trainer.augment import compiled
 from trainer.augment import recipe
+from trainer.augment.compiled import Augment
 from trainer.config import Execution
 from trainer.config import TrainConfig
 from trainer.fold_data import FoldData
@@ -36,7 +38,10 @@ class Session:
     def __init__(self, config: TrainConfig, execution: Execution, data: FoldData):
         self.config, self.execution, self.data = config, execution, data
         self.loss = losses.parse(config.loss)
-        self.augment = recipe.parse(config.augment)
+        augment = recipe.parse(config.augment)
+        on_host = execution.augment_on == "host"
+        self.augment = compiled.image_by_image(augment) if on_host else None
+        self.augment_in_step = None if on_host else compiled.at_once(augment)
         self.schedule = schedules.parse(config.schedule)
         self.strategy = runtime.start(
             strategy=execution.strategy,
@@ -82,6 +87,7 @@ class Session:
             clip_norm=self.config.clip_norm,
             jit=self.config.jit,
             average=self.moving_average,
+            augment=self.augment_in_step,
         )
         train = make()
 
@@ -123,7 +129,7 @@ class Session:
             memory.as_json(),
         )
 
-    def batches(self, augment: recipe.Recipe, first_step: int):
+    def batches(self, augment: Augment | None, first_step: int):
         """Returns an iterator of distributed training batches."""
         data = self.data.training(augment, first_step)
         return iter(self.strategy.experimental_distribute_dataset(data))

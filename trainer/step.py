@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from trainer import gradients
+from trainer.augment.compiled import Augment
 from trainer.losses import Loss
 from trainer.moving_average import MovingAverage
 
@@ -26,6 +27,7 @@ def make_train(
     clip_norm: float = 0.0,
     jit: bool = False,
     average: MovingAverage | None = None,
+    augment: Augment | None = None,
 ) -> Callable:
     """Returns a graph function that trains several steps.
 
@@ -39,6 +41,7 @@ def make_train(
       clip_norm: upper bound of the whole gradient's norm; 0 for none.
       jit: see gradients.make.
       average: updated after every step.
+      augment: runs here, on each replica's share, and wants "seed" in the batch.
 
     Returns:
       (iterator, number of steps) -> [steps] losses, [steps] seconds that the step
@@ -59,6 +62,21 @@ def make_train(
         jit=jit,
     )
 
+    replica_batch_size = global_batch_size // strategy.num_replicas_in_sync
+
+    def augmented(batch):
+        # A distributed batch has lost its static size.
+        image, mask = augment(
+            *(
+                tf.ensure_shape(batch[key], [replica_batch_size, *batch[key].shape[1:]])
+                for key in ("image", "mask", "seed")
+            )
+        )
+        return {**batch, "image": image, "mask": mask}
+
+    def replica_step(batch):
+        return compute(batch if augment is None else augmented(batch))
+
     def apply(found):
         if clip_norm:
             found = gradients.clipped(optimizer, found, clip_norm)
@@ -76,7 +94,7 @@ def make_train(
             came = strategy.experimental_local_results(batch["image"])
             with tf.control_dependencies(list(came)):
                 waits = waits.write(k, _now() - asked)
-            values, found = strategy.run(compute, args=(batch,))
+            values, found = strategy.run(replica_step, args=(batch,))
             value = strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None)
             losses = losses.write(k, value)
             if not tf.math.is_finite(value):

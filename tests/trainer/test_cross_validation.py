@@ -45,6 +45,7 @@ def trained(monkeypatch, member):
                 strategy="single",
                 steps_per_call=2,
                 max_hours=0.0,
+                augment_on="host",
                 cache="none",
                 data_service="",
                 flagfile="",

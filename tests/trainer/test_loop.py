@@ -30,6 +30,7 @@ def execution(dataset, workdir, **changes):
         "max_hours": 0.0,
         "cache": "none",
         "data_service": "",
+        "augment_on": "host",
         "flagfile": "--fold=0\n",
     }
     return Execution(**(fields | changes))

@@ -2,8 +2,9 @@
 
     hflip(p=0.5)|oneof(contrast(0.2), gamma(0.8, 1.2), brightness(0.2), p=0.3)
 
-Ops act in the order written. `p` is the probability of acting on an image;
-`oneof` picks one of its ops, all equally likely.
+Ops act in the order written, but for smoothing, which comes after all intensities
+and before all movement. `p` is the probability of acting on an image; `oneof`
+picks one of its ops, all equally likely.
 """
 
 import dataclasses
@@ -12,9 +13,14 @@ import tensorflow as tf
 
 from data_prep import spec
 from data_prep.failures import BadValue
-from trainer.augment import ops
+from trainer.augment import draws
+from trainer.augment import photometric
+from trainer.augment import plan
+from trainer.augment import smoothing
 from trainer.augment import warp
-from trainer.augment.ops import Plan
+from trainer.augment.ops import OPS
+from trainer.augment.plan import Choose
+from trainer.augment.plan import Plan
 
 # The 2019 solution's list for segmentation.
 SEED_SEGMENTATION = (
@@ -23,7 +29,18 @@ SEED_SEGMENTATION = (
     "|oneof(elastic(120, 6, 3.6), grid(5, 0.3), optical(2, 0.5), p=0.3)"
     "|crop(0.6875, 1, p=0.25)"
 )
-NAMED = {"none": "", "seed_segmentation": SEED_SEGMENTATION}
+# Its list for classification.
+SEED_CLASSIFICATION = (
+    "inversion(p=0.5)"
+    "|hflip(p=0.5)"
+    "|oneof(smoothing(0.2, 1), rotation(15), zoom(0.85, 0.95), gamma(0.75, 1.25),"
+    " p=0.5)"
+)
+NAMED = {
+    "none": "",
+    "seed_segmentation": SEED_SEGMENTATION,
+    "seed_classification": SEED_CLASSIFICATION,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,45 +50,60 @@ class Sometimes:
     p: float
     choices: tuple
 
-    def __call__(self, plan: Plan, seed: tf.Tensor) -> Plan:
-        for_p, for_choice, *for_ops = ops.seeds(seed, 2 + len(self.choices))
-        count = plan.moved.shape[0]
-        active = ops.uniform(for_p, count, 0.0, 1.0) < self.p
-        choice = tf.random.stateless_uniform(
-            [count], for_choice, 0, len(self.choices), tf.int32
+    @property
+    def num_draws(self) -> int:
+        return 2 + sum(op.num_draws for op in self.choices)
+
+    def __call__(self, to: Plan, drawn: tf.Tensor) -> Plan:
+        for_p, for_choice, *for_ops = _split(
+            drawn, [1, 1, *(op.num_draws for op in self.choices)]
         )
-        for k, op in enumerate(self.choices):
-            plan = op(plan, active & (choice == k), for_ops[k])
-        return plan
+        acts = for_p[:, 0] < self.p
+        choice = tf.cast(for_choice[:, 0] * len(self.choices), tf.int32)
+        for k, (op, numbers) in enumerate(zip(self.choices, for_ops, strict=True)):
+            to = op(to, acts & (choice == k), numbers)
+        return to
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """Augments a batch; the same seed gives the same batch."""
+    """Augments a batch; an image's seed alone decides what happens to it."""
 
     steps: tuple[Sometimes, ...]
 
-    def __call__(self, images: tf.Tensor, masks: tf.Tensor, seed: tf.Tensor):
-        """Augments images and masks alike.
+    def __call__(self, images: tf.Tensor, masks: tf.Tensor, seeds: tf.Tensor):
+        """Augments all images at once, by ops of static shape alone.
+
+        Every op is computed for every image, and used where it was drawn. That
+        suits a GPU; for a CPU see trainer/augment/compiled.py.
 
         Args:
-          images: [B, S, S, 1] uint8, B static.
+          images: [B, S, S, 1] uint8, B and S static.
           masks: [B, S, S, 1] uint8 of 0 and 1.
-          seed: [2] int32 or int64, different for every batch.
+          seeds: [B, 2] int32, one for each image.
 
         Returns:
           Images and masks of the same shapes and types.
         """
+        return self._apply(images, masks, seeds, plan.choose_by_value)
+
+    def one(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor):
+        """Augments one image, [S, S, 1], computing only what was drawn."""
+        batch = (tensor[tf.newaxis] for tensor in (image, mask, seed))
+        images, masks = self._apply(*batch, plan.choose_by_branch)
+        return images[0], masks[0]
+
+    def _apply(self, images, masks, seeds, choose: Choose):
         if not self.steps:
             return images, masks
-        count, size = images.shape[0], images.shape[1]
-        identity = tf.tile(tf.range(256.0)[tf.newaxis], [count, 1])
-        plan = Plan(size, identity, (), tf.zeros([count], tf.bool))
-        for step, step_seed in zip(
-            self.steps, ops.seeds(seed, len(self.steps)), strict=True
-        ):
-            plan = step(plan, step_seed)
-        return _warp(plan, _recolour(plan, images), masks)
+        images, masks = images[..., 0], masks[..., 0]
+        widths = [step.num_draws for step in self.steps]
+        drawn = draws.unit(seeds, [sum(widths)])
+        to = Plan.empty(images, choose)
+        for step, numbers in zip(self.steps, _split(drawn, widths), strict=True):
+            to = step(to, numbers)
+        images, masks = _move(to, _smooth(to, _recolour(to)), masks)
+        return images[..., tf.newaxis], masks[..., tf.newaxis]
 
 
 def parse(text: str) -> Recipe:
@@ -93,36 +125,51 @@ def _sometimes(term: spec.Term) -> Sometimes:
         raise BadValue(f"Expected p in 0..1. Received: {str(term)!r}")
     rest = spec.Term(term.name, term.args, tuple(kwargs.items()))
     if term.name != "oneof":
-        return Sometimes(p, (spec.call(rest, ops.OPS, kind="augmentation"),))
+        return Sometimes(p, (spec.call(rest, OPS, kind="augmentation"),))
     choices = [spec.Term(a) if isinstance(a, str) else a for a in term.args]
     if kwargs or not choices or not all(isinstance(c, spec.Term) for c in choices):
         raise BadValue(f"Expected ops, and p, in oneof. Received: {str(term)!r}")
-    return Sometimes(
-        p, tuple(spec.call(c, ops.OPS, kind="augmentation") for c in choices)
+    return Sometimes(p, tuple(spec.call(c, OPS, kind="augmentation") for c in choices))
+
+
+def _split(drawn: tf.Tensor, widths: list[int]) -> list[tf.Tensor]:
+    return tf.split(drawn, widths, axis=1)
+
+
+def _recolour(to: Plan) -> tf.Tensor:
+    return to.choose(
+        to.recoloured,
+        lambda: photometric.recolour(to.images, to.table),
+        to.images,
     )
 
 
-def _recolour(plan: Plan, images: tf.Tensor) -> tf.Tensor:
-    table = tf.cast(tf.round(plan.table), tf.uint8)
-    flat = tf.reshape(images, [images.shape[0], -1])
-    changed = tf.gather(table, tf.cast(flat, tf.int32), batch_dims=1)
-    return tf.reshape(changed, images.shape)
+def _smooth(to: Plan, images: tf.Tensor) -> tf.Tensor:
+    if not to.largest_sigma:
+        return images
+    return to.choose(
+        to.sigma > 0,
+        lambda: smoothing.smooth(images, to.sigma, to.largest_sigma),
+        images,
+    )
 
 
-def _warp(plan: Plan, images: tf.Tensor, masks: tf.Tensor):
-    """Samples the moved images once; the others are not touched."""
-    if not plan.maps:
+def _move(to: Plan, images: tf.Tensor, masks: tf.Tensor):
+    """Samples the moved images once; mirrors those that are only flipped."""
+    if not to.maps:
         return images, masks
-    points = tf.tile(warp.lattice(plan.size)[tf.newaxis], [images.shape[0], 1, 1, 1])
-    # The last op's output is what we see: going back to the input starts there.
-    for map_ in reversed(plan.maps):
-        points = map_(points)
-    moved = tf.where(plan.moved)
-    index = moved[:, 0]
-    warped = warp.sample(
-        tf.gather(images, index), tf.gather(masks, index), tf.gather(points, index)
-    )
-    return tuple(
-        tf.tensor_scatter_nd_update(all_, moved, some)
-        for all_, some in zip((images, masks), warped, strict=True)
-    )
+
+    def mirror():
+        return tf.reverse(images, [2]), tf.reverse(masks, [2])
+
+    def sample():
+        x, y = (
+            tf.tile(p, [images.shape[0], 1, 1]) for p in warp.lattice(images.shape[1])
+        )
+        # The last op's output is what we see: going back to the input starts there.
+        for map_ in reversed(to.maps):
+            x, y = map_(x, y)
+        return warp.sample(images, masks, x, y)
+
+    still = to.choose(to.flipped & ~to.moved, mirror, (images, masks))
+    return to.choose(to.moved, sample, still)

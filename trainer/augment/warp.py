@@ -1,80 +1,119 @@
 """One sampling of a batch of images and masks at given coordinates.
 
-Coordinates are (x, y) of the source in pixels, given on a lattice of every
-SPACING-th output pixel: maps are evaluated there, and interpolated between.
-For affine maps that is exact.
+Coordinates are (x, y) of the source in pixels. They are computed on a lattice of
+about 64 x 64 cells, and interpolated between: for affine maps that is exact.
+
+From the lattice on all numbers are whole, in 1/256 pixel, though most are held as
+float32, in which a CPU computes faster. So no rounding depends on the order of
+operations, and every compiler and device gives the same pixels.
 """
 
 import numpy as np
 import tensorflow as tf
 
-SPACING = 4
+_CELLS = 64
+_FRACTION_BITS = 8
+_ONE = 1 << _FRACTION_BITS
 
 
-def lattice(size: int) -> tf.Tensor:
-    """Returns the output coordinates of the lattice, [L, L, 2] float32 (x, y)."""
-    line = tf.range(0.0, size + SPACING, SPACING)
-    return tf.stack(tf.meshgrid(line, line), axis=-1)
+def spacing(size: int) -> int:
+    """Returns the distance of the lattice's points in images of `size` pixels."""
+    return max(1, size // _CELLS)
 
 
-def sample(images: tf.Tensor, masks: tf.Tensor, coordinates: tf.Tensor):
+def num_points(size: int) -> int:
+    """Returns the lattice's number of points along a side, L."""
+    return -(-size // spacing(size)) + 1
+
+
+def lattice(size: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns x and y of the lattice's points, each [1, L, L] float64 pixels."""
+    line = np.arange(float(num_points(size))) * spacing(size)
+    x, y = np.meshgrid(line, line)
+    return tf.constant(x[np.newaxis]), tf.constant(y[np.newaxis])
+
+
+def sample(images: tf.Tensor, masks: tf.Tensor, x: tf.Tensor, y: tf.Tensor):
     """Samples images bilinearly and masks at the nearest pixel.
 
     Outside of the image it is mirrored without repeating its border (OpenCV's
     reflect-101), so a mask stays what it was: 0 and 1.
 
     Args:
-      images: [B, S, S, 1] uint8.
-      masks: [B, S, S, 1] uint8.
-      coordinates: [B, L, L, 2] float32, on the lattice.
+      images: [B, S, S] uint8.
+      masks: [B, S, S] uint8.
+      x: [B, L, L] float64, on the lattice.
+      y: [B, L, L] float64, on the lattice.
 
     Returns:
       Images and masks of the same shapes and types.
     """
-    size = images.shape[1]
-    dense = _dense(coordinates, size)
-    x, y = (_reflect(dense[..., k], size) for k in (0, 1))
-    left, top = tf.floor(x), tf.floor(y)
-    right_share, bottom_share = x - left, y - top
-    left, top = tf.cast(left, tf.int32), tf.cast(top, tf.int32)
-    right = tf.minimum(left + 1, size - 1)
-    bottom = tf.minimum(top + 1, size - 1)
-    flat = tf.reshape(images, [-1, size * size])
-
-    def at(row, column):
-        taken = tf.gather(flat, row * size + column, batch_dims=1)
-        return tf.cast(taken, tf.float32)
-
-    upper = at(top, left) * (1 - right_share) + at(top, right) * right_share
-    lower = at(bottom, left) * (1 - right_share) + at(bottom, right) * right_share
-    moved = upper * (1 - bottom_share) + lower * bottom_share
-    nearest = tf.cast(tf.floor(y + 0.5), tf.int32) * size + tf.cast(
-        tf.floor(x + 0.5), tf.int32
-    )
-    moved_masks = tf.gather(tf.reshape(masks, [-1, size * size]), nearest, batch_dims=1)
+    count, size = images.shape[0], images.shape[1]
+    pixels = _ONE * tf.range(float(size))
+    from_left, from_top = lattice(size)
+    x = _mirrored(_dense(x - from_left, size) + pixels, size)
+    y = _mirrored(_dense(y - from_top, size) + pixels[:, tf.newaxis], size)
+    first = size * size * tf.range(count)[:, tf.newaxis, tf.newaxis]
+    start = _whole(y) * size + _whole(x) + first
+    x, y = x & (_ONE - 1), y & (_ONE - 1)
+    # On the last row and column the neighbour beyond has no weight.
+    neighbours = tf.gather(_packed(images), start)
+    upper = _byte(neighbours, 0) * (_ONE - x) + _byte(neighbours, 1) * x
+    lower = _byte(neighbours, 2) * (_ONE - x) + _byte(neighbours, 3) * x
+    moved = upper * (_ONE - y) + lower * y
+    half = _ONE // 2
+    nearest = start + tf.where(y >= half, size, 0) + tf.where(x >= half, 1, 0)
     return (
-        tf.cast(tf.round(moved), tf.uint8)[..., tf.newaxis],
-        moved_masks[..., tf.newaxis],
+        tf.cast(_whole(_whole(moved + _ONE * _ONE // 2)), tf.uint8),
+        tf.gather(tf.reshape(masks, [-1]), nearest),
     )
 
 
-def _dense(coordinates: tf.Tensor, size: int) -> tf.Tensor:
-    """Interpolates [B, L, L, 2] on the lattice to [B, S, S, 2]."""
-    weights = tf.constant(_interpolation(size), tf.float32)
-    rows = tf.einsum("sl,blkc->bskc", weights, coordinates)
-    return tf.einsum("tk,bskc->bstc", weights, rows)
+def _whole(number: tf.Tensor) -> tf.Tensor:
+    return tf.bitwise.right_shift(number, _FRACTION_BITS)
+
+
+def _byte(word: tf.Tensor, which: int) -> tf.Tensor:
+    return tf.bitwise.right_shift(word, 8 * which) & 255
+
+
+def _packed(images: tf.Tensor) -> tf.Tensor:
+    """Returns each pixel with its right, lower and lower right one as an int32."""
+    size = images.shape[2]
+    flat = tf.reshape(tf.cast(images, tf.int32), [-1])
+    length = flat.shape[0]
+    padded = tf.pad(flat, [[0, size + 1]])
+    packed = flat
+    for byte, offset in enumerate((1, size, size + 1), start=1):
+        packed |= tf.bitwise.left_shift(padded[offset : offset + length], 8 * byte)
+    return packed
+
+
+def _dense(displacement: tf.Tensor, size: int) -> tf.Tensor:
+    """Interpolates [B, L, L] float64 pixels to [B, S, S] float32 in 1/256 pixel."""
+    step, points = spacing(size), num_points(size)
+    whole = tf.cast(tf.round(displacement * _ONE), tf.float32)
+    columns = tf.einsum("blk,tk->blt", whole, tf.constant(_interpolation(size)))
+    share = tf.constant(np.arange(step, dtype=np.float32)[:, np.newaxis])
+    upper, lower = columns[:, :-1, tf.newaxis], columns[:, 1:, tf.newaxis]
+    dense = upper * (step - share) + lower * share
+    dense = tf.reshape(dense, [-1, (points - 1) * step, size])[:, :size]
+    return tf.round(dense * (1 / step**2))
 
 
 def _interpolation(size: int) -> np.ndarray:
-    """Returns the [S, L] matrix of linear interpolation from lattice to pixels."""
-    pixels = np.arange(size)
-    weights = np.zeros((size, size // SPACING + 1), np.float32)
-    share = pixels % SPACING / SPACING
-    weights[pixels, pixels // SPACING] = 1 - share
-    weights[pixels, pixels // SPACING + 1] = share
+    """Returns the [S, L] matrix from lattice to pixels, times the spacing."""
+    pixels, step = np.arange(size), spacing(size)
+    weights = np.zeros((size, num_points(size)), np.float32)
+    weights[pixels, pixels // step] = step - pixels % step
+    weights[pixels, pixels // step + 1] = pixels % step
     return weights
 
 
-def _reflect(position: tf.Tensor, size: int) -> tf.Tensor:
-    last = float(size - 1)
-    return last - tf.abs(last - tf.math.floormod(position, 2 * last))
+def _mirrored(position: tf.Tensor, size: int) -> tf.Tensor:
+    """Mirrors positions into the image; float32 to int32, in 1/256 pixel."""
+    last = float(_ONE * (size - 1))
+    # Not floormod, which is a call for each number.
+    position -= 2 * last * tf.floor(position * (1 / (2 * last)))
+    mirrored = last - tf.abs(last - position)
+    return tf.cast(tf.clip_by_value(mirrored, 0.0, last), tf.int32)

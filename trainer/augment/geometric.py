@@ -1,0 +1,119 @@
+"""Ops that move image and mask as a whole: each is one map of coordinates.
+
+Each op is a frozen dataclass; called with a plan, which images it acts on ([B]
+bool), and its numbers ([B, num_draws] in [0, 1)), it returns a new plan.
+"""
+
+import dataclasses
+from typing import ClassVar
+
+import numpy as np
+import tensorflow as tf
+
+from trainer.augment import draws
+from trainer.augment import plan
+
+
+@dataclasses.dataclass(frozen=True)
+class HorizontalFlip:
+    """Mirrors left and right."""
+
+    num_draws: ClassVar[int] = 0
+
+    def __call__(self, to, active, drawn):
+        return to.with_flip(active)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rotation:
+    """Rotates about the centre by an angle in +-`limit` degrees."""
+
+    limit: float = 15.0
+
+    num_draws: ClassVar[int] = 1
+
+    def __post_init__(self):
+        plan.check(self, limit=(0, 180))
+
+    def __call__(self, to, active, drawn):
+        degrees = draws.between(drawn, -self.limit, self.limit)
+        angle = _per_image(degrees[:, 0]) * (np.pi / 180.0)
+        centre = (to.size - 1) / 2
+
+        def rotate(x, y):
+            cos, sin = tf.cos(angle), tf.sin(angle)
+            x, y = x - centre, y - centre
+            return cos * x - sin * y + centre, sin * x + cos * y + centre
+
+        return to.with_map(active, rotate)
+
+
+@dataclasses.dataclass(frozen=True)
+class Zoom:
+    """Enlarges the centre: the part of the side that stays is in [low, high]."""
+
+    low: float = 0.85
+    high: float = 0.95
+
+    num_draws: ClassVar[int] = 1
+
+    def __post_init__(self):
+        plan.check(self, low=(0.01, 10), high=(0.01, 10))
+        plan.check(self, low=(0.01, self.high))
+
+    def __call__(self, to, active, drawn):
+        share = _per_image(draws.between(drawn[:, 0], self.low, self.high))
+        centre = (to.size - 1) / 2
+
+        def zoom(x, y):
+            return (x - centre) * share + centre, (y - centre) * share + centre
+
+        return to.with_map(active, zoom)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shift:
+    """Moves by up to +-`limit` of the side in both directions."""
+
+    limit: float = 0.0625
+
+    num_draws: ClassVar[int] = 2
+
+    def __post_init__(self):
+        plan.check(self, limit=(0, 1))
+
+    def __call__(self, to, active, drawn):
+        offset = to.size * draws.between(drawn, -self.limit, self.limit)
+        right, down = (_per_image(offset[:, k]) for k in (0, 1))
+        return to.with_map(active, lambda x, y: (x + right, y + down))
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomSizedCrop:
+    """Enlarges a square anywhere, its side in [low, high] of the image's."""
+
+    low: float = 0.6875
+    high: float = 1.0
+
+    num_draws: ClassVar[int] = 3
+
+    def __post_init__(self):
+        plan.check(self, low=(0.01, 1), high=(0.01, 1))
+        plan.check(self, low=(0.01, self.high))
+
+    def __call__(self, to, active, drawn):
+        side = draws.between(drawn[:, 0], self.low, self.high)
+        # Pixel centres: the crop's borders, not its outer pixels, meet the image's.
+        left, top = (
+            _per_image(drawn[:, k] * (1 - side) * to.size) - 0.5 for k in (1, 2)
+        )
+        side = _per_image(side)
+
+        def crop(x, y):
+            return (x + 0.5) * side + left, (y + 0.5) * side + top
+
+        return to.with_map(active, crop)
+
+
+def _per_image(value: tf.Tensor) -> tf.Tensor:
+    return value[:, tf.newaxis, tf.newaxis]
