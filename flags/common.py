@@ -10,7 +10,9 @@ from data_prep.failures import Failure
 DATA = flags.DEFINE_string(
     "data", None, "Dataset folder of one size, as data_prep.main wrote it."
 )
-OUTPUT = flags.DEFINE_string("output", None, "Folder to write.")
+OUTPUT = flags.DEFINE_string(
+    "output", None, "Folder to write; for trainer.preview a PNG file."
+)
 NUM_WORKERS = flags.DEFINE_integer(
     "num_workers",
     0,
@@ -19,6 +21,11 @@ NUM_WORKERS = flags.DEFINE_integer(
 )
 NUM_PICTURES = flags.DEFINE_integer(
     "num_pictures", 24, "Images on the sheet of pictures.", lower_bound=1
+)
+AUGMENT = flags.DEFINE_string(
+    "augment",
+    "seed_segmentation",
+    "Augmentation recipe, see trainer/augment/recipe.py; none for none.",
 )
 SEED = flags.DEFINE_integer("seed", 0, "Decides everything random.", lower_bound=0)
 

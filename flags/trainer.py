@@ -33,11 +33,6 @@ _SCHEDULE = flags.DEFINE_string(
 _LOSS = flags.DEFINE_string(
     "loss", "bce(1)+dice(1)", "Sum of losses, see trainer/losses.py."
 )
-_AUGMENT = flags.DEFINE_string(
-    "augment",
-    "seed_segmentation",
-    "Augmentation recipe, see trainer/augment/recipe.py; none for none.",
-)
 _SAMPLING = flags.DEFINE_string(
     "sampling",
     "natural",
@@ -137,7 +132,7 @@ def train_config() -> TrainConfig:
         weight_decay=_WEIGHT_DECAY.value,
         schedule=_SCHEDULE.value,
         loss=_LOSS.value,
-        augment=_AUGMENT.value,
+        augment=common.AUGMENT.value,
         sampling=_SAMPLING.value,
         swa_epochs=_SWA_EPOCHS.value,
         swa_update_bn=_SWA_UPDATE_BN.value,

@@ -16,6 +16,7 @@ MAINS = [
     "data_prep.inspect",
     "trainer.main",
     "trainer.crossval",
+    "trainer.preview",
     "inference.main",
     "inference.evaluate",
 ]
@@ -73,6 +74,11 @@ def test_help_shows_the_command_and_its_flags(module):
             "Unknown augmentation. Expected one of",
         ),
         ("trainer.main --data={tmp} --workdir={tmp}/r", 1, "no dataset.json in"),
+        (
+            "trainer.preview --data={data} --augment=none --output={tmp}/p.png",
+            1,
+            "Expected ops to preview. Received: --augment=none; name some",
+        ),
         (
             "inference.main --data={data} --members=none --output={tmp}/p",
             1,

@@ -144,3 +144,34 @@ class CrossValidation:
                 )
         if not self.seeds:
             raise BadValue("Expected one or more seeds. Received: none")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PreviewConfig:
+    """What a sheet of augmented images shows.
+
+    Attributes:
+      data: dataset folder of one size.
+      augment: spec or name of the augmentation recipe.
+      output: PNG file to write.
+      num_images: in a row, each before and after.
+      seed: decides what is drawn.
+    """
+
+    data: pathlib.Path
+    augment: str
+    output: pathlib.Path
+    num_images: int
+    seed: int
+
+    def __post_init__(self):
+        if self.augment in ("", "none"):
+            raise BadValue(
+                "Expected ops to preview. Received: "
+                f"--augment={self.augment}; name some, or seed_segmentation"
+            )
+        if self.output.suffix != ".png":
+            raise BadValue(
+                "Expected a file that ends in .png. Received: "
+                f"--output={self.output}; add the ending"
+            )

@@ -19,6 +19,7 @@ from flags import crossval as crossval_flags
 from flags import data_prep as data_prep_flags
 from flags import evaluate as evaluate_flags
 from flags import inference as inference_flags
+from flags import preview as preview_flags
 from flags import synthetic as synthetic_flags
 from flags import trainer as trainer_flags
 from inference import postprocess
@@ -37,11 +38,12 @@ accumulation allow_quarantined aspect augment augment_on batch_norm_momentum
 batch_size cache clahe clip_norm data data_service deterministic dicom_decoder dry_run
 ema_momentum epochs fold fold_seed folds folds_csv frame frozen_epochs
 global_batch_size group_csv group_salt interpolation jit learning_rate loss mask_size
-mask_source max_bad_fraction max_hours members modalities model num_folds num_pictures
-num_test num_train num_workers optimizer output pixel_encoding positive_fraction
-postprocess precision records_per_shard refuse_burned_in rle_csv sampling schedule
-seed seeds sizes source source_manifest source_size steps_per_call strategy submission
-swa_epochs swa_update_bn test_source top_k truth tta voi weight_decay weights workdir
+mask_source max_bad_fraction max_hours members modalities model num_folds num_images
+num_pictures num_test num_train num_workers optimizer output pixel_encoding
+positive_fraction postprocess precision records_per_shard refuse_burned_in rle_csv
+sampling schedule seed seeds sizes source source_manifest source_size steps_per_call
+strategy submission swa_epochs swa_update_bn test_source top_k truth tta voi
+weight_decay weights workdir
 """
 
 
@@ -120,6 +122,7 @@ def test_replay():
         synthetic_flags.synthetic_config,
         inference_flags.predict_config,
         evaluate_flags.evaluate_config,
+        preview_flags.preview_config,
         trainer_flags.execution,
         crossval_flags.cross_validation,
     ],

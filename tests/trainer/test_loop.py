@@ -111,6 +111,13 @@ def test_two_runs_are_the_same(finished, dataset, tmp_path):
     assert_same_outcome(finished, tmp_path / "again")
 
 
+def test_augmenting_in_the_step_is_the_same(finished, dataset, tmp_path):
+    """On two devices, each of which augments its part of the batch."""
+    in_step = execution(dataset, tmp_path / "device", augment_on="device")
+    loop.train(fakes.train_config(), in_step)
+    assert_same_outcome(finished, tmp_path / "device")
+
+
 class StopAfter:
     """Tells the loop to stop after a number of looks at it."""
 

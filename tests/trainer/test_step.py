@@ -12,6 +12,9 @@ from data_prep.failures import Failure
 from trainer import losses
 from trainer import runtime
 from trainer import step
+from trainer.augment import compiled
+from trainer.augment import draws
+from trainer.augment import recipe
 from trainer.models import registry
 from trainer.models import vae_cnn
 from trainer.moving_average import MovingAverage
@@ -19,11 +22,31 @@ from trainer.moving_average import MovingAverage
 BATCH = 4
 
 
+RECIPE = recipe.parse("hflip(p=0.5)|oneof(gamma, brightness)|rotation|smoothing(1, 4)")
+
+
+def augmented(data, where):
+    """Adds the seeds, and augments where that is the host's part."""
+    if where is None:
+        return data
+
+    def prepare(step, batch):
+        seeds = draws.seeds_of_step(3, step, BATCH)
+        if where == "device":
+            return batch | {"seed": seeds}
+        image, mask = compiled.image_by_image(RECIPE)(
+            batch["image"], batch["mask"], seeds
+        )
+        return {"image": image, "mask": mask}
+
+    return data.enumerate().map(prepare)
+
+
 def batches(count):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (count * BATCH, 32, 32, 1), np.uint8)
     data = {"image": images, "mask": (images > 200).astype(np.uint8)}
-    return tf.data.Dataset.from_tensor_slices(data).batch(BATCH)
+    return tf.data.Dataset.from_tensor_slices(data).batch(BATCH, drop_remainder=True)
 
 
 @dataclasses.dataclass
@@ -44,6 +67,7 @@ def train(
     steps_per_call=3,
     loss=None,
     data=None,
+    augment_on=None,
     **options,
 ):
     keras.utils.set_random_seed(0)
@@ -67,9 +91,11 @@ def train(
         loss or losses.parse("bce+dice"),
         global_batch_size=BATCH,
         average=average,
+        augment=compiled.at_once(RECIPE) if augment_on == "device" else None,
         **options,
     )
     data = batches(steps) if data is None else data
+    data = augmented(data, augment_on)
     data = iter(strategy.experimental_distribute_dataset(data))
     found = [
         run(data, tf.constant(steps_per_call)) for _ in range(steps // steps_per_call)
@@ -115,6 +141,15 @@ def assert_equal(two, one):
     np.testing.assert_allclose(two.losses, one.losses, atol=1e-5)
     for a, b in zip(one.weights, two.weights, strict=True):
         np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-5)
+
+
+def test_augmenting_on_host_equals_device_and_two_devices():
+    plain = train(single(), "tiny")
+    host = train(single(), "tiny", augment_on="host")
+    assert np.abs(host.losses - plain.losses).min() > 1e-4
+    device = train(single(), "tiny", augment_on="device")
+    np.testing.assert_array_equal(device.losses, host.losses)
+    assert_equal(train(mirrored(), "tiny", augment_on="device"), host)
 
 
 def test_dropout_and_float16_train_on_two_devices():

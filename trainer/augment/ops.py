@@ -1,5 +1,8 @@
 """The table of augmentation ops, by their names in a recipe."""
 
+import dataclasses
+from typing import Any
+
 from trainer.augment import distortion
 from trainer.augment import geometric
 from trainer.augment import photometric
@@ -19,3 +22,13 @@ OPS = {
     "grid": distortion.GridDistortion,
     "optical": distortion.OpticalDistortion,
 }
+
+
+def describe(op: Any) -> str:
+    """Returns an op as a recipe would name it, such as "rotation(15)"."""
+    name = next(name for name, kind in OPS.items() if type(op) is kind)
+    values = [
+        f"{value:g}" if isinstance(value, (int, float)) else str(value)
+        for value in dataclasses.astuple(op)
+    ]
+    return f"{name}({', '.join(values)})" if values else name

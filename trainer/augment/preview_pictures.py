@@ -1,0 +1,88 @@
+"""A sheet of images before and after each op of a recipe, and the whole of it."""
+
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from data_prep import contact_sheet
+from data_prep import durable
+from data_prep import manifest as manifests
+from data_prep.failures import ExitCode
+from data_prep.failures import Failure
+from trainer.augment import draws
+from trainer.augment import ops
+from trainer.augment import recipe
+from trainer.augment.recipe import Recipe
+from trainer.augment.recipe import Sometimes
+from trainer.config import PreviewConfig
+from trainer.records import Decoder
+
+
+def write(config: PreviewConfig) -> None:
+    """Writes the sheet: one row for each op, acting always, and one for the recipe.
+
+    Raises:
+      Failure: no dataset, one without training images, or a damaged one.
+      BadValue: a recipe that cannot be parsed.
+    """
+    rows = _rows(recipe.parse(config.augment))
+    batch = _images(config.data, config.num_images)
+    sheet = _draw(rows, batch["image"], batch["mask"], config.seed)
+    # OpenCV's order of colours to PNG's.
+    encoded = tf.io.encode_png(sheet[..., ::-1]).numpy()
+    with durable.written_whole(config.output) as aside:
+        aside.write_bytes(encoded)
+
+
+def _rows(whole: Recipe) -> list[tuple[str, Recipe]]:
+    found = [op for step in whole.steps for op in step.choices]
+    # An op may stand in a recipe twice; one row shows it.
+    rows = [(ops.describe(op), Recipe((Sometimes(1.0, (op,)),))) for op in found]
+    return [*dict(rows).items(), ("the whole recipe", whole)]
+
+
+def _images(folder: pathlib.Path, count: int) -> dict[str, tf.Tensor]:
+    """Returns a batch of training images, positives first."""
+    manifest = manifests.read(folder)
+    shards = manifest.train_shards(list(range(manifest.num_folds)))
+    shards = sorted(shards, key=lambda shard: -shard.label)
+    if not shards:
+        raise Failure(
+            ExitCode.FLAGS,
+            f"{folder} has no training images",
+            mend="convert a folder with --source",
+        )
+    enough = next(
+        (
+            k
+            for k in range(1, len(shards))
+            if sum(shard.num_records for shard in shards[:k]) >= count
+        ),
+        len(shards),
+    )
+    manifests.check_shards(folder, shards[:enough])
+    names = [str(folder / shard.name) for shard in shards[:enough]]
+    decode = Decoder(
+        image_size=manifest.image_size,
+        pixel_encoding=manifest.options["pixel_encoding"],
+        with_mask=True,
+    )
+    records = list(tf.data.TFRecordDataset(names).take(count))
+    return decode(tf.stack(records))
+
+
+def _draw(rows, images: tf.Tensor, masks: tf.Tensor, seed: int) -> np.ndarray:
+    count = images.shape[0]
+    tiles = []
+    for index, (label, augment) in enumerate(rows):
+        seeds = draws.seeds_of_step(seed, tf.constant(index), count)
+        after = augment(images, masks, seeds)
+        for k in range(count):
+            tiles.append((*_pair(images, masks, k), "before"))
+            tiles.append((*_pair(*after, k), label))
+    return contact_sheet.draw(tiles, columns=2 * count)
+
+
+def _pair(images: tf.Tensor, masks: tf.Tensor, k: int):
+    return images[k, ..., 0].numpy(), masks[k, ..., 0].numpy()

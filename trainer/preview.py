@@ -1,0 +1,22 @@
+"""Draws what an augmentation recipe does: a PNG of images before and after each op.
+
+python -m trainer.preview --data=data/siim/256 --augment=seed_segmentation \\
+    --output=preview.png
+"""
+
+from flags import command
+from flags import common
+from flags import preview as preview_flags
+
+
+def main() -> None:
+    config = preview_flags.preview_config()
+    # After the flags: TensorFlow takes seconds to import, and --help should not.
+    from trainer.augment import preview_pictures
+
+    preview_pictures.write(config)
+    print(config.output)
+
+
+if __name__ == "__main__":
+    command.run(main, common, preview_flags)
