@@ -2,6 +2,7 @@
 
 import keras
 
+from trainer.config import Execution
 from trainer.config import TrainConfig
 
 
@@ -49,7 +50,7 @@ def train_config(**changes) -> TrainConfig:
         "weight_decay": 0.0,
         "schedule": "cosine",
         "loss": "bce(1)+dice(1)",
-        "augment": "seed_segmentation",
+        "augment": "hflip(p=0.5)|gamma(0.8, 1.2, p=0.3)|rotation(10, p=0.3)",
         "sampling": "natural",
         "swa_epochs": 2,
         "swa_update_bn": True,
@@ -64,3 +65,19 @@ def train_config(**changes) -> TrainConfig:
         "deterministic": True,
     }
     return TrainConfig(**(fields | changes))
+
+
+def execution(data, workdir, **changes) -> Execution:
+    """How it is carried out; `changes` replace fields."""
+    fields = {
+        "data": data,
+        "workdir": workdir,
+        "strategy": "mirrored",
+        "steps_per_call": 2,
+        "max_hours": 0.0,
+        "cache": "none",
+        "data_service": "",
+        "augment_on": "host",
+        "flagfile": "--fold=0\n",
+    }
+    return Execution(**(fields | changes))

@@ -10,7 +10,6 @@ from tests import fakes
 from trainer import cross_validation
 from trainer import loop
 from trainer.config import CrossValidation
-from trainer.config import Execution
 
 
 @pytest.fixture
@@ -26,7 +25,7 @@ def config(dataset, tmp_path):
 
 @pytest.fixture
 def member():
-    return fakes.train_config(epochs=1, swa_epochs=1)
+    return fakes.train_config(epochs=1, swa_epochs=1, augment="none")
 
 
 @pytest.fixture
@@ -39,17 +38,7 @@ def trained(monkeypatch, member):
         workdir = config.output / cross_validation.name(fold, seed)
         loop.train(
             dataclasses.replace(member, fold=fold, seed=seed),
-            Execution(
-                data=config.data,
-                workdir=workdir,
-                strategy="single",
-                steps_per_call=2,
-                max_hours=0.0,
-                augment_on="host",
-                cache="none",
-                data_service="",
-                flagfile="",
-            ),
+            fakes.execution(config.data, workdir, strategy="single"),
         )
         return ExitCode.DONE
 
@@ -71,14 +60,14 @@ def test_every_member_once_and_the_summary(config, member, trained, capsys):
     trained.clear()
     cross_validation.run(config, member)
     assert not trained
-    cross_validation.run(dataclasses.replace(config, seeds=(0, 1, 5)), member)
-    assert trained == [(0, 5), (2, 5)]
+    cross_validation.run(dataclasses.replace(config, folds=(0, 1)), member)
+    assert trained == [(1, 0), (1, 1)]
 
 
 def test_all_folds(config, member, trained):
-    every = dataclasses.replace(config, folds=(), seeds=(3,))
+    every = dataclasses.replace(config, folds=(), seeds=(0,))
     cross_validation.run(every, member)
-    assert trained == [(0, 3), (1, 3), (2, 3)]
+    assert trained == [(0, 0), (1, 0), (2, 0)]
 
 
 def test_a_member_of_another_configuration_is_refused(config, member, trained):

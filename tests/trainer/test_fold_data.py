@@ -13,7 +13,6 @@ from data_prep.failures import ExitCode
 from data_prep.failures import Failure
 from tests import fakes
 from trainer.augment import recipe
-from trainer.config import Execution
 from trainer.fold_data import FoldData
 
 NONE = recipe.parse("none")
@@ -117,14 +116,6 @@ def test_nobody_serves(folder):
     ],
 )
 def test_bad_executions(tmp_path, changes, said):
-    sound = Execution(
-        data=tmp_path,
-        workdir=tmp_path,
-        strategy="single",
-        steps_per_call=1,
-        cache="none",
-        data_service="",
-        flagfile="",
-    )
+    sound = fakes.execution(tmp_path, tmp_path)
     with pytest.raises(BadValue, match=said):
         dataclasses.replace(sound, **changes)

@@ -16,24 +16,12 @@ from data_prep.failures import Failure
 from tests import fakes
 from trainer import loop
 from trainer import run_folder
-from trainer.config import Execution
 from trainer.interruption import Interruption
 from trainer.models import registry
 
 
 def execution(dataset, workdir, **changes):
-    fields = {
-        "data": dataset / "32",
-        "workdir": workdir,
-        "strategy": "mirrored",
-        "steps_per_call": 2,
-        "max_hours": 0.0,
-        "cache": "none",
-        "data_service": "",
-        "augment_on": "host",
-        "flagfile": "--fold=0\n",
-    }
-    return Execution(**(fields | changes))
+    return fakes.execution(changes.pop("data", dataset / "32"), workdir, **changes)
 
 
 def read(path):
@@ -142,11 +130,11 @@ class StopAfter:
         return Interruption().failure(where)
 
 
-@pytest.mark.parametrize("looks", [0, 1, 4, 6])
+@pytest.mark.parametrize("looks", [1, 6])
 def test_a_stopped_run_continues_to_the_same_weights(
     finished, dataset, tmp_path, monkeypatch, looks
 ):
-    """Before the first step, within an epoch, and within the last one."""
+    """Within the first epoch, and within the last one."""
     workdir = tmp_path / "stopped"
     with monkeypatch.context() as patch:
         patch.setattr(loop, "Interruption", StopAfter(looks))
@@ -157,15 +145,14 @@ def test_a_stopped_run_continues_to_the_same_weights(
     assert_same_outcome(finished, workdir)
 
 
-@pytest.mark.parametrize("stop_after", [1, 2])
 def test_a_killed_run_continues_to_the_same_weights(
-    finished, dataset, tmp_path, monkeypatch, stop_after
+    finished, dataset, tmp_path, monkeypatch
 ):
     workdir = tmp_path / "killed"
     train_epoch = loop._train_epoch
 
     def killed(session, run, memory, iterator, *rest):
-        if memory.epoch == stop_after:
+        if memory.epoch == 2:
             # Half an epoch is trained and lost.
             session.train(memory.epoch)(iterator, 1)
             raise KeyboardInterrupt
