@@ -102,7 +102,7 @@ class FoldData:
             _check_answers(self.data_service)
         return input_pipeline.for_training(
             self.order,
-            self._fetch,
+            self._store,
             augment,
             batch_size=self.config.global_batch_size,
             seed=self.config.seed,
@@ -126,7 +126,7 @@ class FoldData:
         return np.flatnonzero(np.repeat(labels, counts) == label)
 
     @functools.cached_property
-    def _fetch(self) -> record_store.Fetch:
+    def _store(self) -> record_store.Store:
         stored = record_store.OnDisk(self.folder, self.train_shards, self._decoder)
         if self.cache == "none":
             return stored

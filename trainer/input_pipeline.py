@@ -12,17 +12,18 @@ import tensorflow as tf
 
 from trainer.augment import draws
 from trainer.augment.compiled import Augment
-from trainer.record_store import Fetch
+from trainer.record_store import Store
 from trainer.sampling import Order
 
 _PARALLEL_CALLS = 2
+_STEPS_AT_ONCE = 16
 
 Decode = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 
 
 def for_training(
     order: Order,
-    fetch: Fetch,
+    store: Store,
     augment: Augment | None,
     *,
     batch_size: int,
@@ -35,7 +36,7 @@ def for_training(
 
     Args:
       order: which record is in which place.
-      fetch: makes a dict of tensors from [B] record numbers.
+      store: has the records.
       augment: changes "image" and "mask" by each image's seed; None delivers the
         seeds as "seed" [B, 2] int32 instead, for whoever augments on the device.
       batch_size: of the whole step, all replicas together.
@@ -47,10 +48,15 @@ def for_training(
       num_parallel_calls: batches made at a time; it changes none of them.
     """
 
-    def prepare(step: tf.Tensor) -> dict[str, tf.Tensor]:
-        # Shuffled while they are numbers: nothing is read before its turn.
-        slots = step * batch_size + tf.range(batch_size, dtype=tf.int64)
-        batch = fetch(order.numbers(slots))
+    def numbers(first: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        # Of many steps at once: for one, calling the ops costs more than they do.
+        steps = first + tf.range(_STEPS_AT_ONCE, dtype=tf.int64)
+        slots = steps[:, tf.newaxis] * batch_size + tf.range(batch_size, dtype=tf.int64)
+        found = order.numbers(tf.reshape(slots, [-1]))
+        return steps, tf.reshape(found, [-1, batch_size])
+
+    def prepare(step: tf.Tensor, read: tf.Tensor) -> dict[str, tf.Tensor]:
+        batch = store.decode(read)
         made = {key: batch[key] for key in ("image", "mask", "label")}
         seeds = draws.seeds_of_step(seed, step, batch_size)
         if augment is None:
@@ -59,8 +65,13 @@ def for_training(
             made["image"], made["mask"] = augment(made["image"], made["mask"], seeds)
         return made | ({"step": step} if data_service else {})
 
-    data = tf.data.Dataset.range(first_step, tf.int64.max)
-    data = data.map(prepare, num_parallel_calls=num_parallel_calls, deterministic=True)
+    calls = {"num_parallel_calls": num_parallel_calls, "deterministic": True}
+    # Shuffled while they are numbers: nothing is read before its turn.
+    last = tf.int64.max - _STEPS_AT_ONCE
+    data = tf.data.Dataset.range(first_step, last, _STEPS_AT_ONCE)
+    data = data.map(numbers).unbatch()
+    data = data.map(lambda step, found: (step, store.read(found)), **calls)
+    data = data.map(prepare, **calls)
     if data_service:
         data = _from_service(data, data_service, first_step)
     return _unsharded(data.prefetch(2))

@@ -1,13 +1,13 @@
 """Records by number: read where they lie, or all held in memory.
 
-Either is called within a dataset's map with the numbers of one batch, so nothing is
-read, parsed or decoded but what is delivered.
+Either gets the numbers of one batch, so nothing is read, parsed or decoded but what
+is delivered.
 """
 
 import logging
 import pathlib
-from collections.abc import Callable
 from collections.abc import Sequence
+from typing import Protocol
 
 import tensorflow as tf
 
@@ -17,8 +17,20 @@ from data_prep.failures import Failure
 from data_prep.shards import Shard
 from trainer.records import Decoder
 
-# ([B] int64 record numbers) -> what Decoder returns
-Fetch = Callable[[tf.Tensor], dict[str, tf.Tensor]]
+
+class Store(Protocol):
+    """Two functions of a batch, each for a map of its own.
+
+    Under op determinism TensorFlow runs a map that reads files one call at a time;
+    decoding shall not wait for that.
+    """
+
+    def read(self, numbers: tf.Tensor) -> tf.Tensor:
+        """Turns [B] int64 record numbers to what `decode` wants; B is static."""
+
+    def decode(self, read: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns "image", "mask" and "label" as `Decoder` does, perhaps more."""
+
 
 _LOADED_AT_ONCE = 64
 _HELD = {"image", "bits", "label"}
@@ -53,14 +65,10 @@ class OnDisk:
         self.count = len(names)
         self._names, self._offsets = tf.constant(names), tf.constant(offsets, tf.int64)
 
-    def __call__(self, numbers: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns the decoded records, [B] of each."""
-        return self._decode(self.serialized(numbers))
-
-    def serialized(self, numbers: tf.Tensor) -> tf.Tensor:
+    def read(self, numbers: tf.Tensor) -> tf.Tensor:
         """Returns the [B] serialised records; B is static."""
 
-        def read(number: tf.Tensor) -> tf.data.Dataset:
+        def one(number: tf.Tensor) -> tf.data.Dataset:
             # TFRecordDataset itself has no argument for the offset.
             file = tf.raw_ops.TFRecordDatasetV2(
                 filenames=[tf.gather(self._names, number)],
@@ -72,9 +80,13 @@ class OnDisk:
                 file, tf.TensorSpec([], tf.string)
             ).take(1)
 
-        records = tf.data.Dataset.from_tensor_slices(numbers).flat_map(read)
+        records = tf.data.Dataset.from_tensor_slices(numbers).flat_map(one)
         batch = records.batch(numbers.shape[0], drop_remainder=True)
         return batch.get_single_element()
+
+    def decode(self, read: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Decodes them, as `Decoder` does."""
+        return self._decode(read)
 
 
 class InMemory:
@@ -87,7 +99,7 @@ class InMemory:
         """Loads everything that `stored` has."""
         self._decode = decode
         numbers = tf.data.Dataset.range(stored.count).batch(1, drop_remainder=True)
-        records = numbers.map(stored.serialized, num_parallel_calls=2)
+        records = numbers.map(stored.read, num_parallel_calls=2)
         packed = records.unbatch().batch(_LOADED_AT_ONCE).map(decode.packed)
         self._tensors: dict[str, tf.Tensor] = {}
         at = 0
@@ -112,7 +124,11 @@ class InMemory:
             x=self._tensors[key], i=places, v=rows
         )
 
-    def __call__(self, numbers: tf.Tensor) -> dict[str, tf.Tensor]:
+    def read(self, numbers: tf.Tensor) -> tf.Tensor:
+        """Returns the numbers: there is nothing left to read."""
+        return numbers
+
+    def decode(self, read: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns "image", "mask" and "label" of the records, [B] of each."""
-        batch = {k: tf.gather(t, numbers) for k, t in self._tensors.items()}
+        batch = {k: tf.gather(t, read) for k, t in self._tensors.items()}
         return self._decode.unpacked(batch)

@@ -65,9 +65,16 @@ class Decoder:
         batch = dict(batch)
         if self.with_mask:
             bits = batch.pop("bits")
-            # Two bytes of the mask at a time from a table of 1 MiB: a fifth of the
-            # time of shifting and masking, which goes over 8 times the data thrice.
-            pixels = tf.gather(tf.constant(_pairs()), tf.cast(bits, tf.int32))
+            # Two bytes at a time from a table, and only those that are not 0: masks
+            # are mostly empty. A quarter of the time of shifting and masking.
+            words = tf.reshape(bits, [-1])
+            places = tf.where(words != 0)
+            found = tf.cast(tf.gather_nd(words, places), tf.int32)
+            pixels = tf.scatter_nd(
+                places,
+                tf.gather(tf.constant(_pairs()), found),
+                tf.stack([tf.size(words, tf.int64), tf.constant(16, tf.int64)]),
+            )
             batch["mask"] = self._shaped(pixels, bits)
         return batch
 
