@@ -15,8 +15,8 @@ from trainer.augment.compiled import Augment
 from trainer.record_store import Store
 from trainer.sampling import Order
 
-_PARALLEL_CALLS = 2
-_STEPS_AT_ONCE = 16
+_PARALLEL_CALLS = 4  # More than few cores: a finished one waits for its turn.
+_STEPS_AT_ONCE = 32
 
 Decode = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 
@@ -92,10 +92,10 @@ def _from_service(
     def check(expected: tf.Tensor, batch: dict[str, tf.Tensor]):
         step = batch.pop("step")
         # Each worker makes all batches, and batches of several come in any order.
-        message = "the tf.data service does not have exactly one worker"
-        with tf.control_dependencies(
-            [tf.debugging.assert_equal(step, expected, message)]
-        ):
+        in_turn = tf.debugging.assert_equal(
+            step, expected, "the tf.data service does not have exactly one worker"
+        )
+        with tf.control_dependencies([in_turn]):
             return {k: tf.identity(v) for k, v in batch.items()}
 
     return data.enumerate(first_step).map(check)

@@ -17,6 +17,9 @@ from data_prep.failures import Failure
 from data_prep.shards import Shard
 from trainer.records import Decoder
 
+_LOADED_AT_ONCE = 64
+_HELD = {"image", "bits", "label"}
+
 
 class Store(Protocol):
     """Two functions of a batch, each for a map of its own.
@@ -30,10 +33,6 @@ class Store(Protocol):
 
     def decode(self, read: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns "image", "mask" and "label" as `Decoder` does, perhaps more."""
-
-
-_LOADED_AT_ONCE = 64
-_HELD = {"image", "bits", "label"}
 
 
 class OnDisk:
@@ -63,7 +62,9 @@ class OnDisk:
             names += [str(path)] * len(found)
             offsets += found
         self.count = len(names)
-        self._names, self._offsets = tf.constant(names), tf.constant(offsets, tf.int64)
+        with tf.device("CPU"):
+            self._names = tf.constant(names)
+            self._offsets = tf.constant(offsets, tf.int64)
 
     def read(self, numbers: tf.Tensor) -> tf.Tensor:
         """Returns the [B] serialised records; B is static."""
@@ -108,21 +109,20 @@ class InMemory:
             for key in _HELD & batch.keys():
                 self._fill(key, places, batch[key], stored.count)
             at += len(places)
-        size = sum(
-            t.dtype.size * t.shape.num_elements() for t in self._tensors.values()
-        )
+        held = self._tensors.values()
+        size = sum(t.dtype.size * t.shape.num_elements() for t in held)
         logging.info("%d records take %d MiB of memory", at, size >> 20)
 
     def _fill(self, key: str, places: tf.Tensor, rows: tf.Tensor, count: int) -> None:
-        if key not in self._tensors:
-            with tf.device("CPU"):
+        # In place: tf.concat and tf.Variable would need all of it twice.
+        with tf.device("CPU"):
+            if key not in self._tensors:
                 self._tensors[key] = tf.raw_ops.Empty(
                     shape=[count, *rows.shape[1:]], dtype=rows.dtype
                 )
-        # In place: tf.concat and tf.Variable would need all of it twice.
-        self._tensors[key] = tf.raw_ops.InplaceUpdate(
-            x=self._tensors[key], i=places, v=rows
-        )
+            self._tensors[key] = tf.raw_ops.InplaceUpdate(
+                x=self._tensors[key], i=places, v=rows
+            )
 
     def read(self, numbers: tf.Tensor) -> tf.Tensor:
         """Returns the numbers: there is nothing left to read."""

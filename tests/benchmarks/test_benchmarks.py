@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from tests.benchmarks import memory
+from tests.benchmarks import reading
 from tests.benchmarks import sides
 from tests.benchmarks import source_files
 from tests.benchmarks import timing
@@ -68,3 +69,14 @@ def test_interleaves_after_a_warm_up():
     assert timing.per_round(lambda a, b: b.wall_s - a.wall_s, *runs.values()) == (
         timing.Spread(median=1, low=1, high=1)
     )
+
+
+def test_reading_delivers_an_epoch_on_every_side(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "_COPIED", 1 << 20)
+    monkeypatch.setattr(reading, "RECORDS_PER_SHARD", 20)
+    reading.write(tmp_path, 32, 50)
+    rows = reading.measure(tmp_path, 32, rounds=1)
+    assert [row[1] for row in rows] == ["copy", "memory", "none", "bare reading"]
+    assert all(float(row[2]) > 0 for row in rows)
+    assert len(reading.grow(tmp_path, 32, "memory", 3)) == 3
+    assert next(reading.Sides(tmp_path, 32).epochs("none")) == 48
