@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from tests.benchmarks import augmentation_sides
 from tests.benchmarks import memory
 from tests.benchmarks import reading
 from tests.benchmarks import sides
@@ -51,6 +52,18 @@ def test_peak_memory_counts_children():
         f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
     )
     assert memory.peak_mib([sys.executable, "-c", parent]) > 64
+
+
+@pytest.mark.parametrize("side", [augmentation_sides.OURS, augmentation_sides.KERAS])
+def test_augmentation_sides_run(side):
+    run = augmentation_sides.SIDES[side](augmentation_sides.LIGHT, 32, 1)
+    run(2)
+
+
+def test_albumentations_side_runs():
+    pytest.importorskip("albumentations")
+    for recipe in augmentation_sides.RECIPES:
+        augmentation_sides.albumentations(recipe, 32, 1)(1)
 
 
 def test_interleaves_after_a_warm_up():

@@ -18,6 +18,7 @@ SIZE = 64
 GEOMETRIC = ["hflip", "rotation", "zoom", "shift", "crop", "elastic", "grid", "optical"]
 PHOTOMETRIC = ["inversion", "brightness", "contrast", "gamma", "smoothing"]
 ZERO_STRENGTH = [
+    "identity",
     "brightness(0)",
     "brightness(0, range)",
     "contrast(0)",
@@ -90,7 +91,7 @@ def centroid(mask):
 
 
 def test_the_table_is_tested():
-    assert sorted(GEOMETRIC + PHOTOMETRIC) == sorted(ops.OPS)
+    assert sorted([*GEOMETRIC, *PHOTOMETRIC, "identity"]) == sorted(ops.OPS)
 
 
 @pytest.mark.parametrize("text", ["none", *ZERO_STRENGTH])

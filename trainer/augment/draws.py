@@ -10,6 +10,7 @@ which compilers differ, decide nothing.
 import tensorflow as tf
 
 _BITS = 24
+_GENERATOR = "philox"  # What is chosen otherwise depends on the device.
 
 
 def seeds_of_step(seed: int, step: tf.Tensor, count: int) -> tf.Tensor:
@@ -20,7 +21,9 @@ def seeds_of_step(seed: int, step: tf.Tensor, count: int) -> tf.Tensor:
       step: scalar, which batch.
       count: images of the batch, all replicas together.
     """
-    step_seed = tf.random.experimental.stateless_fold_in([seed, 1], step)
+    step_seed = tf.random.experimental.stateless_fold_in(
+        [seed, 1], step, alg=_GENERATOR
+    )
     return _integers([count, 2], step_seed)
 
 
@@ -41,9 +44,8 @@ def as_seeds(drawn: tf.Tensor) -> tf.Tensor:
 
 
 def _integers(shape: list[int], seed: tf.Tensor) -> tf.Tensor:
-    # Named, because what is chosen otherwise depends on the device.
     return tf.random.stateless_uniform(
-        shape, seed, minval=None, maxval=None, dtype=tf.int32, alg="philox"
+        shape, seed, minval=None, maxval=None, dtype=tf.int32, alg=_GENERATOR
     )
 
 

@@ -15,6 +15,16 @@ from trainer.augment import plan
 
 
 @dataclasses.dataclass(frozen=True)
+class Identity:
+    """Changes nothing: a choice for `oneof`."""
+
+    num_draws: ClassVar[int] = 0
+
+    def __call__(self, to, active, drawn):
+        return to
+
+
+@dataclasses.dataclass(frozen=True)
 class HorizontalFlip:
     """Mirrors left and right."""
 

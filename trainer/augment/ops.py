@@ -8,6 +8,7 @@ from trainer.augment import geometric
 from trainer.augment import photometric
 
 OPS = {
+    "identity": geometric.Identity,
     "inversion": photometric.Inversion,
     "brightness": photometric.Brightness,
     "contrast": photometric.Contrast,
