@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from trainer import gradients
@@ -109,7 +110,7 @@ def make_train(
 
 def _now() -> tf.Tensor:
     # TensorFlow's own Timestamp is refused where ops must be deterministic.
-    seconds = tf.numpy_function(time.perf_counter, [], tf.float64)
+    seconds = tf.numpy_function(lambda: np.float64(time.perf_counter()), [], tf.float64)
     return tf.ensure_shape(seconds, [])
 
 

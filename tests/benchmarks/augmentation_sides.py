@@ -38,7 +38,8 @@ def images_and_masks(size: int) -> tuple[np.ndarray, np.ndarray]:
     ]
     images = np.clip(images + rng.normal(0, 5, (BATCH, size, size)), 0, 255)
     masks = np.zeros((BATCH, size, size), np.uint8)
-    for mask in masks:
+    # As in the competition, where 22 % of the images have a lesion.
+    for mask in masks[:: BATCH // 4]:
         centre = tuple(int(c) for c in rng.integers(size // 4, size // 2, 2))
         cv2.circle(mask, centre, size // 8, 1, -1)
     return images.astype(np.uint8)[..., None], masks[..., None]

@@ -169,7 +169,12 @@ def _move(to: Plan, images: tf.Tensor, masks: tf.Tensor):
         # The last op's output is what we see: going back to the input starts there.
         for map_ in reversed(to.maps):
             x, y = map_(x, y)
-        return warp.sample(images, masks, x, y)
+        # Most images have no lesion, and an empty mask stays empty.
+        has_lesion = tf.reduce_any(masks > 0, axis=[1, 2])
+        return (
+            warp.sample_images(images, x, y),
+            to.choose(has_lesion, lambda: warp.sample_masks(masks, x, y), masks),
+        )
 
     still = to.choose(to.flipped & ~to.moved, mirror, (images, masks))
     return to.choose(to.moved, sample, still)

@@ -33,21 +33,43 @@ def lattice(size: int) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.constant(x[np.newaxis]), tf.constant(y[np.newaxis])
 
 
-def sample(images: tf.Tensor, masks: tf.Tensor, x: tf.Tensor, y: tf.Tensor):
-    """Samples images bilinearly and masks at the nearest pixel.
+def sample_images(images: tf.Tensor, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    """Samples images bilinearly.
 
     Outside of the image it is mirrored without repeating its border (OpenCV's
-    reflect-101), so a mask stays what it was: 0 and 1.
+    reflect-101).
 
     Args:
       images: [B, S, S] uint8.
-      masks: [B, S, S] uint8.
       x: [B, L, L] float64, on the lattice.
       y: [B, L, L] float64, on the lattice.
 
     Returns:
-      Images and masks of the same shapes and types.
+      Images of the same shape and type.
     """
+    start, x, y = _places(images, x, y)
+    # On the last row and column the neighbour beyond has no weight.
+    neighbours = tf.gather(_packed(images), start)
+    upper = _byte(neighbours, 0) * (_ONE - x) + _byte(neighbours, 1) * x
+    lower = _byte(neighbours, 2) * (_ONE - x) + _byte(neighbours, 3) * x
+    moved = upper * (_ONE - y) + lower * y
+    return tf.cast(_whole(_whole(moved + _ONE * _ONE // 2)), tf.uint8)
+
+
+def sample_masks(masks: tf.Tensor, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    """Samples masks at the nearest pixel, as `sample_images` does otherwise.
+
+    So a mask stays what it was: 0 and 1.
+    """
+    size = masks.shape[1]
+    start, x, y = _places(masks, x, y)
+    half = _ONE // 2
+    nearest = start + tf.where(y >= half, size, 0) + tf.where(x >= half, 1, 0)
+    return tf.gather(tf.reshape(masks, [-1]), nearest)
+
+
+def _places(images: tf.Tensor, x: tf.Tensor, y: tf.Tensor):
+    """Returns index of the upper left neighbour, and the rest in 1/256 pixel."""
     count, size = images.shape[0], images.shape[1]
     pixels = _ONE * tf.range(float(size))
     from_left, from_top = lattice(size)
@@ -55,18 +77,7 @@ def sample(images: tf.Tensor, masks: tf.Tensor, x: tf.Tensor, y: tf.Tensor):
     y = _mirrored(_dense(y - from_top, size) + pixels[:, tf.newaxis], size)
     first = size * size * tf.range(count)[:, tf.newaxis, tf.newaxis]
     start = _whole(y) * size + _whole(x) + first
-    x, y = x & (_ONE - 1), y & (_ONE - 1)
-    # On the last row and column the neighbour beyond has no weight.
-    neighbours = tf.gather(_packed(images), start)
-    upper = _byte(neighbours, 0) * (_ONE - x) + _byte(neighbours, 1) * x
-    lower = _byte(neighbours, 2) * (_ONE - x) + _byte(neighbours, 3) * x
-    moved = upper * (_ONE - y) + lower * y
-    half = _ONE // 2
-    nearest = start + tf.where(y >= half, size, 0) + tf.where(x >= half, 1, 0)
-    return (
-        tf.cast(_whole(_whole(moved + _ONE * _ONE // 2)), tf.uint8),
-        tf.gather(tf.reshape(masks, [-1]), nearest),
-    )
+    return start, x & (_ONE - 1), y & (_ONE - 1)
 
 
 def _whole(number: tf.Tensor) -> tf.Tensor:

@@ -166,7 +166,7 @@ def train_one_step(strategy, name, size):
     train = step.make_train(strategy, model, optimizer, LOSS, global_batch_size=4)
     data = tf.data.Dataset.from_tensors(batch_of(4, size))
     iterator = iter(strategy.experimental_distribute_dataset(data.unbatch().batch(4)))
-    return train(iterator, tf.constant(1)).numpy(), model.get_weights()
+    return train(iterator, tf.constant(1))[0].numpy(), model.get_weights()
 
 
 @pytest.mark.filterwarnings("ignore:Even though the")

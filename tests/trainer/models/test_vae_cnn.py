@@ -154,7 +154,7 @@ def test_learns_to_segment_and_to_reconstruct(monkeypatch):
     strategy = tf.distribute.get_strategy()
     train = step.make_train(strategy, model, optimizer, LOSS, global_batch_size=4)
     data = tf.data.Dataset.from_tensor_slices(toys(200, seed=0)).batch(4)
-    values = train(iter(data), tf.constant(50)).numpy()
+    values = train(iter(data), tf.constant(50))[0].numpy()
     assert np.isfinite(values).all()
     loss_after, error_after = scores()
     assert loss_after < 0.5 * loss_before
