@@ -20,12 +20,14 @@ demo: $(VENV)/installed
 	    --rle_csv=$(DEMO)/source/train-rle.csv \
 	    --test_source=$(DEMO)/source/dicom-images-test \
 	    --output=$(DEMO)/data --sizes=128,256 --allow_quarantined=2
+	$(BIN)/python -m trainer.preview --data=$(DEMO)/data/256 \
+	    --augment=seed_segmentation --output=$(DEMO)/preview.png
 	$(BIN)/python -m trainer.main --flagfile=$(PRESET) --data=$(DEMO)/data/128 \
-	    --fold=0 --workdir=$(DEMO)/runs/fold0 $(DEMO_FLAGS)
-	$(BIN)/python -m trainer.main --flagfile=$(PRESET) --data=$(DEMO)/data/128 \
-	    --fold=1 --workdir=$(DEMO)/runs/fold1 $(DEMO_FLAGS)
+	    --fold=0 --workdir=$(DEMO)/runs/fold0-seed0 $(DEMO_FLAGS)
+	$(BIN)/python -m trainer.crossval --flagfile=$(PRESET) \
+	    --data=$(DEMO)/data/128 --folds=0,1 --output=$(DEMO)/runs $(DEMO_FLAGS)
 	$(BIN)/python -m inference.main --data=$(DEMO)/data/128 \
-	    --members=$(DEMO)/runs/fold0,$(DEMO)/runs/fold1 --tta=hflip \
+	    --members=$(DEMO)/runs/fold0-seed0,$(DEMO)/runs/fold1-seed0 --tta=hflip \
 	    --postprocess='threshold(0.5)|min_area(2048)' --output=$(DEMO)/prediction
 	$(BIN)/python -m inference.evaluate --data=$(DEMO)/data/128 \
 	    --submission=$(DEMO)/prediction/submission.csv \
