@@ -15,6 +15,14 @@ _MODEL = flags.DEFINE_string(
     "uefficientnetpp(encoder=b4)",
     "Network and its options, see trainer/models/registry.py.",
 )
+_ENCODER_WEIGHTS = flags.DEFINE_string(
+    "encoder_weights",
+    "none",
+    "What the encoder begins with: none, imagenet, noisy-student, nih or a file.",
+)
+_INIT_FROM = flags.DEFINE_string(
+    "init_from", "", "Run folder whose weights to begin with, as far as they fit."
+)
 _FOLD = flags.DEFINE_integer("fold", 0, "The validation fold.", lower_bound=0)
 _EPOCHS = flags.DEFINE_integer("epochs", 70, "Rounds of training.", lower_bound=1)
 _GLOBAL_BATCH_SIZE = flags.DEFINE_integer(
@@ -123,6 +131,8 @@ def train_config() -> TrainConfig:
     """Returns the flags that decide a run's outcome."""
     return TrainConfig(
         model=_MODEL.value,
+        encoder_weights=_ENCODER_WEIGHTS.value,
+        init_from=_INIT_FROM.value,
         fold=_FOLD.value,
         seed=common.SEED.value,
         epochs=_EPOCHS.value,

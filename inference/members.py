@@ -40,6 +40,12 @@ def load(path: pathlib.Path, weights: str, data: manifest.Manifest) -> Member:
     file = run.verified_weights(weights)
     keras.mixed_precision.set_dtype_policy(run.config["precision"])
     model = registry.build_from_spec(run.config["model"], image_size=data.image_size)
+    if "mask" not in model.output:
+        raise Failure(
+            ExitCode.FLAGS,
+            f"{path} is a classifier, which outlines nothing",
+            mend="give segmenters as --members",
+        )
     model.load_weights(file)
     for variable in model.weights:
         if not np.isfinite(variable.numpy()).all():

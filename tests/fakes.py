@@ -41,6 +41,8 @@ def train_config(**changes) -> TrainConfig:
     """A run of a few steps; `changes` replace fields."""
     fields = {
         "model": "tiny(dropout=0.2)",
+        "encoder_weights": "none",
+        "init_from": "",
         "fold": 0,
         "seed": 1,
         "epochs": 3,

@@ -15,6 +15,8 @@ class TrainConfig:
 
     Attributes:
       model: spec of the network, see trainer/models/registry.py.
+      encoder_weights: what the encoder begins with, see trainer/pretrained.py.
+      init_from: run folder whose weights to begin with, or ''.
       fold: the validation fold; every other fold trains.
       seed: decides initial weights, order, augmentation and dropout.
       epochs: rounds of training, each ending with a validation.
@@ -40,6 +42,8 @@ class TrainConfig:
     """
 
     model: str
+    encoder_weights: str
+    init_from: str
     fold: int
     seed: int
     epochs: int

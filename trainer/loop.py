@@ -21,9 +21,6 @@ from trainer.run_folder import RunFolder
 from trainer.session import Session
 from trainer.tensorboard import Board
 
-# What "the best epoch" is judged by.
-SCORE = "dice"
-
 
 def train(config: TrainConfig, execution: Execution) -> dict[str, Any]:
     """Trains, or continues or confirms an earlier run of the same command.
@@ -57,7 +54,7 @@ def train(config: TrainConfig, execution: Execution) -> dict[str, Any]:
         memory = session.restore(run)
         run_epochs(session, run, memory, interruption)
         scores = finish(session, run, memory)
-        return run.finish(scores, time.monotonic() - started)
+        return run.finish(scores, memory.begun_with, time.monotonic() - started)
 
 
 def run_epochs(
@@ -74,7 +71,7 @@ def run_epochs(
                 config.learning_rate,
                 memory.epoch,
                 config.epochs,
-                [row[f"val_{SCORE}"] for row in memory.rows],
+                [row[f"val_{session.score}"] for row in memory.rows],
             )
             session.optimizer.learning_rate.assign(rate)
             speed = _train_epoch(session, run, memory, iterator, tracker, interruption)
@@ -82,7 +79,8 @@ def run_epochs(
             row = _row(memory, rate, scores)
             _end_epoch(session, run, memory, row)
             board.scalars(memory.epoch, row | speed)
-            board.overlays(memory.epoch, session.predict)
+            if session.segments:
+                board.overlays(memory.epoch, session.predict)
 
 
 def _train_epoch(
@@ -126,7 +124,7 @@ def _check_finite(session: Session, memory: Memory, losses: np.ndarray) -> None:
 
 def _end_epoch(session: Session, run: RunFolder, memory: Memory, row) -> None:
     config = session.config
-    is_best = memory.end_epoch(row, row[f"val_{SCORE}"], config.top_k)
+    is_best = memory.end_epoch(row, row[f"val_{session.score}"], config.top_k)
     if is_best:
         run.save_weights(session.model, "best")
     if config.top_k > 1 and memory.epoch in (epoch for _, epoch in memory.top):
@@ -147,7 +145,7 @@ def finish(session: Session, run: RunFolder, memory: Memory) -> dict[str, Any]:
     config = session.config
     run.save_weights(session.model, "last")
     scores: dict[str, Any] = {
-        f"best_{SCORE}": memory.top[0][0],
+        f"best_{session.score}": memory.top[0][0],
         "last": {k[4:]: v for k, v in memory.rows[-1].items() if k[:4] == "val_"},
     }
     averages = {"ema": session.moving_average}

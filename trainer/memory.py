@@ -19,6 +19,7 @@ class Memory:
       losses: of these steps.
       rows: one of `log.csv` for each epoch done.
       top: (score, epoch) of the best epochs, best first, epochs from 1.
+      begun_with: where the first weights came from.
       average: of the weights after the last epochs.
     """
 
@@ -27,6 +28,7 @@ class Memory:
     losses: list[float] = dataclasses.field(default_factory=list)
     rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     top: list[tuple[float, int]] = dataclasses.field(default_factory=list)
+    begun_with: dict[str, str] = dataclasses.field(default_factory=dict)
     average: WeightAverage = dataclasses.field(default_factory=WeightAverage)
 
     def add(self, losses: list[float]) -> None:

@@ -1,10 +1,14 @@
-"""The competition's metric and its parts.
+"""The competition's metric and its parts, and how well images and pixels are told.
 
 Source: the evaluation page of Kaggle's SIIM-ACR Pneumothorax Segmentation,
 2019: the mean over images of the Dice coefficient, 1 where both are empty.
 """
 
 import numpy as np
+import sklearn.metrics
+
+# Of a probability, for scores over more pixels than can be sorted.
+NUM_BINS = 4096
 
 
 def dice(overlap, truth_area, predicted_area) -> np.ndarray:
@@ -47,6 +51,47 @@ def summarize(scores: np.ndarray, positive: np.ndarray) -> dict[str, float | Non
         "dice": _mean(scores),
         "dice_empty": _mean(scores[~positive]),
         "dice_positive": _mean(scores[positive]),
+    }
+
+
+def average_precision(histogram: np.ndarray) -> float | None:
+    """Returns the average precision of pixels, their probabilities rounded to bins.
+
+    Args:
+      histogram: [2, N] counts of pixels by truth and by bin of the probability.
+
+    Returns:
+      The sum over thresholds of precision times the rise of recall, as scikit-learn
+      defines it; None without a positive pixel.
+    """
+    false, true = np.cumsum(histogram[:, ::-1], axis=1, dtype=np.float64)
+    if not true[-1]:
+        return None
+    precision = true / np.maximum(true + false, 1.0)
+    return float((np.diff(true, prepend=0.0) * precision).sum() / true[-1])
+
+
+def detection(score: np.ndarray, positive: np.ndarray) -> dict[str, float | None]:
+    """Judges whole images.
+
+    Args:
+      score: [N] probability of a pneumothorax; from 0.5 on it is found.
+      positive: [N] bool, the truth.
+
+    Returns:
+      "auc", "precision", "recall" and "f1"; None where there is nothing to divide.
+    """
+    found = score >= 0.5
+    hits = int((found & positive).sum())
+    both = int(found.sum() + positive.sum())
+    two_classes = positive.any() and not positive.all()
+    return {
+        "auc": float(sklearn.metrics.roc_auc_score(positive, score))
+        if two_classes
+        else None,
+        "precision": hits / int(found.sum()) if found.any() else None,
+        "recall": hits / int(positive.sum()) if positive.any() else None,
+        "f1": 2 * hits / both if both else None,
     }
 
 

@@ -27,6 +27,12 @@ class MovingAverage:
         """What a checkpoint has to hold."""
         return [self.num_updates, *self.means]
 
+    def restart(self) -> None:
+        """Takes the present weights as the mean, as if it were just made."""
+        for mean, weight in zip(self.means, self._weights, strict=True):
+            mean.assign(weight.numpy())
+        self.num_updates.assign(0)
+
     def update(self, strategy: tf.distribute.Strategy) -> None:
         """Mixes in the present weights; in a graph, across replicas."""
         step = tf.cast(self.num_updates, tf.float32)

@@ -82,11 +82,14 @@ class RunFolder:
         durable.write_text(self.path / "log.csv", text.getvalue())
         curves.draw(self.path / "progress.png", rows)
 
-    def finish(self, scores: dict[str, Any], seconds: float) -> dict[str, Any]:
+    def finish(
+        self, scores: dict[str, Any], begun_with: dict[str, str], seconds: float
+    ) -> dict[str, Any]:
         """Writes and returns `result.json`, which makes this run a member."""
         weights = sorted(self.path.glob("*.weights.h5"))
         result = {
             "scores": scores,
+            "begun_with": begun_with,
             "weights": {w.name: durable.sha256(w) for w in weights},
             "config_sha256": durable.sha256(self.path / CONFIG),
             "versions": {

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import pathlib
 
 import numpy as np
 import tensorflow as tf
@@ -11,9 +12,11 @@ from trainer import averaging
 from trainer import checkpoints
 from trainer import losses
 from trainer import optimizers
+from trainer import pretrained
 from trainer import runtime
 from trainer import schedules
 from trainer import step
+from trainer import transfer
 from trainer.augment import compiled
 from trainer.augment import recipe
 from trainer.augment.compiled import Augment
@@ -103,21 +106,41 @@ class Session:
         return with_encoders_set
 
     @property
+    def score(self) -> str:
+        """What "the best epoch" is judged by, a name of the validation's scores."""
+        return "dice" if self.segments else "auc"
+
+    @property
+    def segments(self) -> bool:
+        """Whether the model outlines, or only tells images apart."""
+        return "mask" in self.model.output
+
+    @property
     def variables(self) -> list:
         """All variables whose values decide how training goes on."""
         found = checkpoints.variables_of(self.model, self.optimizer)
         return found + (self.moving_average.variables if self.moving_average else [])
 
     def restore(self, run: RunFolder) -> Memory:
-        """Continues from the newest checkpoint, or from nothing."""
+        """Continues from the newest checkpoint, or begins."""
         found = checkpoints.restore_newest(run.checkpoints, self.variables)
         if found is None:
-            return Memory()
+            return Memory(begun_with=self._begin())
         for variable, value in zip(self.variables, found.variables, strict=True):
             variable.assign(value)
         memory = Memory.of_json(found.memory, found.extra)
         logging.info("continuing after epoch %d, step %d", memory.epoch, memory.step)
         return memory
+
+    def _begin(self) -> dict[str, str]:
+        config = self.config
+        begun_with = pretrained.load(config.encoder_weights, self.model)
+        if config.init_from:
+            path = pathlib.Path(config.init_from)
+            begun_with |= transfer.load(path, self.model, config.model)
+        if self.moving_average:
+            self.moving_average.restart()
+        return begun_with
 
     def save(self, run: RunFolder, memory: Memory) -> None:
         """Writes a checkpoint of where the run is."""

@@ -12,6 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from trainer import gradients
+from trainer import metrics
+from trainer import objective
 from trainer.augment.compiled import Augment
 from trainer.losses import Loss
 from trainer.moving_average import MovingAverage
@@ -119,27 +121,52 @@ def make_evaluate(
 ) -> Callable:
     """Returns a graph function from a distributed batch to per-replica results.
 
-    Results, each [B]: "loss"; "overlap", "truth_area", "predicted_area" in
-    pixels at threshold 0.5; "valid".
+    Results, [B] each: "loss"; "valid"; "label"; "score", the probability of a
+    pneumothorax anywhere, from the "label" output or else the highest of a pixel.
+    Where the model has a "mask": "overlap", "truth_area" and "predicted_area" in
+    pixels at probability 0.5; and "histogram" [1, 2, metrics.NUM_BINS], pixels by
+    truth and predicted probability.
     """
 
     def replica_step(batch):
-        logits = model(tf.cast(batch["image"], tf.float32), training=False)["mask"]
-        truth = batch["mask"] > 0
-        predicted = logits >= 0.0  # The logit of probability 0.5.
-
-        def count(pixels):
-            return tf.reduce_sum(tf.cast(pixels, tf.int64), axis=[1, 2, 3])
-
-        return {
-            "loss": loss(batch["mask"], logits),
-            "overlap": count(truth & predicted),
-            "truth_area": count(truth),
-            "predicted_area": count(predicted),
+        outputs = model(tf.cast(batch["image"], tf.float32), training=False)
+        results = {
+            "loss": objective.per_image(loss, batch, outputs),
             "valid": batch["valid"],
+            "label": batch["label"],
         }
+        if "mask" in outputs:
+            results |= _compare(batch["mask"], outputs["mask"], batch["valid"])
+        if "label" in outputs:
+            results["score"] = tf.sigmoid(outputs["label"][:, 0])
+        return results
 
     return tf.function(lambda batch: strategy.run(replica_step, args=(batch,)))
+
+
+def _compare(mask: tf.Tensor, logits: tf.Tensor, valid: tf.Tensor):
+    truth = mask > 0
+    predicted = logits >= 0.0  # The logit of probability 0.5.
+
+    def count(pixels):
+        return tf.reduce_sum(tf.cast(pixels, tf.int64), axis=[1, 2, 3])
+
+    probability = tf.sigmoid(logits)
+    bins = metrics.NUM_BINS
+    place = tf.cast(probability * bins, tf.int32)
+    place = tf.minimum(place, bins - 1) + bins * tf.cast(truth, tf.int32)
+    # What only fills up the last batch falls behind the last bin.
+    place = tf.where(valid[:, None, None, None], place, 2 * bins)
+    histogram = tf.math.bincount(
+        tf.reshape(place, [-1]), minlength=2 * bins, maxlength=2 * bins
+    )
+    return {
+        "overlap": count(truth & predicted),
+        "truth_area": count(truth),
+        "predicted_area": count(predicted),
+        "score": tf.reduce_max(probability, axis=[1, 2, 3]),
+        "histogram": tf.reshape(tf.cast(histogram, tf.int64), [1, 2, bins]),
+    }
 
 
 def make_forward(strategy: tf.distribute.Strategy, model: keras.Model) -> Callable:

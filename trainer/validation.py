@@ -17,7 +17,11 @@ def validate(
     *,
     num_records: int,
 ) -> dict[str, float | None]:
-    """Returns loss and competition Dice over `data`, padded batches weighed out.
+    """Returns the scores over `data`, padded batches weighed out.
+
+    "loss"; of a segmenter "dice", "dice_empty", "dice_positive" and "pixel_ap"; of
+    whole images "auc", "precision", "recall" and "f1" at 0.5. None where the fold
+    lacks what a score is about.
 
     Args:
       evaluate: of trainer.step.make_evaluate.
@@ -28,10 +32,13 @@ def validate(
     Raises:
       Failure: the loss is not finite, or an image was lost or doubled.
     """
-    batches = []
+    batches, histogram = [], 0
     for batch in data:
         result = evaluate(batch)
-        batches.append({k: _concatenated(strategy, v) for k, v in result.items()})
+        found = {k: _concatenated(strategy, v) for k, v in result.items()}
+        # Summed at once: of a whole fold it would fill the memory.
+        histogram = histogram + found.pop("histogram", np.zeros([1])).sum(axis=0)
+        batches.append(found)
     joined = {k: np.concatenate([b[k] for b in batches]) for k in batches[0]}
     valid = joined.pop("valid")
     joined = {k: v[valid] for k, v in joined.items()}
@@ -41,17 +48,21 @@ def validate(
             f"{len(joined['loss'])} images were validated instead of {num_records}",
             mend="convert the dataset again",
         )
-    if not np.isfinite(joined["loss"]).all():
+    # NaN compares as below every threshold: it would pass for "healthy".
+    if not all(np.isfinite(joined[key]).all() for key in ("loss", "score")):
         raise Failure(
             ExitCode.DIVERGED,
             "the validation loss is not finite",
             mend="lower --learning_rate",
         )
-    scores = metrics.dice(
-        joined["overlap"], joined["truth_area"], joined["predicted_area"]
-    )
-    summary = metrics.summarize(scores, joined["truth_area"] > 0)
-    return {"loss": float(joined["loss"].mean()), **summary}
+    scores = {"loss": float(joined["loss"].mean())}
+    if "overlap" in joined:
+        dice = metrics.dice(
+            joined["overlap"], joined["truth_area"], joined["predicted_area"]
+        )
+        scores |= metrics.summarize(dice, joined["truth_area"] > 0)
+        scores["pixel_ap"] = metrics.average_precision(histogram)
+    return scores | metrics.detection(joined["score"], joined["label"] == 1)
 
 
 def _concatenated(strategy: tf.distribute.Strategy, value) -> np.ndarray:

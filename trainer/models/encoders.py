@@ -17,8 +17,8 @@ _DEPTHS = {f"b{k}": d for k, d in enumerate((1, 1.1, 1.2, 1.4, 1.8, 2.2, 2.6, 3.
 _REPEATS = (1, 2, 2, 3, 3, 4, 1)
 # Strides 2, 4, 8 and 16.
 TAPS = tuple(f"block{k}a_expand_activation" for k in (2, 3, 4, 6))
-_MEAN = (0.485, 0.456, 0.406)
-_STD = (0.229, 0.224, 0.225)
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
 
 
 def build(name: str, *, image_size: int, drop_connect: float) -> keras.Model:
@@ -56,8 +56,8 @@ def build(name: str, *, image_size: int, drop_connect: float) -> keras.Model:
     grey = keras.Input((image_size, image_size, 1), name="image")
     x = keras.layers.Concatenate(name="grey_to_rgb")([grey] * 3)
     x = keras.layers.Rescaling(
-        scale=[1 / (255 * s) for s in _STD],
-        offset=[-m / s for m, s in zip(_MEAN, _STD, strict=True)],
+        scale=[1 / (255 * s) for s in STD],
+        offset=[-m / s for m, s in zip(MEAN, STD, strict=True)],
         name="normalise",
     )(x)
     return keras.Model(grey, taps(x), name="taps")

@@ -4,6 +4,7 @@ import keras
 
 from data_prep import spec
 from data_prep.failures import BadValue
+from trainer.models import classifiers
 from trainer.models import nested_unetpp
 from trainer.models import uefficientnet
 from trainer.models import uefficientnetpp
@@ -11,11 +12,15 @@ from trainer.models import unet
 from trainer.models import vae_cnn
 
 MODELS = {
+    "densenet169": classifiers.densenet169,
+    "efficientnet_b4": classifiers.efficientnet_b4,
+    "inception_resnet_v2": classifiers.inception_resnet_v2,
     "nested_unetpp": nested_unetpp.build,
     "uefficientnet": uefficientnet.build,
     "uefficientnetpp": uefficientnetpp.build,
     "unet": unet.build,
     "vae_cnn": vae_cnn.build,
+    "xception": classifiers.xception,
 }
 
 

@@ -24,6 +24,7 @@ _B0 = {
 # A small form of each model, without dropout, so that one replica equals two. What
 # is not listed is built as it is.
 TINY = {
+    "efficientnet_b4": {"drop_connect": 0},
     "nested_unetpp": {"start_filters": 2, "deep_supervision": True, "label": True},
     "uefficientnet": _B0,
     "uefficientnetpp": _B0,
@@ -31,7 +32,7 @@ TINY = {
     "vae_cnn": {"start_filters": 8, "dropout": 0, "latent_size": 4, "label": True},
 }
 # The smallest side of those that cannot take 64; a multiple of 32.
-SMALLEST: dict[str, int] = {}
+SMALLEST = {"inception_resnet_v2": 96, "xception": 96}
 LOSS = losses.parse("bce+dice")
 
 
@@ -180,8 +181,10 @@ def test_two_replicas_equal_one(name, size, no_noise):
     finally:
         tf.config.run_functions_eagerly(False)
     np.testing.assert_allclose(two_loss, one_loss, rtol=1e-5)
+    # Deep ones divide by the deviation of four images' features a hundred times.
+    atol = 1e-4 if name in SMALLEST else 1e-5
     for a, b in zip(one, two, strict=True):
-        np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(b, a, rtol=1e-4, atol=atol)
 
 
 @pytest.mark.parametrize(
