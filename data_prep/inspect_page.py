@@ -1,16 +1,17 @@
 """The inspection as one self-contained HTML page: tables, curves, contact sheet."""
 
-import base64
 import html
 import pathlib
 
 import cv2
 import numpy as np
 
+from data_prep import charts
 from data_prep import contact_sheet
 from data_prep import durable
 from data_prep import inspection
 from data_prep import schema
+from data_prep import web_page
 from data_prep.inspection import Inspection
 
 PAGE = "index.html"
@@ -18,25 +19,6 @@ SHEET = "contact_sheet.png"
 _PICTURE_PX = 256
 _AREA_EDGES = (0, 250, 500, 1000, 2048, 4096, 8192, 16384, 32768, 65536, 1 << 20)
 _LABELS = {1: "positive", 0: "negative", schema.UNKNOWN_LABEL: "unknown"}
-_STYLE = """
-:root { color-scheme: light dark; --ink: #222; --paper: #fff; --bar: #2a7ab8; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #ddd; --paper: #1c1c1c; --bar: #5aa9e6; }
-}
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink);
-  background: var(--paper); max-width: 76rem; margin: 0 auto; padding: 1rem; }
-table { border-collapse: collapse; margin: 1rem 0; }
-th, td { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #8884; }
-th:first-child, td:first-child { text-align: left; }
-figure { margin: 1rem 0; overflow-x: auto; }
-img, svg { max-width: 100%; height: auto; }
-.pictures { display: grid; gap: .5rem;
-  grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); }
-.pictures figure { margin: 0; }
-.pictures img { width: 100%; }
-svg text { fill: var(--ink); font: 11px system-ui, sans-serif; }
-svg rect { fill: var(--bar); }
-"""
 
 
 def write(folder: pathlib.Path, output: pathlib.Path, num_pictures: int) -> Inspection:
@@ -83,39 +65,36 @@ def _page(found: Inspection, tiles: list[tuple]) -> str:
         f"<h1>Dataset at {data.image_size} pixels</h1>",
         f"<p>{len(found.images):,} images in {len(data.shards)} files.</p>",
         "<h2>Images and patients</h2>",
-        _table(("", "positive", "negative", "unknown", "patients"), _folds(found)),
+        web_page.table(
+            ("", "positive", "negative", "unknown", "patients"), _folds(found)
+        ),
         "<h2>Pictures</h2>",
         f'<div class="pictures">{"".join(map(_picture, tiles))}</div>',
         "<h2>Area of the masks</h2>",
         f"<p>In pixels of an image of 1024 x 1024; {_quantiles(areas)}.</p>",
-        _bars(counts, names, "smallest area in the bin"),
+        charts.bars(counts, names, "smallest area in the bin"),
         "<h2>Intensity</h2>",
         (
             f"<p>Training images: mean {data.mean:.1f}, standard deviation "
             f"{data.std:.1f} of 255.</p>"
         ),
-        _bars(intensity, [str(4 * k) for k in range(64)], "intensity", every=8),
+        charts.bars(intensity, [str(4 * k) for k in range(64)], "intensity", every=8),
         "<h2>Quarantined inputs</h2>",
-        _table(("code", "inputs"), bad),
+        web_page.table(("code", "inputs"), bad),
         "<h2>Options</h2>",
-        _table(("option", "value"), options),
+        web_page.table(("option", "value"), options),
     ]
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Dataset at {data.image_size} pixels</title>"
-        f"<style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
-    )
+    title = f"Dataset at {data.image_size} pixels"
+    return web_page.document(title, "".join(parts))
 
 
 def _picture(tile: tuple[np.ndarray, np.ndarray, str]) -> str:
     image, mask, caption = tile
-    data = base64.b64encode(_png(contact_sheet.outlined(image, mask, _PICTURE_PX)))
-    text = html.escape(caption)
+    drawn = contact_sheet.outlined(image, mask, _PICTURE_PX)
+    alt = f"X-ray with the outline of its mask: {caption}"
     return (
-        f'<figure><img alt="X-ray with the outline of its mask: {text}" '
-        f'src="data:image/png;base64,{data.decode()}">'
-        f"<figcaption>{text}</figcaption></figure>"
+        f"<figure>{web_page.image(drawn, alt)}"
+        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
     )
 
 
@@ -140,47 +119,3 @@ def _quantiles(areas: np.ndarray) -> str:
         f"median {middle:,.0f}, 5 % below {low:,.0f}, 5 % above {high:,.0f}, "
         f"{int((areas == 0).sum())} vanished when shrunk"
     )
-
-
-def _table(header, rows) -> str:
-    def row(tag, values):
-        return "".join(f"<{tag}>{html.escape(v)}</{tag}>" for v in values)
-
-    body = "".join(f"<tr>{row('td', values)}</tr>" for values in rows)
-    return f"<table><tr>{row('th', header)}</tr>{body}</table>"
-
-
-def _bars(counts: np.ndarray, names: list[str], axis: str, *, every: int = 1) -> str:
-    """Returns a bar chart as inline SVG.
-
-    The counts stand above their bars, or above all of them the tallest's share
-    where only every n-th bar has a name.
-    """
-    width, height, bottom, top = 720, 200, 36, 16
-    step = width / len(counts)
-    tallest = max(1, counts.max())
-    share = counts.max() / max(1, counts.sum())
-    drawn = []
-    for k, count in enumerate(counts):
-        tall = count / tallest * (height - bottom - top)
-        left, base = k * step, height - bottom
-        drawn.append(
-            f'<rect x="{left + 1:.1f}" y="{base - tall:.1f}" '
-            f'width="{step - 2:.1f}" height="{tall:.1f}"/>'
-        )
-        middle = left + step / 2
-        if k % every == 0:
-            drawn.append(_text(middle, base + 14, names[k]))
-        if every == 1:
-            drawn.append(_text(middle, base - tall - 4, f"{count:,}"))
-    if every > 1:
-        drawn.append(_text(width / 2, top - 4, f"tallest bar: {share:.1%} of all"))
-    drawn.append(_text(width / 2, height - 4, axis))
-    return (
-        f'<figure><svg viewBox="0 0 {width} {height}" width="{width}" '
-        f'role="img" aria-label="{axis}">{"".join(drawn)}</svg></figure>'
-    )
-
-
-def _text(x: float, y: float, text: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="middle">{text}</text>'

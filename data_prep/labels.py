@@ -8,6 +8,7 @@ import csv
 import dataclasses
 import pathlib
 import re
+from collections.abc import Iterator
 
 from data_prep import durable
 from data_prep import rle
@@ -101,7 +102,7 @@ def read_pairs(path: pathlib.Path, columns: tuple[str, ...]) -> dict[str, str]:
       Failure: missing, no such csv, or an id twice.
     """
     pairs: dict[str, str] = {}
-    for line, row in _csv(path):
+    for line, row in read_csv(path):
         if len(row) != 2:
             raise _fail(path, line, "CSV_ROW", f"{len(row)} columns instead of 2")
         key, value = row[0].strip(), row[1].strip()
@@ -113,20 +114,12 @@ def read_pairs(path: pathlib.Path, columns: tuple[str, ...]) -> dict[str, str]:
     return pairs
 
 
-def _rows(path: pathlib.Path):
-    """Yields (line number, (image id, RLE)) without the header."""
-    first = True
-    for line, row in _csv(path):
-        is_header = [v.strip() for v in row] == _HEADER
-        if is_header and not first:
-            raise _fail(path, line, "CSV_HEADER", "a second header")
-        if not is_header:
-            yield line, _checked(path, line, row, first)
-        first = False
+def read_csv(path: pathlib.Path) -> Iterator[tuple[int, list[str]]]:
+    """Yields (line number, values) of every row that is not blank.
 
-
-def _csv(path: pathlib.Path):
-    """Yields (line number, values) of every row that is not blank."""
+    Raises:
+      Failure: the file is missing or no UTF-8 csv.
+    """
     _require(path)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -139,6 +132,18 @@ def _csv(path: pathlib.Path):
             f"{path} is not a UTF-8 csv: {e}",
             mend="export it again as plain csv",
         ) from e
+
+
+def _rows(path: pathlib.Path):
+    """Yields (line number, (image id, RLE)) without the header."""
+    first = True
+    for line, row in read_csv(path):
+        is_header = [v.strip() for v in row] == _HEADER
+        if is_header and not first:
+            raise _fail(path, line, "CSV_HEADER", "a second header")
+        if not is_header:
+            yield line, _checked(path, line, row, first)
+        first = False
 
 
 def _require(path: pathlib.Path) -> None:

@@ -15,6 +15,7 @@ from data_prep import inspection
 from data_prep import manifest
 from data_prep import schema
 from data_prep import shards
+from data_prep import web_page
 
 ROOT = pathlib.Path(__file__).parents[2]
 VOID = {"meta", "img"}
@@ -126,7 +127,7 @@ def test_chosen_images_are_of_all_folds():
 
 
 def test_names_cannot_break_the_page():
-    table = inspect_page._table(("a",), [("<script>",)])
+    table = web_page.table(("a",), [("<script>",)])
     assert "<script>" not in table
     assert "&lt;script&gt;" in table
 
