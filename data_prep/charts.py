@@ -5,6 +5,20 @@ import html
 
 import numpy as np
 
+# For pages with curves or whiskers; bars have the page's own colour.
+STYLE = """
+:root { --c0: #2a7ab8; --c1: #c2571a; --c2: #2e8540; --c3: #8a4fbf; }
+@media (prefers-color-scheme: dark) {
+  :root { --c0: #5aa9e6; --c1: #f39c5f; --c2: #63c178; --c3: #c08cf0; }
+}
+svg .rule { stroke: var(--line); fill: none; }
+svg .curve { fill: none; stroke-width: 2.5; stroke-linejoin: round; }
+svg .c0 { stroke: var(--c0); } svg circle.c0 { fill: var(--c0); }
+svg .c1 { stroke: var(--c1); stroke-dasharray: 7 3; }
+svg .c2 { stroke: var(--c2); stroke-dasharray: 2 3; }
+svg .c3 { stroke: var(--c3); stroke-dasharray: 9 3 2 3; }
+"""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Curve:
@@ -81,7 +95,7 @@ def curves(
       diagonal: draw the line of equal x and y.
     """
     size, left, top = 300, 40, 12
-    height = size + 44 + 16 * (len(lines) > 1) * len(lines)
+    height = size + 44 + (4 + 16 * len(lines) if len(lines) > 1 else 0)
     drawn = _grid(left, top, size)
 
     def place(x, y):

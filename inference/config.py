@@ -41,17 +41,31 @@ class EvaluateConfig:
     """One evaluation of a submission.
 
     Attributes:
-      submission: csv of one row an image.
+      submission: csv of the predicted masks.
       truth: csv of the true masks, several rows an image allowed.
-      data: dataset folder whose test images the picture sheet shows, or None.
+      rows: "one" refuses several predicted rows of an image, "merge" takes their
+        union.
+      ids: file of the image ids to score, or None for all.
+      probabilities: csv of ImageId,Probability, or None.
+      subgroups: csv of ImageId and a column for each grouping, or None.
+      data: dataset folder that has the images, for their sizes, patients and
+        pictures; or None.
       output: folder to write.
       mask_size: side of the masks, in pixels, where no dataset tells it.
-      num_pictures: images on the sheet.
+      num_pictures: images on the sheet, and cases in the report.
+      bootstrap_samples: samples for the intervals.
+      seed: of the samples.
     """
 
     submission: pathlib.Path
     truth: pathlib.Path
+    rows: str
+    ids: pathlib.Path | None
+    probabilities: pathlib.Path | None
+    subgroups: pathlib.Path | None
     data: pathlib.Path | None
     output: pathlib.Path
     mask_size: int
     num_pictures: int
+    bootstrap_samples: int
+    seed: int

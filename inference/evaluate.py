@@ -1,4 +1,4 @@
-"""Scores a submission and draws a sheet of image, truth and prediction.
+"""Scores a submission; writes its numbers, a report.html, a sheet of pictures.
 
     python -m inference.evaluate --submission=predictions/submission.csv \\
         --truth=test-rle.csv --data=data/siim/256 --output=evaluation
@@ -13,8 +13,8 @@ from inference import evaluation
 
 
 def main() -> None:
-    summary = evaluation.evaluate(evaluate_flags.evaluate_config())
-    print(json.dumps(summary, indent=2))
+    found = evaluation.evaluate(evaluate_flags.evaluate_config())
+    print(json.dumps(evaluation.summary(found), indent=2))
 
 
 if __name__ == "__main__":

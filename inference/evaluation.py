@@ -1,99 +1,178 @@
-"""Evaluates a submission: the competition's score, a table, a picture sheet."""
+"""Evaluates a submission: every number, a table, a picture sheet, a report."""
 
 import csv
 import io
-import pathlib
-from collections.abc import Iterator
 from typing import Any
 
 import cv2
 import numpy as np
 
 from data_prep import durable
-from data_prep import manifest as manifests
-from data_prep import schema
-from data_prep import shards
-from data_prep import stored_pixels
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from inference import bootstrap
+from inference import gallery
+from inference import measures
 from inference import pictures
+from inference import report
+from inference import side_tables
 from inference.config import EvaluateConfig
+from inference.dataset_images import DatasetImages
+from inference.gallery import Tile
+from inference.scoring import Scores
 from inference.scoring import Scoring
 
-SUMMARY = "summary.json"
+EVALUATION = "evaluation.json"
 SCORES = "scores.csv"
 SHEET = "sheet.png"
+REPORT = "report.html"
 
 
 def evaluate(config: EvaluateConfig) -> dict[str, Any]:
-    """Writes summary, scores and, with a dataset, the picture sheet.
+    """Writes numbers, scores and report and, with a dataset, the picture sheet.
 
     Returns:
-      The summary.
+      What `evaluation.json` holds.
 
     Raises:
       Failure: csvs of different images, or images that the dataset lacks.
     """
-    size_of = _size_of(config)
-    scoring = Scoring(config.submission, config.truth, size_of)
-    scores = scoring.scores()
-    summary = scoring.summary(scores)
-    durable.write_json(config.output / SUMMARY, summary)
-    durable.write_text(config.output / SCORES, _table(scoring, scores))
-    if config.data:
-        sheet = _sheet(config.data, scoring, scores, config.num_pictures)
-        with durable.written_whole(config.output / SHEET) as aside:
-            aside.write_bytes(cv2.imencode(".png", sheet)[1].tobytes())
-    return summary
+    scoring = Scoring(
+        config.submission,
+        config.truth,
+        ids=side_tables.read_ids(config.ids) if config.ids else None,
+        merge_rows=config.rows == "merge",
+    )
+    probabilities = _probabilities(config, scoring.ids)
+    subgroups = _subgroups(config, scoring.ids)
+    images = DatasetImages(config.data, scoring.ids) if config.data else None
+    size_of = images.size_of if images else lambda _: (config.mask_size,) * 2
+    scores = scoring.scores(size_of)
+    groups = [images.group_of(i) if images else i for i in scores.ids]
+    resampling = bootstrap.Resampling(
+        np.array(groups), num_samples=config.bootstrap_samples, seed=config.seed
+    )
+    found = measures.evaluate(scores, probabilities, subgroups, resampling) | {
+        "resampling": {
+            "unit": "patients" if images else "images",
+            "units": resampling.num_groups,
+            "samples": config.bootstrap_samples,
+            "seed": config.seed,
+            "level": bootstrap.LEVEL,
+        },
+        "sources": {
+            "submission_sha256": durable.sha256(config.submission),
+            "truth_sha256": durable.sha256(config.truth),
+            "rows": config.rows,
+        },
+    }
+    chosen = gallery.choose(scores, config.num_pictures)
+    found["cases"] = {
+        kind: [_case(scores, probabilities, k) for k in indices]
+        for kind, indices in chosen.items()
+    }
+    durable.write_json(config.output / EVALUATION, found)
+    durable.write_text(config.output / SCORES, _table(scores, probabilities))
+    tiles = None
+    if images:
+        tiles = _tiles(scoring, images, found["cases"])
+        _write_sheet(config, scoring, scores, images)
+    durable.write_text(config.output / REPORT, report.page(found, tiles))
+    return found
 
 
-def _size_of(config: EvaluateConfig):
-    """Returns the function from an image id to the size of its masks."""
-    if not config.data:
-        return lambda image_id: (config.mask_size, config.mask_size)
-    sizes = {
-        r.image_id: (r.source_height, r.source_width)
-        for r in _test_records(config.data, manifests.read(config.data))
+def summary(found: dict[str, Any]) -> dict[str, float | int | None]:
+    """Returns the values worth a line each on the terminal."""
+    auc = found["probabilities"] and found["probabilities"]["auc"]["value"]
+    return {
+        "images": found["images"],
+        "positive_images": found["positive_images"],
+        **{name: e["value"] for name, e in found["scores"].items()},
+        **({} if auc is None else {"auc": auc}),
+        **found["confusion"],
+        "dice_of_all_empty": found["dice_of_all_empty"],
     }
 
-    def size_of(image_id: str) -> tuple[int, int]:
-        if image_id not in sizes:
-            raise Failure(
-                ExitCode.FLAGS,
-                f"the test split of {config.data} lacks image {image_id}",
-                mend="give the dataset that was predicted",
-            )
-        return sizes[image_id]
 
-    return size_of
-
-
-def _test_records(
-    folder: pathlib.Path, data: manifests.Manifest
-) -> Iterator[schema.Record]:
-    for shard in data.test_shards():
-        for serialized in shards.read(folder / shard.name):
-            yield schema.parse(serialized)
+def _probabilities(config, ids) -> np.ndarray | None:
+    if not config.probabilities:
+        return None
+    known = side_tables.read_probabilities(config.probabilities)
+    if not config.ids:
+        side_tables.check_ids(config.truth, ids, known)
+    side_tables.check_ids(config.probabilities, known, ids)
+    return np.array([known[i] for i in ids])
 
 
-def _sheet(folder, scoring, scores, count) -> np.ndarray:
-    known = {i: (d, scoring.positive(i)) for i, d in scores.items()}
-    chosen = pictures.choose(known, count)
-    data = manifests.read(folder)
-    images = {
-        r.image_id: stored_pixels.decode(
-            r.pixels, data.image_size, data.options["pixel_encoding"]
-        )
-        for r in _test_records(folder, data)
-        if r.image_id in chosen
+def _subgroups(config, ids) -> dict[str, np.ndarray]:
+    if not config.subgroups:
+        return {}
+    columns = side_tables.read_subgroups(config.subgroups)
+    for known in columns.values():
+        side_tables.check_ids(config.subgroups, known, ids)
+    return {name: np.array([v[i] for i in ids]) for name, v in columns.items()}
+
+
+def _case(scores: Scores, probabilities, k: int) -> dict[str, Any]:
+    return {
+        "image_id": scores.ids[k],
+        "dice": float(scores.dice[k]),
+        "truth_area": float(scores.truth_area[k]),
+        "predicted_area": float(scores.predicted_area[k]),
+        "probability": None if probabilities is None else float(probabilities[k]),
     }
-    return pictures.sheet([(scoring.case(i), images[i]) for i in chosen])
 
 
-def _table(scoring: Scoring, scores: dict[str, float]) -> str:
+def _tiles(scoring, images, cases) -> dict[str, list[Tile]]:
+    pixels = images.pixels({c["image_id"] for kind in cases.values() for c in kind})
+    return {
+        kind: [_tile(scoring, images, case, pixels[case["image_id"]]) for case in of]
+        for kind, of in cases.items()
+    }
+
+
+def _tile(scoring, images, case, pixels) -> Tile:
+    masks = scoring.case(case["image_id"], images.size_of)
+    truth, predicted = case["truth_area"], case["predicted_area"]
+    parts = [f"Dice {case['dice']:.2f}", f"truth {truth:,.0f} px"]
+    parts.append(f"predicted {predicted:,.0f} px")
+    if case["probability"] is not None:
+        parts.append(f"probability {case['probability']:.2f}")
+    caption = ", ".join(parts)
+    return Tile(
+        image=pixels,
+        truth=images.on_square(masks.truth),
+        prediction=images.on_square(masks.prediction),
+        alt=f"Chest X-ray {case['image_id']}: {caption}",
+        caption=caption,
+        image_id=case["image_id"],
+    )
+
+
+def _write_sheet(config, scoring, scores: Scores, images: DatasetImages) -> None:
+    columns = zip(scores.ids, scores.dice, scores.positive, strict=True)
+    known = {i: (float(d), bool(p)) for i, d, p in columns}
+    chosen = pictures.choose(known, config.num_pictures)
+    pixels = images.pixels(chosen)
+    cases = [(scoring.case(i, images.size_of), pixels[i]) for i in chosen]
+    drawn = pictures.sheet(cases, images.on_square)
+    with durable.written_whole(config.output / SHEET) as aside:
+        aside.write_bytes(cv2.imencode(".png", drawn)[1].tobytes())
+
+
+def _table(scores: Scores, probabilities: np.ndarray | None) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["ImageId", "positive", "dice"])
-    for image_id, dice in scores.items():
-        writer.writerow([image_id, int(scoring.positive(image_id)), f"{dice:.6f}"])
+    header = ["ImageId", "positive", "found", "dice", "truth_area", "predicted_area"]
+    writer.writerow(header + ["probability"] * (probabilities is not None))
+    for k, image_id in enumerate(scores.ids):
+        row = [
+            image_id,
+            int(scores.positive[k]),
+            int(scores.found[k]),
+            f"{scores.dice[k]:.6f}",
+            f"{scores.truth_area[k]:.1f}",
+            f"{scores.predicted_area[k]:.1f}",
+        ]
+        if probabilities is not None:
+            row.append(f"{probabilities[k]:.6f}")
+        writer.writerow(row)
     return text.getvalue()

@@ -1,5 +1,7 @@
 """Pictures of cases: image, truth and prediction side by side."""
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
@@ -15,16 +17,21 @@ _TEXT = (235, 235, 235)
 _BACKGROUND = 28
 
 
-def sheet(cases: list[tuple[Case, np.ndarray]]) -> np.ndarray:
+# [H, W] mask of the source -> [L, L], where the square image has it
+OnSquare = Callable[[np.ndarray], np.ndarray]
+
+
+def sheet(cases: list[tuple[Case, np.ndarray]], on_square: OnSquare) -> np.ndarray:
     """Draws one triple a case, two triples a row.
 
     Args:
       cases: each with its image, [S, S] uint8.
+      on_square: brings masks to the shape of the image.
 
     Returns:
       [H, W, 3] uint8, for cv2.imwrite.
     """
-    triples = [_triple(case, image) for case, image in cases]
+    triples = [_triple(case, image, on_square) for case, image in cases]
     blank = np.full_like(triples[0], _BACKGROUND)
     triples += [blank] * (-len(triples) % _COLUMNS)
     rows = [
@@ -41,7 +48,7 @@ def sheet(cases: list[tuple[Case, np.ndarray]]) -> np.ndarray:
 
 
 def outlined(image: np.ndarray, mask: np.ndarray, colour) -> np.ndarray:
-    """Draws the border of `mask`, [H, W], on `image`, [S, S]; both are enlarged."""
+    """Draws the border of `mask`, [L, L], on `image`, [S, S]; both are enlarged."""
     size = (_TILE_PX, _TILE_PX)
     tile = cv2.cvtColor(cv2.resize(image, size), cv2.COLOR_GRAY2BGR)
     small = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)
@@ -72,7 +79,7 @@ def _spread(ordered: list[str], count: int) -> list[str]:
     return [ordered[k] for k in places]
 
 
-def _triple(case: Case, image: np.ndarray) -> np.ndarray:
+def _triple(case: Case, image: np.ndarray, on_square: OnSquare) -> np.ndarray:
     height = _TILE_PX + _CAPTION_PX + _GAP_PX
     canvas = np.full((height, 3 * _step() + _GAP_PX, 3), _BACKGROUND, np.uint8)
     none = np.zeros_like(case.truth)
@@ -80,7 +87,9 @@ def _triple(case: Case, image: np.ndarray) -> np.ndarray:
         ((none, _TEXT), (case.truth, _TRUTH), (case.prediction, _PREDICTION))
     ):
         left = k * _step()
-        canvas[:_TILE_PX, left : left + _TILE_PX] = outlined(image, mask, colour)
+        canvas[:_TILE_PX, left : left + _TILE_PX] = outlined(
+            image, on_square(mask), colour
+        )
     kind = "pneumothorax" if case.truth.any() else "no pneumothorax"
     caption = canvas[_TILE_PX : _TILE_PX + _CAPTION_PX]
     _write(caption, f"{kind}, Dice {case.dice:.2f}", 0, _TEXT)

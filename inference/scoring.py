@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 from collections.abc import Callable
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -11,8 +12,11 @@ from data_prep import rle
 from data_prep.failures import ExitCode
 from data_prep.failures import Failure
 from data_prep.failures import Rejected
+from inference import side_tables
 from inference import submission
 from trainer import metrics
+
+_REFERENCE_PX = 1024
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,7 +26,7 @@ class Case:
     Attributes:
       image_id: its id.
       truth: [H, W] uint8, the union of the true rows.
-      prediction: [H, W] uint8.
+      prediction: [H, W] uint8, the union of the predicted rows.
       dice: the competition's Dice.
     """
 
@@ -30,6 +34,33 @@ class Case:
     truth: np.ndarray
     prediction: np.ndarray
     dice: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scores:
+    """All scored images, a column each.
+
+    Attributes:
+      ids: [N], ascending.
+      dice: [N] float64, the competition's Dice.
+      truth_area: [N] float64, in pixels of an image of 1024 x 1024.
+      predicted_area: [N] float64, likewise.
+    """
+
+    ids: tuple[str, ...]
+    dice: np.ndarray
+    truth_area: np.ndarray
+    predicted_area: np.ndarray
+
+    @property
+    def positive(self) -> np.ndarray:
+        """[N] bool, whether the truth holds a mask."""
+        return self.truth_area > 0
+
+    @property
+    def found(self) -> np.ndarray:
+        """[N] bool, whether the prediction holds a mask."""
+        return self.predicted_area > 0
 
 
 # image id -> (height, width) of its masks
@@ -40,19 +71,49 @@ class Scoring:
     """Pairs the two csvs; decodes one pair of masks at a time."""
 
     def __init__(
-        self, submission_csv: pathlib.Path, truth_csv: pathlib.Path, size_of: SizeOf
+        self,
+        submission_csv: pathlib.Path,
+        truth_csv: pathlib.Path,
+        *,
+        ids: Iterable[str] | None = None,
+        merge_rows: bool = False,
     ):
-        self._predicted = submission.read(submission_csv)
-        self._truth = labels.read(truth_csv)
-        self._size_of = size_of
-        self._check_same_images(submission_csv, truth_csv)
+        """Reads both csvs.
 
-    def case(self, image_id: str) -> Case:
-        """Decodes and scores one image."""
-        height, width = self._size_of(image_id)
+        Args:
+          submission_csv: the prediction.
+          truth_csv: the truth, several rows an image allowed.
+          ids: score these alone; None means all, which both csvs must have.
+          merge_rows: take the union of several predicted rows of an image instead
+            of refusing them.
+
+        Raises:
+          Failure: an unreadable csv, or one that lacks an image.
+        """
+        self._truth = labels.read(truth_csv)
+        if merge_rows:
+            self._predicted = labels.read(submission_csv)
+        else:
+            rows = submission.read(submission_csv)
+            self._predicted = {image_id: [row] for image_id, row in rows.items()}
+        if ids is None:
+            self.ids = tuple(sorted(self._truth))
+            side_tables.check_ids(truth_csv, self._truth, self._predicted)
+        else:
+            self.ids = tuple(sorted(ids))
+            side_tables.check_ids(truth_csv, self._truth, self.ids)
+        side_tables.check_ids(submission_csv, self._predicted, self.ids)
+
+    def case(self, image_id: str, size_of: SizeOf) -> Case:
+        """Decodes and scores one image.
+
+        Raises:
+          Failure: a row does not fit into the image.
+        """
+        height, width = size_of(image_id)
         try:
             truth = rle.decode_union(self._truth[image_id], height, width)
-            prediction = rle.decode(self._predicted[image_id], height, width)
+            prediction = rle.decode_union(self._predicted[image_id], height, width)
         except Rejected as e:
             raise Failure(
                 ExitCode.FLAGS,
@@ -62,37 +123,23 @@ class Scoring:
         dice = metrics.dice_of_masks(truth, prediction)
         return Case(image_id=image_id, truth=truth, prediction=prediction, dice=dice)
 
-    def scores(self) -> dict[str, float]:
-        """Returns {image id: Dice} of all images, by id."""
-        return {i: self.case(i).dice for i in sorted(self._predicted)}
+    def scores(self, size_of: SizeOf) -> Scores:
+        """Scores all images."""
+        table = np.array([self._score(i, size_of) for i in self.ids]).reshape(-1, 3)
+        return Scores(
+            ids=self.ids,
+            dice=table[:, 0],
+            truth_area=table[:, 1],
+            predicted_area=table[:, 2],
+        )
 
-    def positive(self, image_id: str) -> bool:
-        """Tells whether the truth holds a mask."""
-        return self._truth[image_id] != [rle.EMPTY]
+    def _score(self, image_id: str, size_of: SizeOf) -> tuple[float, float, float]:
+        """Returns Dice and both areas."""
+        if self._truth[image_id] == self._predicted[image_id] == [rle.EMPTY]:
+            return 1.0, 0.0, 0.0  # Three of four images: nothing to decode.
+        case = self.case(image_id, size_of)
+        return case.dice, _area(case.truth), _area(case.prediction)
 
-    def summary(self, scores: dict[str, float]) -> dict[str, float | int | None]:
-        """Returns the competition's score and its parts from `scores()`."""
-        positive = np.array([self.positive(i) for i in scores])
-        found = np.array([self._predicted[i] != rle.EMPTY for i in scores])
-        return {
-            "images": len(scores),
-            **metrics.summarize(np.array(list(scores.values())), positive),
-            "positive_images": int(positive.sum()),
-            "positive_images_found": int((positive & found).sum()),
-            "empty_images_with_mask": int((~positive & found).sum()),
-            "dice_of_all_empty": float((~positive).mean()),
-        }
 
-    def _check_same_images(self, submission_csv, truth_csv) -> None:
-        missing = sorted(self._truth.keys() - self._predicted.keys())
-        extra = sorted(self._predicted.keys() - self._truth.keys())
-        for ids, where, other in (
-            (missing, submission_csv, truth_csv),
-            (extra, truth_csv, submission_csv),
-        ):
-            if ids:
-                raise Failure(
-                    ExitCode.FLAGS,
-                    f"{where} lacks {len(ids)} images that {other} has, first {ids[0]}",
-                    mend="give two csvs of the same images",
-                )
+def _area(mask: np.ndarray) -> float:
+    return int(mask.sum()) * _REFERENCE_PX**2 / mask.size

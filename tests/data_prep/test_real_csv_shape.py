@@ -192,19 +192,14 @@ def test_an_all_negative_submission(truth, tmp_path):
     assert sum(map(len, read.values())) == TEST.rows == 1484
     given = tmp_path / "submission.csv"
     submission.write(given, dict.fromkeys(sorted(read), rle.EMPTY))
-    scored = scoring.Scoring(given, truth, lambda image_id: (64, 64))
-    scores = scored.scores()
-    assert set(scores.values()) == {0.0, 1.0}
-    assert scored.summary(scores) == {
-        "images": 1372,
-        "dice": pytest.approx(1082 / 1372, abs=1e-12),
-        "dice_empty": 1.0,
-        "dice_positive": 0.0,
-        "positive_images": 290,
-        "positive_images_found": 0,
-        "empty_images_with_mask": 0,
-        "dice_of_all_empty": pytest.approx(1082 / 1372, abs=1e-12),
-    }
+    scores = scoring.Scoring(given, truth).scores(lambda image_id: (64, 64))
+    assert set(scores.dice) == {0.0, 1.0}
+    assert scores.dice.size == 1372
+    # What the competition's public board said of it: 0.7886.
+    assert scores.dice.mean() == pytest.approx(1082 / 1372, abs=1e-12)
+    assert f"{scores.dice.mean():.5f}" == "0.78863"
+    assert scores.positive.sum() == 290
+    assert not scores.found.any()
 
 
 def test_a_perfect_submission(truth, tmp_path):
@@ -215,7 +210,9 @@ def test_a_perfect_submission(truth, tmp_path):
         for image_id, encoded in labels.read(truth).items()
     }
     submission.write(given, union)
-    scored = scoring.Scoring(given, truth, lambda image_id: (64, 64))
-    summary = scored.summary(scored.scores())
-    assert summary["dice"] == 1.0
-    assert summary["positive_images_found"] == 290
+    scores = scoring.Scoring(given, truth).scores(lambda image_id: (64, 64))
+    assert (scores.dice == 1).all()
+    assert (scores.found & scores.positive).sum() == 290
+    # Its own truth has several rows an image, and is a submission by the union.
+    merged = scoring.Scoring(truth, truth, merge_rows=True)
+    np.testing.assert_array_equal(merged.scores(lambda _: (64, 64)).dice, scores.dice)

@@ -13,48 +13,66 @@ def write(path, rows):
     return path
 
 
-def score(tmp_path, predicted, truth, size=(4, 4)):
+def pair(tmp_path, predicted, truth, **options):
     return scoring.Scoring(
         write(tmp_path / "submission.csv", predicted),
         write(tmp_path / "truth.csv", truth),
-        lambda _: size,
+        **options,
     )
+
+
+def side4(_):
+    return 4, 4
 
 
 def test_by_hand(tmp_path):
     truth = ["a,-1", "b,-1", "c,0 4", "c,2 4", "d,0 8"]
     predicted = ["a,-1", "b,0 1", "c,0 6", "d,4 8"]
-    found = score(tmp_path, predicted, truth)
-    scores = found.scores()
-    assert scores == {"a": 1.0, "b": 0.0, "c": 1.0, "d": 0.5}
-    assert found.summary(scores) == {
-        "images": 4,
-        "dice": 0.625,
-        "dice_empty": 0.5,
-        "dice_positive": 0.75,
-        "positive_images": 2,
-        "positive_images_found": 2,
-        "empty_images_with_mask": 1,
-        "dice_of_all_empty": 0.5,
-    }
+    scores = pair(tmp_path, predicted, truth).scores(side4)
+    pixel = 1024**2 / 16
+    assert scores.ids == ("a", "b", "c", "d")
+    assert scores.dice.tolist() == [1.0, 0.0, 1.0, 0.5]
+    assert scores.truth_area.tolist() == [0, 0, 6 * pixel, 8 * pixel]
+    assert scores.predicted_area.tolist() == [0, pixel, 6 * pixel, 8 * pixel]
+    assert scores.positive.tolist() == [False, False, True, True]
+    assert scores.found.tolist() == [False, True, True, True]
 
 
 @pytest.mark.parametrize(
-    ("predicted", "truth", "said"),
+    ("predicted", "truth", "ids", "said"),
     [
-        (["a,-1"], ["a,-1", "b,-1"], "submission.csv lacks 1 images"),
-        (["a,-1", "b,-1"], ["a,-1"], "truth.csv lacks 1 images"),
-        (["a,0 1", "a,3 1"], ["a,-1"], "has 2 rows for a"),
+        (
+            ["b,-1"],
+            ["c,-1", "a,-1", "b,-1"],
+            None,
+            "submission.csv lacks 2 of the images, first a; .* --ids",
+        ),
+        (["a,-1", "b,-1"], ["a,-1"], None, "truth.csv lacks 1 of the images, first b"),
+        (["a,-1", "b,-1"], ["a,-1", "c,-1"], "bc", "truth.csv lacks 1 .* first b"),
+        (["a,-1", "b,-1"], ["a,-1", "c,-1"], "ac", "submission.csv lacks 1 .* first c"),
+        (["a,0 1", "a,3 1"], ["a,-1"], None, "has 2 rows for a"),
     ],
 )
-def test_different_images(tmp_path, predicted, truth, said):
+def test_different_images(tmp_path, predicted, truth, ids, said):
     with pytest.raises(Failure, match=said):
-        score(tmp_path, predicted, truth)
+        pair(tmp_path, predicted, truth, ids=ids)
+
+
+def test_chosen_images_alone_are_scored(tmp_path):
+    found = pair(tmp_path, ["a,-1", "b,0 1"], ["b,-1", "a,-1", "c,0 1"], ids="ba")
+    assert found.scores(side4).dice.tolist() == [1.0, 0.0]
+
+
+def test_several_rows_are_merged_on_demand(tmp_path):
+    predicted = ["a,0 2", "a,1 2", "b,-1"]
+    found = pair(tmp_path, predicted, ["a,0 3", "b,-1"], merge_rows=True)
+    assert found.scores(side4).dice.tolist() == [1.0, 1.0]
+    assert found.case("a", side4).prediction.sum() == 3
 
 
 def test_mask_that_does_not_fit(tmp_path):
     with pytest.raises(Failure, match="RLE_OVERFLOW for image a"):
-        score(tmp_path, ["a,0 17"], ["a,-1"]).scores()
+        pair(tmp_path, ["a,0 17"], ["a,-1"]).scores(side4)
 
 
 def test_submission_bytes(tmp_path):
@@ -83,7 +101,8 @@ def test_sheet_shows_outlines():
     case = scoring.Case(
         image_id="a", truth=truth, prediction=rle.decode("-1", 64, 64), dice=0.0
     )
-    sheet = pictures.sheet([(case, np.full((32, 32), 99, np.uint8))])
+    image = np.full((32, 32), 99, np.uint8)
+    sheet = pictures.sheet([(case, image)], lambda mask: mask)
     assert sheet.dtype == np.uint8
     green = (sheet == pictures._TRUTH).all(axis=-1)
     assert green.sum() > 100
