@@ -22,9 +22,10 @@ STYLE = """
 .film { position: relative; background: #000; border-radius: .4rem; overflow: hidden; }
 .film img { display: block; width: 100%; }
 .film svg { position: absolute; inset: 0; width: 100%; height: 100%; }
-.film path { fill: none; stroke-width: 2; vector-effect: non-scaling-stroke; }
+.film path { fill: none; stroke-width: 2; vector-effect: non-scaling-stroke;
+  stroke-linecap: round; stroke-linejoin: round; }
 .truth { stroke: #3ddc5b; }
-.prediction { stroke: #ff9a3c; stroke-dasharray: 6 3; }
+.prediction { stroke: #ff9a3c; stroke-dasharray: 6 5; }
 .switches { position: sticky; top: 0; z-index: 1; background: var(--paper);
   padding: .5rem 0; display: flex; flex-wrap: wrap; gap: .4rem 1.5rem; }
 .switches label { display: flex; align-items: center; gap: .5rem; min-height: 2rem; }
@@ -139,7 +140,7 @@ def outline(mask: np.ndarray, size: int) -> str:
     polygons = []
     for line in lines:
         points = (line[:, 0, :] + 0.5) * scale
-        # A single pixel has one point, which no pen draws.
+        # A single pixel has one point; its line to itself is a dot.
         points = np.concatenate([points, points[:1]]) if len(points) == 1 else points
         polygons.append("M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points) + "Z")
     return "".join(polygons)

@@ -13,7 +13,6 @@ from data_prep.failures import ExitCode
 from data_prep.failures import Failure
 from data_prep.failures import Rejected
 from inference import side_tables
-from inference import submission
 from trainer import metrics
 
 _REFERENCE_PX = 1024
@@ -91,11 +90,9 @@ class Scoring:
           Failure: an unreadable csv, or one that lacks an image.
         """
         self._truth = labels.read(truth_csv)
-        if merge_rows:
-            self._predicted = labels.read(submission_csv)
-        else:
-            rows = submission.read(submission_csv)
-            self._predicted = {image_id: [row] for image_id, row in rows.items()}
+        self._predicted = labels.read(submission_csv)
+        if not merge_rows:
+            _refuse_several(submission_csv, self._predicted)
         if ids is None:
             self.ids = tuple(sorted(self._truth))
             side_tables.check_ids(truth_csv, self._truth, self._predicted)
@@ -139,6 +136,16 @@ class Scoring:
             return 1.0, 0.0, 0.0  # Three of four images: nothing to decode.
         case = self.case(image_id, size_of)
         return case.dice, _area(case.truth), _area(case.prediction)
+
+
+def _refuse_several(path: pathlib.Path, rows: dict[str, list[str]]) -> None:
+    several = [image_id for image_id, encoded in rows.items() if len(encoded) > 1]
+    if several:
+        raise Failure(
+            ExitCode.FLAGS,
+            f"{path} has several rows for {len(several)} images, first {several[0]}",
+            mend="give one row an image, or take their union with --rows=merge",
+        )
 
 
 def _area(mask: np.ndarray) -> float:

@@ -50,7 +50,12 @@ def test_by_hand(tmp_path):
         (["a,-1", "b,-1"], ["a,-1"], None, "truth.csv lacks 1 of the images, first b"),
         (["a,-1", "b,-1"], ["a,-1", "c,-1"], "bc", "truth.csv lacks 1 .* first b"),
         (["a,-1", "b,-1"], ["a,-1", "c,-1"], "ac", "submission.csv lacks 1 .* first c"),
-        (["a,0 1", "a,3 1"], ["a,-1"], None, "has 2 rows for a"),
+        (
+            ["a,0 1", "a,3 1"],
+            ["a,-1"],
+            None,
+            "several rows for 1 images, first a; .*--rows=merge",
+        ),
     ],
 )
 def test_different_images(tmp_path, predicted, truth, ids, said):
