@@ -34,7 +34,7 @@ demo: $(VENV)/installed
 	    --truth=$(DEMO)/source/test-rle.csv --output=$(DEMO)/evaluation
 	$(BIN)/python -m data_prep.verify --data=$(DEMO)/data
 	$(BIN)/python -m data_prep.inspect --data=$(DEMO)/data/256 --output=$(DEMO)/report
-	@echo "Look at $(DEMO)/evaluation/sheet.png, $(DEMO)/report/index.html"
+	@echo "Look at $(DEMO)/evaluation/report.html, $(DEMO)/report/index.html"
 
 test: lint
 	$(BIN)/python -m pytest

@@ -26,8 +26,8 @@ class Curve:
 
     Attributes:
       name: what the legend says.
-      x: [N] float in 0..1.
-      y: [N] float in 0..1; NaN leaves a gap.
+      x: [N] float in 0..1, NaN where there is no point.
+      y: [N] likewise.
       dots: mark the points themselves.
     """
 
@@ -104,7 +104,11 @@ def curves(
     if diagonal:
         drawn.append(f'<path class="rule" d="M {place(0, 0)} L {place(1, 1)}"/>')
     for k, line in enumerate(lines):
-        points = [place(x, y) for x, y in zip(line.x, line.y, strict=True) if y == y]
+        points = [
+            place(x, y)
+            for x, y in zip(line.x, line.y, strict=True)
+            if np.isfinite(x + y)
+        ]
         if points:
             drawn.append(f'<path class="curve c{k}" d="M {" L ".join(points)}"/>')
         for point in points if line.dots else []:

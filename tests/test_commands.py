@@ -21,6 +21,7 @@ MAINS = [
     "inference.evaluate",
 ]
 CONVERT = "data_prep.main --source={source} --rle_csv={csv} --output={tmp}/x"
+EVALUATE = "inference.evaluate --submission={csv} --truth={csv} --output={tmp}/e"
 
 
 def run(module, *arguments):
@@ -93,6 +94,16 @@ def test_help_shows_the_command_and_its_flags(module):
             "inference.evaluate --submission=none --truth={csv} --output={tmp}/e",
             1,
             "no csv file at none",
+        ),
+        (
+            EVALUATE,
+            1,
+            "or take their union with --rows=merge",
+        ),
+        (
+            EVALUATE + " --rows=merge --probabilities={csv}",
+            1,
+            "a second time; correct that line",
         ),
         ("data_prep.synthetic --output=/dev/null/x", 6, "ERROR ENVIRONMENT: Not a"),
     ],
