@@ -138,7 +138,8 @@ def whiskers(rows: list[Whisker], axis: str) -> str:
         drawn.append(_text(x, base + 14, f"{tick:.1f}"))
     for k, row in enumerate(rows):
         y = top + step * (k + 0.5)
-        drawn.append(_text(left - 8, y + 4, row.name, anchor="end"))
+        name = row.name if len(row.name) <= 18 else f"{row.name[:17]}…"
+        drawn.append(_text(left - 8, y + 4, name, anchor="end"))
         if row.low is not None and row.high is not None:
             ends = f"M {left + row.low * size:.1f} {y} H {left + row.high * size:.1f}"
             drawn.append(f'<path class="curve c0" d="{ends}"/>')

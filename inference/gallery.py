@@ -40,7 +40,7 @@ figcaption small { color: var(--faint); overflow-wrap: anywhere; }
 _SWITCHES = "".join(
     f'<label><input type="checkbox" id="show-{name}" checked>'
     f'<svg viewBox="0 0 36 6" aria-hidden="true">'
-    f'<path class="{name}" d="M0 3H36"/></svg>{name}</label>'
+    f'<path class="{name}" d="M0 3H36"/></svg>{name.capitalize()}</label>'
     for name in ("truth", "prediction")
 )
 SWITCHES = f'<div class="switches">{_SWITCHES}</div>'
