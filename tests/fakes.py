@@ -4,6 +4,7 @@ import keras
 
 from trainer.config import Execution
 from trainer.config import TrainConfig
+from trainer.models import blocks
 
 
 def build_tiny(
@@ -25,14 +26,18 @@ def build_tiny(
     return keras.Model(image, {"mask": mask}, name="tiny")
 
 
-def build_encoded(*, image_size: int) -> keras.Model:
-    """A network with an encoder in it, which has batch norm."""
+def build_encoded(*, image_size: int, label: bool = False) -> keras.Model:
+    """A network with an encoder in it, for masks or for labels."""
     x = inner = keras.Input((image_size, image_size, 1), name="inner")
     x = keras.layers.Conv2D(4, 3, padding="same", use_bias=False, name="conv")(x)
     x = keras.layers.BatchNormalization(name="bn")(x)
     encoder = keras.Model(inner, keras.layers.ReLU(name="relu")(x), name="encoder_tiny")
     image = keras.Input((image_size, image_size, 1), name="image")
     x = encoder(keras.layers.Rescaling(1 / 255, name="normalise")(image))
+    if label:
+        return keras.Model(
+            image, {"label": blocks.label_logit(x)}, name="encoded_label"
+        )
     mask = keras.layers.Conv2D(1, 1, dtype="float32", name="mask_logits")(x)
     return keras.Model(image, {"mask": mask}, name="encoded")
 

@@ -46,7 +46,9 @@ def load(path: pathlib.Path, model: keras.Model, spec: str) -> dict[str, str]:
         else:
             left.append(variable.path)
     same = run.config["model"] == spec
-    if not taken or (same and left):
+    # A bias of the same length is nothing in common.
+    related = any(len(variable.shape) > 1 for variable, _ in taken)
+    if not related or (same and left):
         raise Failure(
             ExitCode.FLAGS,
             f"{path} has {run.config['model']}, of whose weights {len(taken)} fit "

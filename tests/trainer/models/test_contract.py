@@ -180,7 +180,7 @@ def test_two_replicas_equal_one(name, size, no_noise):
         two_loss, two = train_one_step(runtime.mirrored(*devices), name, size)
     finally:
         tf.config.run_functions_eagerly(False)
-    np.testing.assert_allclose(two_loss, one_loss, rtol=1e-5)
+    np.testing.assert_allclose(two_loss, one_loss, rtol=1e-4)
     # Deep ones divide by the deviation of four images' features a hundred times.
     atol = 1e-4 if name in SMALLEST else 1e-5
     for a, b in zip(one, two, strict=True):
