@@ -37,7 +37,7 @@ demo: $(VENV)/installed
 	@echo "Look at $(DEMO)/evaluation/report.html, $(DEMO)/report/index.html"
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

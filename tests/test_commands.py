@@ -17,6 +17,7 @@ MAINS = [
     "trainer.main",
     "trainer.crossval",
     "trainer.preview",
+    "trainer.list_models",
     "inference.main",
     "inference.evaluate",
 ]
@@ -37,7 +38,7 @@ def run(module, *arguments):
 def test_help_shows_the_command_and_its_flags(module):
     done = run(module, "--help")
     assert f"python -m {module}" in done.stdout
-    assert "--data" in done.stdout or "--output" in done.stdout
+    assert any(f"--{f}" in done.stdout for f in ("data", "output", "image_size"))
     assert "tensorflow" not in done.stderr.lower()
 
 

@@ -19,6 +19,7 @@ from flags import crossval as crossval_flags
 from flags import data_prep as data_prep_flags
 from flags import evaluate as evaluate_flags
 from flags import inference as inference_flags
+from flags import list_models as list_models_flags
 from flags import preview as preview_flags
 from flags import synthetic as synthetic_flags
 from flags import trainer as trainer_flags
@@ -37,14 +38,14 @@ NAMES = """
 accumulation allow_quarantined aspect augment augment_on batch_norm_momentum
 batch_size bootstrap_samples cache clahe clip_norm data data_service deterministic
 dicom_decoder dry_run ema_momentum encoder_weights epochs fold fold_seed folds
-folds_csv frame frozen_epochs global_batch_size group_csv group_salt ids init_from
-interpolation jit learning_rate loss mask_size mask_source max_bad_fraction max_hours
-members modalities model num_folds num_images num_pictures num_test num_train
-num_workers optimizer output pixel_encoding positive_fraction postprocess precision
-probabilities records_per_shard refuse_burned_in rle_csv rows sampling schedule seed
-seeds sizes source source_manifest source_size steps_per_call strategy subgroups
-submission swa_epochs swa_update_bn test_source top_k truth tta voi weight_decay
-weights workdir
+folds_csv frame frozen_epochs global_batch_size group_csv group_salt ids image_size
+init_from interpolation jit learning_rate loss mask_size mask_source max_bad_fraction
+max_hours members modalities model num_folds num_images num_pictures num_test
+num_train num_workers optimizer output pixel_encoding positive_fraction postprocess
+precision probabilities records_per_shard refuse_burned_in rle_csv rows sampling
+schedule seed seeds sizes source source_manifest source_size steps_per_call strategy
+subgroups submission swa_epochs swa_update_bn test_source top_k truth tta voi
+weight_decay weights workdir
 """
 
 
@@ -132,6 +133,10 @@ def test_missing_flags_are_named(read):
     with pytest.raises(Failure, match="--[a-z_]+ is missing; give it") as caught:
         read()
     assert caught.value.exit_code == ExitCode.FLAGS
+
+
+def test_models_have_sizes_of_their_own():
+    assert list_models_flags.image_size() is None
 
 
 def test_configurations_check_themselves(tmp_path):

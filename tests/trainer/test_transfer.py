@@ -109,7 +109,7 @@ def test_a_run_begins_with_it_and_says_so(runs, dataset, tmp_path):
 
 def test_nothing_in_common_is_refused(runs):
     other = registry.build("unet", image_size=32, starting_filters=2)
-    with pytest.raises(Failure, match="of whose weights 0 fit unet") as caught:
+    with pytest.raises(Failure, match="of whose weights 1 fit unet") as caught:
         transfer.load(runs / "encoded", other, "unet")
     assert caught.value.exit_code == ExitCode.FLAGS
     with pytest.raises(Failure, match="config.json"):

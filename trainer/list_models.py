@@ -1,0 +1,23 @@
+"""Lists the models: size, parameters, arithmetic, memory, source.
+
+python -m trainer.list_models [--image_size=256]
+"""
+
+from flags import command
+from flags import list_models as list_models_flags
+
+
+def main() -> None:
+    image_size = list_models_flags.image_size()
+    # After the flags: TensorFlow takes seconds to import, and --help should not.
+    import tensorflow as tf
+
+    from trainer import model_table
+
+    # Counting is an old function of TensorFlow, which says so.
+    tf.get_logger().setLevel("ERROR")
+    print(model_table.table(image_size))
+
+
+if __name__ == "__main__":
+    command.run(main, list_models_flags)
