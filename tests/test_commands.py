@@ -68,7 +68,7 @@ def test_help_shows_the_command_and_its_flags(module):
         (
             "trainer.main --data={data} --workdir={tmp}/r --model=unet5",
             1,
-            "Unknown model. Expected one of ['uefficientnetpp']",
+            "Unknown model. Expected one of ['densenet169', 'efficientnet_b4'",
         ),
         (
             "trainer.main --data={data} --workdir={tmp}/r --augment=flip",

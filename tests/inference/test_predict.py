@@ -28,7 +28,7 @@ def member(folder, dataset, seed, bias=None):
         model.get_layer("mask_logits").bias.assign([bias])
     for name in ("swa", "best"):
         run.save_weights(model, name)
-    run.finish({}, 0.0)
+    run.finish({}, {}, 0.0)
     return model
 
 

@@ -32,7 +32,7 @@ TINY = {
     "vae_cnn": {"start_filters": 8, "dropout": 0, "latent_size": 4, "label": True},
 }
 # The smallest side of those that cannot take 64; a multiple of 32.
-SMALLEST = {"inception_resnet_v2": 96, "xception": 96}
+SMALLEST = {"inception_resnet_v2": 128, "xception": 96}
 LOSS = losses.parse("bce+dice")
 
 
@@ -182,7 +182,7 @@ def test_two_replicas_equal_one(name, size, no_noise):
         tf.config.run_functions_eagerly(False)
     np.testing.assert_allclose(two_loss, one_loss, rtol=1e-4)
     # Deep ones divide by the deviation of four images' features a hundred times.
-    atol = 1e-4 if name in SMALLEST else 1e-5
+    atol = 1e-3 if name in SMALLEST else 1e-5
     for a, b in zip(one, two, strict=True):
         np.testing.assert_allclose(b, a, rtol=1e-4, atol=atol)
 

@@ -37,7 +37,7 @@ def test_normalisation_is_inside():
     taps = encoders.build("b0", image_size=32, drop_connect=0)
     layer = taps.get_layer("normalise")
     value = layer(np.full((1, 1, 1, 3), 255.0, np.float32)).numpy().ravel()
-    expected = (1 - np.array(encoders._MEAN)) / np.array(encoders._STD)
+    expected = (1 - np.array(encoders.MEAN)) / np.array(encoders.STD)
     np.testing.assert_allclose(value, expected, rtol=1e-5)
 
 
