@@ -96,7 +96,7 @@ def test_presets(path):
     losses.parse(config.loss)
     sampling.parse(config.sampling)
     schedules.parse(config.schedule)
-    registry.build_from_spec(config.model, image_size=64)
+    registry.build_from_spec(config.model, image_size=128)
 
 
 def test_the_seed_recipe_is_the_default():
