@@ -110,6 +110,14 @@ class FoldData:
             data_service=self.data_service,
         )
 
+    def image_ids(self, step: int) -> list[str]:
+        """Returns the ids of the images that a step, counted from 0, trains on."""
+        size = self.config.global_batch_size
+        slots = step * size + tf.range(size, dtype=tf.int64)
+        stored = record_store.OnDisk(self.folder, self.train_shards, self._decoder)
+        batch = self._decoder(stored.read(self.order.numbers(slots)))
+        return [image_id.decode() for image_id in batch["id"].numpy()]
+
     def validation(self) -> tf.data.Dataset:
         """Returns every validation image once, in padded batches."""
         return input_pipeline.for_evaluation(

@@ -113,12 +113,15 @@ def _train_epoch(
 def _check_finite(session: Session, memory: Memory, losses: np.ndarray) -> None:
     if np.isfinite(losses).all():
         return
-    step = memory.step + int(np.argmin(np.isfinite(losses))) + 1
+    step = memory.step + int(np.argmin(np.isfinite(losses)))
+    data = session.data
+    ids = data.image_ids(memory.epoch * data.steps_per_epoch + step)
     raise Failure(
         ExitCode.DIVERGED,
-        f"the loss is not finite in step {step} of epoch {memory.epoch + 1}; no "
-        "weight was changed by it",
-        mend="lower --learning_rate; the last checkpoint is kept",
+        f"the loss is not finite in step {step + 1} of epoch {memory.epoch + 1}, on "
+        f"the images {', '.join(ids)}; no weight was changed by it",
+        mend="look at these images, or lower --learning_rate; the last checkpoint is "
+        "kept",
     )
 
 

@@ -8,6 +8,8 @@ import socket
 import pytest
 
 from data_prep import manifest
+from data_prep import schema
+from data_prep import shards
 from data_prep.failures import BadValue
 from data_prep.failures import ExitCode
 from data_prep.failures import Failure
@@ -119,3 +121,16 @@ def test_bad_executions(tmp_path, changes, said):
     sound = fakes.execution(tmp_path, tmp_path)
     with pytest.raises(BadValue, match=said):
         dataclasses.replace(sound, **changes)
+
+
+@pytest.mark.parametrize("step", [0, 11])
+def test_the_images_of_a_step_are_named(folder, step):
+    data = FoldData(fakes.train_config(), folder)
+    records = {}
+    for shard in data.train_shards:
+        for serialized in shards.read(folder / shard.name):
+            record = schema.parse(serialized)
+            records[record.image_id] = record.pixels
+    batch = next(data.training(NONE, step).as_numpy_iterator())
+    ids = data.image_ids(step)
+    assert [records[i] for i in ids] == [image.tobytes() for image in batch["image"]]
