@@ -50,7 +50,8 @@ def load(text: str, model: keras.Model) -> dict[str, str]:
 
     Args:
       text: "none", "imagenet", "noisy-student" (EfficientNet of the segmenters),
-        "nih" (from its file in STORE), or the path of such a file.
+        "nih" (from its file in STORE), or the path of a file: of NIH weights for the
+        models that have such, else of the library's own for that network.
       model: of the registry.
 
     Returns:
@@ -78,41 +79,43 @@ def load(text: str, model: keras.Model) -> dict[str, str]:
             "models/pretrained, and put it there",
         )
     digest = durable.sha256(path)
-    count = nih_weights.load(path, model)
+    if text == NIH or model.name in nih_weights.FILES:
+        count = nih_weights.load(path, model)
+    else:
+        count = _load_from_library(str(path), model)
     logging.info("%s (sha256 %s): filled %d layers", path, digest, count)
-    return {"encoder_weights": NIH, "sha256": digest}
+    return {"encoder_weights": path.name, "sha256": digest}
 
 
-def _load_from_library(text: str, model: keras.Model) -> None:
+def _load_from_library(text: str, model: keras.Model) -> int:
     encoders = {layer.name: layer for layer in model.layers}
     taps = encoders.get("taps")
     if taps is not None:
-        _load_efficientnet(text, taps)
-    elif model.name in _APPLICATIONS and text == IMAGENET:
-        _load_application(model)
-    else:
-        raise Failure(
-            ExitCode.FLAGS,
-            f"there are no {text} weights for {model.name}",
-            mend="choose other --encoder_weights",
-        )
+        return _load_efficientnet(text, taps)
+    if model.name in _APPLICATIONS and text != NOISY_STUDENT:
+        return _load_application(text, model)
+    raise Failure(
+        ExitCode.FLAGS,
+        f"there are no {text} weights for {model.name}",
+        mend="choose other --encoder_weights",
+    )
 
 
-def _load_efficientnet(text: str, taps: keras.Model) -> None:
+def _load_efficientnet(text: str, taps: keras.Model) -> int:
     """Fills the encoder of a segmenter from the `efficientnet` package's store."""
     (encoder,) = (x for x in taps.layers if x.name.startswith("encoder_"))
     name = encoder.name.removeprefix("encoder_")
     network = getattr(efficientnet, f"EfficientNet{name.upper()}")
-    infix, url = _PACKAGE_FILES[text]
-    source = _downloaded(
+    infix, url = _PACKAGE_FILES.get(text, ("", ""))
+    source = _built(
         lambda: network(weights=text, include_top=False, input_shape=(64, 64, 3)),
-        f"efficientnet-{name}{infix}_notop.h5",
+        f"efficientnet-{name}{infix}_notop.h5" if url else text,
         url,
     )
-    _copy(source, encoder)
+    return _copy(source, encoder)
 
 
-def _load_application(model: keras.Model) -> None:
+def _load_application(text: str, model: keras.Model) -> int:
     encoder = model.get_layer(f"encoder_{model.name}")
     if model.name == "densenet169" and encoder.layers[-1].name == "bn":
         raise Failure(
@@ -121,21 +124,28 @@ def _load_application(model: keras.Model) -> None:
             mend="write --model='densenet169(final_relu=true)'",
         )
     network = _APPLICATIONS[model.name]
-    source = _downloaded(
-        lambda: network(weights=IMAGENET, include_top=False, input_shape=(96, 96, 3)),
-        _FILES[model.name],
-        _URL,
+    from_store = text == IMAGENET
+    source = _built(
+        lambda: network(weights=text, include_top=False, input_shape=(96, 96, 3)),
+        _FILES[model.name] if from_store else text,
+        _URL if from_store else "",
     )
-    _copy(source, encoder)
+    return _copy(source, encoder)
 
 
-def _downloaded(build: Callable, file: str, url: str) -> keras.Model:
-    """Builds a network with its weights, which may have to be downloaded."""
+def _built(build: Callable, file: str, url: str) -> keras.Model:
+    """Builds a network with the weights of a file, which may have to be downloaded."""
     try:
         return build()
     # Of the many ways to fail, all are about the file; Keras raises bare Exception
     # without a network.
     except Exception as e:
+        if not url:
+            raise Failure(
+                ExitCode.CORRUPT,
+                f"{file} does not hold this network's weights ({type(e).__name__})",
+                mend="give the file that the library publishes, without its top",
+            ) from e
         raise Failure(
             ExitCode.ENVIRONMENT,
             f"{file} could not be had ({type(e).__name__})",
@@ -143,14 +153,14 @@ def _downloaded(build: Callable, file: str, url: str) -> keras.Model:
         ) from e
 
 
-def _copy(source: keras.Model, encoder: keras.Model) -> None:
+def _copy(source: keras.Model, encoder: keras.Model) -> int:
     """Copies weights by name; three input channels are summed for one.
 
     For a grey image in three equal channels the summed kernel gives the same. It is
     an approximation where the three were normalised differently (DenseNet).
     """
-    theirs = _weighted(source)
-    for key, layer in _weighted(encoder).items():
+    theirs, mine = _weighted(source), _weighted(encoder)
+    for key, layer in mine.items():
         if key not in theirs:
             raise Failure(
                 ExitCode.CORRUPT,
@@ -164,6 +174,7 @@ def _copy(source: keras.Model, encoder: keras.Model) -> None:
                 for value, weight in zip(values, layer.weights, strict=True)
             ]
         )
+    return len(mine)
 
 
 def _weighted(model: keras.Model) -> dict[tuple[str, int], keras.layers.Layer]:

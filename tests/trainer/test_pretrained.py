@@ -115,3 +115,27 @@ def test_weights_that_do_not_fit(model, weights, said):
 def test_nothing_is_asked_for():
     model = registry.build("unet", image_size=32, starting_filters=2)
     assert pretrained.load("none", model) == {"encoder_weights": "none"}
+
+
+@pytest.mark.parametrize(
+    ("text", "side"),
+    [("uefficientnetpp(encoder=b0, start_filters=1)", 64), ("efficientnet_b4", 64)],
+)
+def test_a_file_of_the_librarys_own(text, side, tmp_path, caplog):
+    caplog.set_level("INFO")
+    model = registry.build_from_spec(text, image_size=side)
+    if "b0" in text:
+        network, encoder = pretrained.efficientnet.EfficientNetB0, "encoder_b0"
+        encoder = model.get_layer("taps").get_layer(encoder)
+    else:
+        network = keras.applications.EfficientNetB4
+        encoder = model.get_layer("encoder_efficientnet_b4")
+    source = network(weights=None, include_top=False, input_shape=(64, 64, 3))
+    path = tmp_path / "own.weights.h5"
+    source.save_weights(path)
+    found = pretrained.load(str(path), model)
+    check_copied(encoder, source)
+    assert found["sha256"] in caplog.text
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(Failure, match="does not hold this network's weights"):
+        pretrained.load(str(path), model)
