@@ -25,11 +25,12 @@ body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink);
 table { border-collapse: collapse; margin: 1rem 0; }
 th, td { padding: .2rem .8rem; text-align: right;
   border-bottom: 1px solid var(--line); }
-th:first-child, td:first-child { text-align: left; }
+th:first-child, td:first-child { text-align: left; white-space: nowrap; }
+@media (max-width: 32rem) { th, td { padding: .2rem .25rem; font-size: .85rem; } }
 figure { margin: 1rem 0; overflow-x: auto; }
 img, svg { max-width: 100%; height: auto; }
 .pictures { display: grid; gap: .5rem;
-  grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); }
+  grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); }
 .pictures figure { margin: 0; }
 .pictures img { width: 100%; }
 svg text { fill: var(--ink); font: 11px system-ui, sans-serif; }
