@@ -24,11 +24,22 @@ def to_square(image: np.ndarray, aspect: str) -> np.ndarray:
 
 def from_square(values: np.ndarray, height: int, width: int, aspect: str) -> np.ndarray:
     """Enlarges [S, S] float32 bilinearly to the source's [height, width]."""
+    top, left, *large = placed(height, width, aspect)
+    enlarged = cv2.resize(values, large[::-1], interpolation=cv2.INTER_LINEAR)
+    return enlarged[top : top + height, left : left + width]
+
+
+def placed(height: int, width: int, aspect: str) -> tuple[int, int, int, int]:
+    """Tells what the square shows of an image, in pixels of the image.
+
+    Returns:
+      row and column of the image's first pixel in what the square shows, and the
+      height and width of that.
+    """
     if aspect == "stretch" or height == width:
-        return cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR)
+        return 0, 0, height, width
     top, left, side = _place(height, width)
-    large = cv2.resize(values, (side, side), interpolation=cv2.INTER_LINEAR)
-    return large[top : top + height, left : left + width]
+    return top, left, side, side
 
 
 def _place(height: int, width: int) -> tuple[int, int, int]:

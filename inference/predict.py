@@ -7,7 +7,6 @@ import numpy as np
 
 from data_prep import durable
 from data_prep import manifest as manifests
-from data_prep import rle
 from data_prep.failures import ExitCode
 from data_prep.failures import Failure
 from data_prep.progress import Tracker
@@ -86,10 +85,9 @@ def _rows(config, data, model, clean) -> dict[str, str]:
                 _check(image_id, probabilities[k], rows)
                 height = int(batch["source_height"][k])
                 width = int(batch["source_width"][k])
-                mask = clean(
+                rows[image_id] = clean.rle(
                     probabilities[k, :, :, 0], height, width, data.options["aspect"]
                 )
-                rows[image_id] = rle.encode(mask)
                 tracker.advance()
     if len(rows) != num_records:
         raise Failure(
@@ -122,7 +120,7 @@ def _identity(config, data, loaded) -> dict:
         {
             "members": sorted(m.weights_sha256 for m in loaded),
             "tta": sorted(config.tta),
-            "postprocess": config.postprocess,
+            "postprocess": postprocess.expand(config.postprocess),
             "dataset": data.source_fingerprint,
             "options": data.options,
         }

@@ -164,4 +164,5 @@ def test_configurations_check_themselves(tmp_path):
 
 
 def test_postprocess_default_is_valid():
-    assert postprocess.parse(inference_flags._POSTPROCESS.value).threshold == 0.5
+    cut = postprocess.parse(inference_flags._POSTPROCESS.value).cut
+    assert (cut.top, cut.bottom) == (0.5, 0.5)
