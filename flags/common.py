@@ -11,7 +11,10 @@ DATA = flags.DEFINE_string(
     "data", None, "Dataset folder of one size, as data_prep.main wrote it."
 )
 OUTPUT = flags.DEFINE_string(
-    "output", None, "Folder to write; for trainer.preview a PNG file."
+    "output", None, "Folder to write, or the file of a command that writes one."
+)
+MASK_SIZE = flags.DEFINE_integer(
+    "mask_size", 1024, "Side of the masks where no --data tells it.", lower_bound=1
 )
 NUM_WORKERS = flags.DEFINE_integer(
     "num_workers",

@@ -9,9 +9,6 @@ from inference.config import EvaluateConfig
 
 _SUBMISSION = flags.DEFINE_string("submission", None, "Csv of the predicted masks.")
 _TRUTH = flags.DEFINE_string("truth", None, "Csv of the true masks.")
-_MASK_SIZE = flags.DEFINE_integer(
-    "mask_size", 1024, "Side of the masks where no --data tells it.", lower_bound=1
-)
 _ROWS = flags.DEFINE_enum(
     "rows",
     "one",
@@ -45,7 +42,7 @@ def evaluate_config() -> EvaluateConfig:
         subgroups=common.path(_SUBGROUPS),
         data=common.path(common.DATA),
         output=pathlib.Path(common.required(common.OUTPUT)),
-        mask_size=_MASK_SIZE.value,
+        mask_size=common.MASK_SIZE.value,
         num_pictures=common.NUM_PICTURES.value,
         bootstrap_samples=_BOOTSTRAP_SAMPLES.value,
         seed=common.SEED.value,

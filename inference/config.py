@@ -69,3 +69,47 @@ class EvaluateConfig:
     num_pictures: int
     bootstrap_samples: int
     seed: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VoteConfig:
+    """One majority of several submissions.
+
+    Attributes:
+      submissions: csvs of one row an image, two or more.
+      output: csv to write.
+      data: dataset folder whose test images the masks belong to, or None.
+      mask_size: side of the masks, in pixels, where no dataset tells it.
+    """
+
+    submissions: tuple[pathlib.Path, ...]
+    output: pathlib.Path
+    data: pathlib.Path | None
+    mask_size: int
+
+    def __post_init__(self):
+        _check_csvs("submissions", self.submissions, self.output)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AverageConfig:
+    """One mean of several classifications.
+
+    Attributes:
+      probability_csvs: csvs of one probability an image, two or more.
+      output: csv to write.
+    """
+
+    probability_csvs: tuple[pathlib.Path, ...]
+    output: pathlib.Path
+
+    def __post_init__(self):
+        _check_csvs("probability_csvs", self.probability_csvs, self.output)
+
+
+def _check_csvs(name: str, paths: tuple[pathlib.Path, ...], output) -> None:
+    received = f"Received: {name}={','.join(map(str, paths))}"
+    if len(paths) < 2 or len(set(paths)) != len(paths):
+        raise BadValue(f"Expected two or more different csvs. {received}")
+    if output in paths:
+        raise BadValue(f"Expected an output that is no input. {received}")

@@ -20,7 +20,10 @@ MAINS = [
     "trainer.list_models",
     "inference.main",
     "inference.evaluate",
+    "inference.vote",
+    "inference.average",
 ]
+PREDICT = "inference.main --data={data} --members=none --output={tmp}/p"
 CONVERT = "data_prep.main --source={source} --rle_csv={csv} --output={tmp}/x"
 EVALUATE = "inference.evaluate --submission={csv} --truth={csv} --output={tmp}/e"
 
@@ -105,6 +108,21 @@ def test_help_shows_the_command_and_its_flags(module):
             EVALUATE + " --rows=merge --probabilities={csv}",
             1,
             "a second time; correct that line",
+        ),
+        (
+            "inference.vote --submissions={csv},none.csv --output={tmp}/v.csv",
+            1,
+            "has 2 rows for",
+        ),
+        (
+            "inference.average --probability_csvs=none,{csv} --output={tmp}/a.csv",
+            1,
+            "no csv file at none",
+        ),
+        (
+            f"{PREDICT} --postprocess=gate(0.5)|seed",
+            1,
+            "no classifier is there",
         ),
         ("data_prep.synthetic --output=/dev/null/x", 6, "ERROR ENVIRONMENT: Not a"),
     ],

@@ -47,7 +47,8 @@ def draw(count: int, size: int, seed: int = 0, mix: Mix | None = None):
             area = np.exp(rng.normal(np.log(_MEDIAN_PX), _SIGMA)).clip(3000, 161421)
             areas = [area, *rng.uniform(500, 8000, number - 1)]
         elif k < num_positive + num_specks:
-            areas = rng.uniform(100, 1500, rng.integers(1, 4))
+            number = rng.integers(1, 4)
+            areas = rng.uniform(900, 1600, number) / number
         else:
             areas = []
         images.append(_image(areas, size, rng))

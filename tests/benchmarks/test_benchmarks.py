@@ -6,10 +6,14 @@ Nothing here asserts a time.
 import json
 import sys
 
+import numpy as np
 import pytest
 
+from data_prep import rle
+from inference import postprocess
 from tests.benchmarks import augmentation_sides
 from tests.benchmarks import memory
+from tests.benchmarks import predictions
 from tests.benchmarks import reading
 from tests.benchmarks import sides
 from tests.benchmarks import source_files
@@ -93,3 +97,29 @@ def test_reading_delivers_an_epoch_on_every_side(tmp_path, monkeypatch):
     assert all(float(row[2]) > 0 for row in rows)
     assert len(reading.grow(tmp_path, 32, "memory", 3)) == 3
     assert next(reading.Sides(tmp_path, 32).epochs("none")) == 48
+
+
+def test_drawn_predictions_are_what_they_say():
+    images = predictions.draw(50, 128)
+    assert images.dtype == np.float32
+    assert images.min() >= 0
+    assert images.max() <= 1
+    codes = {
+        text: [postprocess.parse(text).rle(i, 1024, 1024, "pad") for i in images]
+        for text in ("threshold(0.5)", "seed")
+    }
+    # 22 % with lesions, 8 % with false alarms that the removal ends.
+    found = {text: [c != rle.EMPTY for c in found] for text, found in codes.items()}
+    assert found["threshold(0.5)"] == [True] * 15 + [False] * 35
+    assert found["seed"] == [True] * 11 + [False] * 39
+    areas = [rle.decode(code, 1024, 1024).sum() for code in codes["seed"][:11]]
+    assert 2048 <= min(areas) < 10_000 < max(areas) < 200_000
+
+
+def test_postprocessing_sides_agree():
+    pytest.importorskip("pycocotools", reason="see requirements-bench.txt")
+    pytest.importorskip("cc3d", reason="see requirements-bench.txt")
+    from tests.benchmarks import postprocessing
+
+    clean = postprocess.parse(postprocessing.SPEC)
+    assert not postprocessing.differing(clean, predictions.draw(20, 256))

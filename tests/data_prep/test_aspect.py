@@ -23,3 +23,10 @@ def test_pad_keeps_the_shape_of_things():
     np.testing.assert_array_equal(square[5:15], 1)
     assert square.sum() == 200
     np.testing.assert_array_equal(aspect.to_square(square, "pad"), square)
+
+
+def test_where_the_image_lies_in_what_the_square_shows():
+    assert aspect.placed(10, 20, "pad") == (5, 0, 20, 20)
+    assert aspect.placed(21, 10, "pad") == (0, 5, 21, 21)
+    assert aspect.placed(10, 20, "stretch") == (0, 0, 10, 20)
+    assert aspect.placed(10, 10, "pad") == (0, 0, 10, 10)

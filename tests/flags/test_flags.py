@@ -13,6 +13,7 @@ from data_prep import clahe
 from data_prep import grey
 from data_prep.failures import ExitCode
 from data_prep.failures import Failure
+from flags import average as average_flags
 from flags import command
 from flags import common
 from flags import crossval as crossval_flags
@@ -23,6 +24,7 @@ from flags import list_models as list_models_flags
 from flags import preview as preview_flags
 from flags import synthetic as synthetic_flags
 from flags import trainer as trainer_flags
+from flags import vote as vote_flags
 from inference import postprocess
 from trainer import losses
 from trainer import optimizers
@@ -42,10 +44,10 @@ folds_csv frame frozen_epochs global_batch_size group_csv group_salt ids image_s
 init_from interpolation jit learning_rate loss mask_size mask_source max_bad_fraction
 max_hours members modalities model num_folds num_images num_pictures num_test
 num_train num_workers optimizer output pixel_encoding positive_fraction postprocess
-precision probabilities records_per_shard refuse_burned_in rle_csv rows sampling
-schedule seed seeds sizes source source_manifest source_size steps_per_call strategy
-subgroups submission swa_epochs swa_update_bn test_source top_k truth tta voi
-weight_decay weights workdir
+precision probabilities probability_csvs records_per_shard refuse_burned_in rle_csv
+rows sampling schedule seed seeds sizes source source_manifest source_size
+steps_per_call strategy subgroups submission submissions swa_epochs swa_update_bn
+test_source top_k truth tta voi weight_decay weights workdir
 """
 
 
@@ -125,6 +127,8 @@ def test_replay():
         inference_flags.predict_config,
         evaluate_flags.evaluate_config,
         preview_flags.preview_config,
+        vote_flags.vote_config,
+        average_flags.average_config,
         trainer_flags.execution,
         crossval_flags.cross_validation,
     ],
@@ -161,6 +165,20 @@ def test_configurations_check_themselves(tmp_path):
     flags.FLAGS(["test", "--members=a,a", "--data=b", "--output=c"])
     with pytest.raises(ValueError, match="different run folders"):
         inference_flags.predict_config()
+
+
+def test_csvs_that_are_combined_are_several(tmp_path):
+    for extra, said in (
+        (["--submissions=a", "--output=b"], "two or more different csvs"),
+        (["--submissions=a,a", "--output=b"], "two or more different csvs"),
+        (["--submissions=a,b", "--output=b"], "an output that is no input"),
+    ):
+        flags.FLAGS(["test", *extra])
+        with pytest.raises(ValueError, match=said):
+            vote_flags.vote_config()
+    flags.FLAGS(["test", "--probability_csvs=a", "--output=b"])
+    with pytest.raises(ValueError, match="two or more different csvs"):
+        average_flags.average_config()
 
 
 def test_postprocess_default_is_valid():

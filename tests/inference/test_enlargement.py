@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -59,6 +60,25 @@ def test_is_bit_for_bit_the_whole(shape, kind):
                         found.left : found.left + part.shape[1],
                     ] = part
                 np.testing.assert_array_equal(mask, whole >= np.float32(threshold))
+
+
+def test_rounding_of_a_part_decides_nothing():
+    """OpenCV's last bit depends on a pixel's place in the array that it is given."""
+    rng = np.random.default_rng(0)
+    values = np.zeros((768, 768), np.float32)
+    values[105:159, 207:281] = 0.3 + 0.6 * rng.random((54, 74), np.float32)
+    # The frame keeps the part the same for every threshold.
+    values[[105, 158], 207:281] = 0.95
+    whole = aspect.from_square(values, 1024, 1024, "pad")
+    # Three cells are four pixels, and one cell more is looked at on each side.
+    inside = whole[136:216, 272:376]
+    part = cv2.resize(values[102:162, 204:282], inside.shape[::-1])
+    at = part < inside
+    # Where a build of OpenCV rounds alike everywhere, any pixel will do.
+    for threshold in inside[at & (inside > 0.3) if at.any() else inside > 0.3][:20]:
+        found = enlargement.cut(values, 1024, 1024, "pad", (float(threshold),))
+        assert (found.top, found.left) == (136, 272)
+        np.testing.assert_array_equal(found.masks[0], inside >= threshold)
 
 
 def test_only_a_part_is_enlarged():

@@ -1,0 +1,62 @@
+"""The csv of a classification: one row an image, `ImageId,Probability`."""
+
+import pathlib
+
+from data_prep import durable
+from data_prep import labels
+from data_prep.failures import ExitCode
+from data_prep.failures import Failure
+
+_HEADER = ("ImageId", "Probability")
+
+
+def write(path: pathlib.Path, probabilities: dict[str, float]) -> None:
+    """Writes {image id: probability in 0..1} in its order.
+
+    Values read back as the same float64.
+    """
+    lines = [",".join(_HEADER)]
+    for image_id, value in probabilities.items():
+        if not labels.ID.fullmatch(image_id) or not 0 <= value <= 1:
+            raise ValueError(
+                f"Expected an image id and 0 <= value <= 1. Received: {image_id!r}, "
+                f"{value!r}"
+            )
+        lines.append(f"{image_id},{float(value)!r}")
+    durable.write_text(path, "\n".join(lines) + "\n")
+
+
+def read(path: pathlib.Path) -> dict[str, float]:
+    """Reads {image id: probability}, in the file's order.
+
+    Raises:
+      Failure: missing, malformed, empty, an id twice, or a value that is no number
+        in 0..1; NaN is none.
+    """
+    pairs = labels.read_pairs(path, columns=_HEADER[:1])
+    if not pairs:
+        raise _fail(path, "has no row")
+    return {i: _probability(path, i, text) for i, text in pairs.items()}
+
+
+def _probability(path: pathlib.Path, image_id: str, text: str) -> float:
+    if not labels.ID.fullmatch(image_id):
+        raise _fail(path, f"has {image_id[:40]!r} where an image id should be")
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    # Not a number is outside, too.
+    if not 0 <= value <= 1:
+        raise _fail(
+            path, f"has {text[:20]!r} for {image_id}, which is no probability in 0..1"
+        )
+    return value
+
+
+def _fail(path: pathlib.Path, what: str) -> Failure:
+    return Failure(
+        ExitCode.FLAGS,
+        f"{path} {what}",
+        mend="give a csv of ImageId,Probability as it was predicted",
+    )
