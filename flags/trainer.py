@@ -41,6 +41,12 @@ _SCHEDULE = flags.DEFINE_string(
 _LOSS = flags.DEFINE_string(
     "loss", "bce(1)+dice(1)", "Sum of losses, see trainer/losses.py."
 )
+_LABEL_SMOOTHING = flags.DEFINE_float(
+    "label_smoothing",
+    0.0,
+    "Share of a classifier's label that is moved to even odds, such as 0.05.",
+    lower_bound=0,
+)
 _SAMPLING = flags.DEFINE_string(
     "sampling",
     "natural",
@@ -96,8 +102,9 @@ _DETERMINISTIC = flags.DEFINE_bool(
 _STRATEGY = flags.DEFINE_enum(
     "strategy",
     "auto",
-    ["auto", "single", "mirrored"],
-    "Devices: mirrored uses all GPUs, or the CPU where there is none.",
+    ["auto", "single", "mirrored", "multi_worker"],
+    "Devices: mirrored uses all GPUs, or the CPU where there is none; multi_worker "
+    "those of all processes in TF_CONFIG; auto the latter where it is set.",
 )
 _MAX_HOURS = flags.DEFINE_float(
     "max_hours",
@@ -142,6 +149,7 @@ def train_config() -> TrainConfig:
         weight_decay=_WEIGHT_DECAY.value,
         schedule=_SCHEDULE.value,
         loss=_LOSS.value,
+        label_smoothing=_LABEL_SMOOTHING.value,
         augment=common.AUGMENT.value,
         sampling=_SAMPLING.value,
         swa_epochs=_SWA_EPOCHS.value,

@@ -57,6 +57,7 @@ def train_config(**changes) -> TrainConfig:
         "weight_decay": 0.0,
         "schedule": "cosine",
         "loss": "bce(1)+dice(1)",
+        "label_smoothing": 0.0,
         "augment": "hflip(p=0.5)|gamma(0.8, 1.2, p=0.3)|rotation(10, p=0.3)",
         "sampling": "natural",
         "swa_epochs": 2,

@@ -26,6 +26,7 @@ class TrainConfig:
       weight_decay: of AdamW.
       schedule: spec of the learning rate by epoch.
       loss: spec of the loss.
+      label_smoothing: share of a classifier's label moved to even odds.
       augment: spec or name of the augmentation recipe.
       sampling: spec of which images an epoch holds, see trainer/sampling.py.
       swa_epochs: of `epochs`, how many last ones are averaged; 0 means none.
@@ -53,6 +54,7 @@ class TrainConfig:
     weight_decay: float
     schedule: str
     loss: str
+    label_smoothing: float
     augment: str
     sampling: str
     swa_epochs: int
@@ -79,6 +81,11 @@ class TrainConfig:
                 "Expected ema_momentum from 0 to below 1. Received: "
                 f"ema_momentum={self.ema_momentum}"
             )
+        if not 0 <= self.label_smoothing < 1:
+            raise BadValue(
+                "Expected label_smoothing from 0 to below 1. Received: "
+                f"label_smoothing={self.label_smoothing}"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -88,7 +95,7 @@ class Execution:
     Attributes:
       data: dataset folder of one size.
       workdir: run folder to write.
-      strategy: "auto", "single" or "mirrored".
+      strategy: "auto", "single", "mirrored" or "multi_worker", see trainer/runtime.py.
       steps_per_call: steps in one call of the graph.
       max_hours: after which to save and stop; 0 means never.
       cache: "none", or "memory" to read the training images from files only once.

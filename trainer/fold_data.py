@@ -15,6 +15,8 @@ from trainer import input_pipeline
 from trainer import record_store
 from trainer import sampling
 from trainer.augment.compiled import Augment
+from trainer.cluster import ALONE
+from trainer.cluster import Place
 from trainer.config import TrainConfig
 from trainer.records import Decoder
 
@@ -36,6 +38,7 @@ class FoldData:
         *,
         cache: str = "none",
         data_service: str = "",
+        place: Place = ALONE,
     ):
         """Chooses the shards and the order.
 
@@ -44,6 +47,7 @@ class FoldData:
           folder: the dataset.
           cache: "none" to read files in every epoch, "memory" to read them once.
           data_service: address of a tf.data service, or empty.
+          place: of this process among those that share each batch.
 
         Raises:
           Failure: a fold that is not there, a class that its sampling needs and the
@@ -51,6 +55,7 @@ class FoldData:
         """
         self.config, self.folder = config, folder
         self.cache, self.data_service = cache, data_service
+        self.share = place.share(config.global_batch_size)
         self.manifest = manifest = manifests.read(folder)
         manifest.check_folds([config.fold])
         folds = [f for f in range(manifest.num_folds) if f != config.fold]
@@ -108,6 +113,7 @@ class FoldData:
             seed=self.config.seed,
             first_step=first_step,
             data_service=self.data_service,
+            share=self.share,
         )
 
     def image_ids(self, step: int) -> list[str]:
@@ -118,13 +124,18 @@ class FoldData:
         batch = self._decoder(stored.read(self.order.numbers(slots)))
         return [image_id.decode() for image_id in batch["id"].numpy()]
 
-    def validation(self) -> tf.data.Dataset:
-        """Returns every validation image once, in padded batches."""
+    def validation(self, *, shared: bool = True) -> tf.data.Dataset:
+        """Returns every validation image once, in padded batches.
+
+        Args:
+          shared: only this process's share of each batch.
+        """
         return input_pipeline.for_evaluation(
             [self.folder / s.name for s in self.validation_shards],
             self._decoder,
             num_records=self.num_validation,
             batch_size=self.config.global_batch_size,
+            share=self.share if shared else None,
         )
 
     def _numbers(self, label: int) -> np.ndarray:

@@ -21,6 +21,7 @@ def make(
     global_batch_size: int,
     accumulation: int,
     jit: bool,
+    label_smoothing: float = 0.0,
 ) -> Callable:
     """Returns a function from a replica's batch to its share of loss and gradient.
 
@@ -33,6 +34,7 @@ def make(
       accumulation: parts that a replica's batch is worked off in, one after the
         other. Batch norm sees the parts, not the batch.
       jit: whether XLA compiles forward and backward pass.
+      label_smoothing: see objective.per_image.
 
     Raises:
       Failure: XLA with several replicas, or parts that are not equal.
@@ -50,7 +52,9 @@ def make(
         with tf.GradientTape() as tape:
             images = tf.cast(part["image"], tf.float32)
             outputs = model(images, training=True)
-            values = objective.per_image(loss, part, outputs)
+            values = objective.per_image(
+                loss, part, outputs, label_smoothing=label_smoothing
+            )
             # Sums over replicas and parts to the mean over the global batch.
             value = tf.reduce_sum(values) / global_batch_size
             # A mean over the part each.

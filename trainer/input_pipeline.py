@@ -30,6 +30,7 @@ def for_training(
     seed: int,
     first_step: int = 0,
     data_service: str = "",
+    share: tuple[int, int] | None = None,
     num_parallel_calls: int = _PARALLEL_CALLS,
 ) -> tf.data.Dataset:
     """Returns endless, shuffled, augmented, full batches.
@@ -45,20 +46,23 @@ def for_training(
       data_service: "grpc://host:port" of a tf.data service that makes the batches;
         empty makes them here. It must have exactly one worker, which reads the same
         files under the same path.
+      share: begin and end of the places of each batch to make; all without.
       num_parallel_calls: batches made at a time; it changes none of them.
     """
+
+    begin, end = share or (0, batch_size)
 
     def numbers(first: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         # Of many steps at once: for one, calling the ops costs more than they do.
         steps = first + tf.range(_STEPS_AT_ONCE, dtype=tf.int64)
-        slots = steps[:, tf.newaxis] * batch_size + tf.range(batch_size, dtype=tf.int64)
+        slots = steps[:, tf.newaxis] * batch_size + tf.range(begin, end, dtype=tf.int64)
         found = order.numbers(tf.reshape(slots, [-1]))
-        return steps, tf.reshape(found, [-1, batch_size])
+        return steps, tf.reshape(found, [-1, end - begin])
 
     def prepare(step: tf.Tensor, read: tf.Tensor) -> dict[str, tf.Tensor]:
         batch = store.decode(read)
         made = {key: batch[key] for key in ("image", "mask", "label")}
-        seeds = draws.seeds_of_step(seed, step, batch_size)
+        seeds = draws.seeds_of_step(seed, step, batch_size)[begin:end]
         if augment is None:
             made["seed"] = seeds
         else:
@@ -102,19 +106,26 @@ def _from_service(
 
 
 def for_evaluation(
-    files: Sequence[pathlib.Path], decode: Decode, *, num_records: int, batch_size: int
+    files: Sequence[pathlib.Path],
+    decode: Decode,
+    *,
+    num_records: int,
+    batch_size: int,
+    share: tuple[int, int] | None = None,
 ) -> tf.data.Dataset:
     """Returns all records once, in the order of the files, in full batches.
 
-    The last batch is filled up; "valid" [B] bool is False for the filling.
+    The last batch is filled up; "valid" [B] bool is False for the filling. `share`
+    is begin and end of the places of each batch to return; all without.
     """
+    begin, end = share or (0, batch_size)
     names = [str(f) for f in files]
     data = tf.data.Dataset.from_tensor_slices(names).flat_map(tf.data.TFRecordDataset)
     filling = data.take(1).repeat(-num_records % batch_size)
     data = data.concatenate(filling).enumerate().batch(batch_size, drop_remainder=True)
 
     def prepare(index: tf.Tensor, records: tf.Tensor) -> dict[str, tf.Tensor]:
-        return decode(records) | {"valid": index < num_records}
+        return decode(records[begin:end]) | {"valid": index[begin:end] < num_records}
 
     data = data.map(prepare, num_parallel_calls=_PARALLEL_CALLS, deterministic=True)
     return _unsharded(data.prefetch(2))

@@ -55,7 +55,7 @@ class Interruption:
     def failure(self, where: str) -> Failure:
         """Returns what to raise once everything is saved; `where` names the place."""
         return Failure(
-            self._told or ExitCode.INTERRUPTED,
+            self._told or ExitCode.PREEMPTED,
             f"stopped {where}, everything is saved",
             mend="run the same command to go on from there",
         )

@@ -1,8 +1,11 @@
 """Trains one member: reads top to bottom."""
 
+import contextlib
 import dataclasses
 import logging
+import pathlib
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,6 +15,7 @@ from data_prep import durable
 from data_prep.failures import ExitCode
 from data_prep.failures import Failure
 from data_prep.progress import Tracker
+from trainer import cluster
 from trainer.config import Execution
 from trainer.config import TrainConfig
 from trainer.fold_data import FoldData
@@ -34,27 +38,62 @@ def train(config: TrainConfig, execution: Execution) -> dict[str, Any]:
         it has saved where it is.
     """
     started = time.monotonic()
+    place = cluster.place(execution.strategy)
     data = FoldData(
         config,
         execution.data,
         cache=execution.cache,
         data_service=execution.data_service,
+        place=place,
     )
     with (
-        durable.locked(execution.workdir),
-        Interruption(execution.max_hours) as interruption,
+        _writing(place, execution.workdir),
+        _explained(place),
     ):
-        run = RunFolder(execution.workdir)
-        run.claim(dataclasses.asdict(config), data.manifest, execution.flagfile)
+        run = RunFolder(execution.workdir, read_only=not place.is_chief)
+        facts = dataclasses.asdict(config)
+        run.claim(facts, data.manifest, execution.flagfile)
         if run.finished:
             logging.info("%s is already complete", execution.workdir)
             return durable.read_json(run.path / "result.json", mend="train again")
         data.check()
         session = Session(config, execution, data)
-        memory = session.restore(run)
-        run_epochs(session, run, memory, interruption)
-        scores = finish(session, run, memory)
-        return run.finish(scores, memory.begun_with, time.monotonic() - started)
+        session.cluster.check_same(f"{facts} {data.manifest.source_fingerprint}")
+        # Not before: joining a cluster, TensorFlow takes SIGTERM for itself.
+        with Interruption(execution.max_hours) as interruption:
+            memory = session.restore(run)
+            run_epochs(session, run, memory, interruption)
+            scores = finish(session, run, memory)
+            seconds = time.monotonic() - started
+            result = run.finish(scores, memory.begun_with, seconds)
+            session.cluster.meet()
+            return result
+
+
+def _writing(place: cluster.Place, workdir: pathlib.Path):
+    """Locks the run folder for the one process that writes it."""
+    return durable.locked(workdir) if place.is_chief else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def _explained(place: cluster.Place) -> Iterator[None]:
+    """Says what it means when TensorFlow loses another process."""
+    try:
+        yield
+    except (
+        tf.errors.UnavailableError,
+        tf.errors.AbortedError,
+        tf.errors.CancelledError,
+        tf.errors.DeadlineExceededError,
+    ) as e:
+        if place.num_workers == 1:
+            raise
+        raise Failure(
+            ExitCode.ENVIRONMENT,
+            f"worker {place.index} of {place.num_workers} has lost another one "
+            f"({e.message.splitlines()[0][:200]})",
+            mend="start all workers again: they go on from the last checkpoint",
+        ) from e
 
 
 def run_epochs(
@@ -63,7 +102,10 @@ def run_epochs(
     """Trains the epochs that are left; saves a checkpoint after each."""
     config, steps = session.config, session.data.steps_per_epoch
     iterator = session.batches(session.augment, memory.epoch * steps + memory.step)
-    board = Board(run.path / "tensorboard", session.data.validation())
+    board = None
+    if not run.read_only:
+        shown = session.data.validation(shared=False)
+        board = Board(run.path / "tensorboard", shown)
     left = (config.epochs - memory.epoch) * steps - memory.step
     with Tracker("train", left, unit="steps") as tracker:
         while memory.epoch < config.epochs:
@@ -78,8 +120,9 @@ def run_epochs(
             scores = session.validate()
             row = _row(memory, rate, scores)
             _end_epoch(session, run, memory, row)
-            board.scalars(memory.epoch, row | speed)
-            if session.segments:
+            if board:
+                board.scalars(memory.epoch, row | speed)
+            if board and session.segments:
                 board.overlays(memory.epoch, session.predict)
 
 
@@ -91,8 +134,9 @@ def _train_epoch(
     waited = 0.0
     train = session.train(memory.epoch)
     while memory.step < session.data.steps_per_epoch:
-        if interruption.due:
+        if session.cluster.any(interruption.due):
             session.save(run, memory)
+            session.cluster.meet()
             raise interruption.failure(
                 f"after step {memory.step} of epoch {memory.epoch + 1}"
             )

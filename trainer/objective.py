@@ -6,7 +6,11 @@ from trainer.losses import Loss
 
 
 def per_image(
-    loss: Loss, batch: dict[str, tf.Tensor], outputs: dict[str, tf.Tensor]
+    loss: Loss,
+    batch: dict[str, tf.Tensor],
+    outputs: dict[str, tf.Tensor],
+    *,
+    label_smoothing: float = 0.0,
 ) -> tf.Tensor:
     """Returns the loss of each image, [B] float32.
 
@@ -20,6 +24,8 @@ def per_image(
       batch: "mask" [B, S, S, 1] and "label" [B] 0, 1 or -1 for unknown; what the
         outputs need of them.
       outputs: of the model.
+      label_smoothing: share of a known label that is moved to even odds, in 0..1;
+        Szegedy et al. 2016, https://arxiv.org/abs/1512.00567.
     """
     terms = []
     heads = [v for k, v in sorted(outputs.items()) if k.startswith("mask_")]
@@ -29,6 +35,7 @@ def per_image(
     if "label" in outputs:
         truth = tf.cast(batch["label"], tf.float32)
         logits = tf.squeeze(tf.cast(outputs["label"], tf.float32), axis=-1)
-        entropy = tf.nn.sigmoid_cross_entropy_with_logits(truth, logits)
+        target = truth * (1.0 - label_smoothing) + 0.5 * label_smoothing
+        entropy = tf.nn.sigmoid_cross_entropy_with_logits(target, logits)
         terms.append(tf.where(truth >= 0, entropy, 0.0))
     return tf.add_n(terms)

@@ -39,10 +39,15 @@ _OTHER = "choose another --workdir, or delete this one"
 
 
 class RunFolder:
-    """Writes a run folder; `open_finished` reads one."""
+    """Writes a run folder; `open_finished` reads one.
 
-    def __init__(self, path: pathlib.Path):
-        self.path = path
+    Args:
+      path: of the folder.
+      read_only: whether another process of the same run writes it.
+    """
+
+    def __init__(self, path: pathlib.Path, *, read_only: bool = False):
+        self.path, self.read_only = path, read_only
         self.checkpoints = path / "checkpoints"
 
     @property
@@ -59,22 +64,30 @@ class RunFolder:
                 durable.refuse_other_config(
                     self.path, stored[part], wanted[part], mend=_OTHER
                 )
+        if self.read_only:
+            return
         durable.write_text(self.path / "flags.txt", flagfile)
         durable.write_json(path, wanted)
 
     def save_weights(self, model: keras.Model, name: str) -> None:
         """Writes `<name>.weights.h5`."""
+        if self.read_only:
+            return
         with durable.written_whole(weights_path(self.path, name)) as aside:
             model.save_weights(aside)
 
     def drop_weights(self, pattern: str, *, but: list[str]) -> None:
         """Deletes the weights whose name matches a glob, but for those named."""
+        if self.read_only:
+            return
         kept = {weights_path(self.path, name) for name in but}
         for path in set(self.path.glob(f"{pattern}.weights.h5")) - kept:
             path.unlink()
 
     def write_log(self, rows: list[dict[str, Any]]) -> None:
         """Writes `log.csv` and `progress.png`, all anew: each row once."""
+        if self.read_only:
+            return
         text = io.StringIO()
         writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
         writer.writeheader()
@@ -86,6 +99,8 @@ class RunFolder:
         self, scores: dict[str, Any], begun_with: dict[str, str], seconds: float
     ) -> dict[str, Any]:
         """Writes and returns `result.json`, which makes this run a member."""
+        if self.read_only:
+            return {"scores": scores}
         weights = sorted(self.path.glob("*.weights.h5"))
         result = {
             "scores": scores,

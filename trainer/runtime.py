@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from data_prep.failures import ExitCode
 from data_prep.failures import Failure
+from trainer import cluster
 
 
 def start(
@@ -16,7 +17,8 @@ def start(
 
     Args:
       strategy: "single" for one device; "mirrored" for all GPUs, or all logical
-        CPUs where there is none; "auto" for mirrored.
+        CPUs where there is none; "multi_worker" for those of all processes that
+        TF_CONFIG names; "auto" for the last where it is set, and else for mirrored.
       precision: Keras dtype policy.
       seed: of every stateful generator.
       deterministic: whether ops must be bitwise reproducible.
@@ -30,6 +32,8 @@ def start(
     if deterministic:
         tf.config.experimental.enable_op_determinism()
         _run_ops_in_one_order()
+    if cluster.place(strategy).num_workers > 1:
+        return _multi_worker()
     if strategy == "single":
         return tf.distribute.get_strategy()
     devices = tf.config.list_logical_devices("GPU")
@@ -45,6 +49,12 @@ def mirrored(*devices: str) -> tf.distribute.MirroredStrategy:
     up.
     """
     return tf.distribute.MirroredStrategy(devices)
+
+
+@functools.cache
+def _multi_worker() -> tf.distribute.MultiWorkerMirroredStrategy:
+    # Connects the processes, which TensorFlow can do once.
+    return tf.distribute.MultiWorkerMirroredStrategy()
 
 
 def _run_ops_in_one_order() -> None:

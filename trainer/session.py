@@ -10,6 +10,7 @@ import tensorflow as tf
 from data_prep.failures import BadValue
 from trainer import averaging
 from trainer import checkpoints
+from trainer import cluster
 from trainer import losses
 from trainer import optimizers
 from trainer import pretrained
@@ -20,6 +21,7 @@ from trainer import transfer
 from trainer.augment import compiled
 from trainer.augment import recipe
 from trainer.augment.compiled import Augment
+from trainer.cluster import Cluster
 from trainer.config import Execution
 from trainer.config import TrainConfig
 from trainer.fold_data import FoldData
@@ -52,6 +54,7 @@ class Session:
             seed=config.seed,
             deterministic=config.deterministic,
         )
+        self.cluster = Cluster(self.strategy, cluster.place(execution.strategy))
         with self.strategy.scope():
             self.model = registry.build_from_spec(
                 config.model, image_size=data.manifest.image_size
@@ -89,6 +92,7 @@ class Session:
             accumulation=self.config.accumulation,
             clip_norm=self.config.clip_norm,
             jit=self.config.jit,
+            label_smoothing=self.config.label_smoothing,
             average=self.moving_average,
             augment=self.augment_in_step,
         )
@@ -144,6 +148,8 @@ class Session:
 
     def save(self, run: RunFolder, memory: Memory) -> None:
         """Writes a checkpoint of where the run is."""
+        if run.read_only:
+            return
         checkpoints.save(
             run.checkpoints,
             (memory.epoch, memory.step),
@@ -155,14 +161,15 @@ class Session:
     def batches(self, augment: Augment | None, first_step: int):
         """Returns an iterator of distributed training batches."""
         data = self.data.training(augment, first_step)
-        return iter(self.strategy.experimental_distribute_dataset(data))
+        return iter(self.cluster.distribute(data))
 
     def validate(self) -> dict[str, float | None]:
         """Scores the model's present weights on the validation fold."""
         return validate(
             self.evaluate,
             self.strategy,
-            self.strategy.experimental_distribute_dataset(self.data.validation()),
+            self.cluster.distribute(self.data.validation()),
+            self.cluster,
             num_records=self.data.num_validation,
         )
 
@@ -184,6 +191,6 @@ class Session:
         averaging.reestimate_batch_norm(
             self.strategy,
             self.model,
-            self.strategy.experimental_distribute_dataset(data),
+            self.cluster.distribute(data),
             num_batches=min(100, self.data.steps_per_epoch),
         )

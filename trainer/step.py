@@ -29,6 +29,7 @@ def make_train(
     accumulation: int = 1,
     clip_norm: float = 0.0,
     jit: bool = False,
+    label_smoothing: float = 0.0,
     average: MovingAverage | None = None,
     augment: Augment | None = None,
 ) -> Callable:
@@ -43,6 +44,8 @@ def make_train(
       accumulation: see gradients.make.
       clip_norm: upper bound of the whole gradient's norm; 0 for none.
       jit: see gradients.make.
+      label_smoothing: of a "label" output, see objective.per_image; validation has
+        none.
       average: updated after every step.
       augment: runs here, on each replica's share, and wants "seed" in the batch.
 
@@ -63,6 +66,7 @@ def make_train(
         global_batch_size=global_batch_size,
         accumulation=accumulation,
         jit=jit,
+        label_smoothing=label_smoothing,
     )
 
     replica_batch_size = global_batch_size // strategy.num_replicas_in_sync

@@ -8,12 +8,14 @@ import tensorflow as tf
 from data_prep.failures import ExitCode
 from data_prep.failures import Failure
 from trainer import metrics
+from trainer.cluster import Cluster
 
 
 def validate(
     evaluate: Callable,
     strategy: tf.distribute.Strategy,
-    data: tf.data.Dataset,
+    data: tf.distribute.DistributedDataset,
+    cluster: Cluster,
     *,
     num_records: int,
 ) -> dict[str, float | None]:
@@ -27,6 +29,7 @@ def validate(
       evaluate: of trainer.step.make_evaluate.
       strategy: whose replicas hold the results.
       data: distributed batches.
+      cluster: whose processes each have a share of the images.
       num_records: how many images must come out.
 
     Raises:
@@ -39,7 +42,10 @@ def validate(
         # Summed at once: of a whole fold it would fill the memory.
         histogram = histogram + found.pop("histogram", np.zeros([1])).sum(axis=0)
         batches.append(found)
-    joined = {k: np.concatenate([b[k] for b in batches]) for k in batches[0]}
+    histogram = cluster.gathered(np.asarray(histogram)[np.newaxis]).sum(axis=0)
+    joined = {
+        k: cluster.gathered(np.concatenate([b[k] for b in batches])) for k in batches[0]
+    }
     valid = joined.pop("valid")
     joined = {k: v[valid] for k, v in joined.items()}
     if len(joined["loss"]) != num_records:

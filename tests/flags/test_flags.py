@@ -41,13 +41,13 @@ accumulation allow_quarantined aspect augment augment_on batch_norm_momentum
 batch_size bootstrap_samples cache clahe clip_norm data data_service deterministic
 dicom_decoder dry_run ema_momentum encoder_weights epochs fold fold_seed folds
 folds_csv frame frozen_epochs global_batch_size group_csv group_salt ids image_size
-init_from interpolation jit learning_rate loss mask_size mask_source max_bad_fraction
-max_hours members modalities model num_folds num_images num_pictures num_test
-num_train num_workers optimizer output pixel_encoding positive_fraction postprocess
-precision probabilities probability_csvs records_per_shard refuse_burned_in rle_csv
-rows sampling schedule seed seeds sizes source source_manifest source_size
-steps_per_call strategy subgroups submission submissions swa_epochs swa_update_bn
-test_source top_k truth tta voi weight_decay weights workdir
+init_from interpolation jit label_smoothing learning_rate loss mask_size mask_source
+max_bad_fraction max_hours members modalities model num_folds num_images num_pictures
+num_test num_train num_workers optimizer output pixel_encoding positive_fraction
+postprocess precision probabilities probability_csvs records_per_shard
+refuse_burned_in rle_csv rows sampling schedule seed seeds sizes source
+source_manifest source_size steps_per_call strategy subgroups submission submissions
+swa_epochs swa_update_bn test_source top_k truth tta voi weight_decay weights workdir
 """
 
 

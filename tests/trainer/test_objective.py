@@ -43,3 +43,12 @@ def test_label(batch):
     np.testing.assert_allclose(
         both, expected + LOSS(batch["mask"], logits(1)), rtol=1e-6
     )
+
+
+def test_label_smoothing(batch):
+    label = tf.constant([[2.0], [2.0], [2.0]])
+    found = objective.per_image(LOSS, batch, {"label": label}, label_smoothing=0.2)
+    # Targets 0.9 and 0.1, by hand; the unknown label still costs nothing.
+    positive, negative = np.log1p(np.exp(-2)), np.log1p(np.exp(2))
+    expected = [0.9 * positive + 0.1 * negative, 0.1 * positive + 0.9 * negative, 0]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)

@@ -130,7 +130,7 @@ def test_one_device_equals_two(model, monkeypatch):
     monkeypatch.setattr(
         keras.random, "normal", lambda shape, dtype, seed: tf.zeros(shape, dtype)
     )
-    steps = 6 if model == "tiny" else 2
+    steps = 20 if model == "tiny" else 2
     one = train(single(), model, steps, steps_per_call=2)
     two = train(mirrored(), model, steps, steps_per_call=2)
     assert_equal(two, one)
@@ -174,6 +174,12 @@ def test_accumulated_parts_equal_the_whole(devices):
     whole = train(single(), PLAIN)
     strategy = single() if devices == 1 else mirrored()
     assert_equal(train(strategy, PLAIN, accumulation=2), whole)
+
+
+def test_accumulation_on_two_devices_equals_the_whole_over_20_steps():
+    options = {"steps": 20, "steps_per_call": 5}
+    whole = train(single(), PLAIN, **options)
+    assert_equal(train(mirrored(), PLAIN, accumulation=2, **options), whole)
 
 
 def test_accumulation_trains_batch_norm():

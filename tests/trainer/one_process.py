@@ -1,0 +1,35 @@
+"""One process of a tiny run, as a test starts several: argv is a JSON object.
+
+"data" and "workdir"; "strategy"; and "config", what to change of the configuration.
+"""
+
+import json
+import pathlib
+import sys
+
+from data_prep.failures import Failure
+from tests import fakes
+from trainer import loop
+from trainer.models import registry
+
+
+def main() -> int:
+    given = json.loads(sys.argv[1])
+    registry.MODELS["tiny"] = fakes.build_tiny
+    try:
+        loop.train(
+            fakes.train_config(**given["config"]),
+            fakes.execution(
+                pathlib.Path(given["data"]),
+                pathlib.Path(given["workdir"]),
+                strategy=given["strategy"],
+            ),
+        )
+    except Failure as e:
+        print(e, file=sys.stderr)
+        return int(e.exit_code)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""Starts runs of tests/trainer/one_process.py, and compares what they leave."""
+
+import csv
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+
+# Without dropout, whose noise is drawn for a replica's share; and with SGD, since
+# Adam blows up the rounding of small gradients. 20 steps.
+CONFIG = {"model": "tiny", "epochs": 4, "ema_momentum": 0.9, "optimizer": "sgd"}
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for s in sockets:
+        s.bind(("localhost", 0))
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+def start(dataset, workdir, num_workers, changes=None, of_worker=None):
+    """Starts the workers; `of_worker` changes the configuration of single ones."""
+    hosts = [f"localhost:{port}" for port in free_ports(num_workers)]
+    processes = []
+    for k in range(num_workers):
+        config = CONFIG | (changes or {}) | (of_worker or {}).get(k, {})
+        given = {
+            "data": str(dataset / "32"),
+            "workdir": str(workdir),
+            "strategy": "single" if num_workers == 1 else "multi_worker",
+            "config": config,
+        }
+        told = {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": k}}
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "tests.trainer.one_process", json.dumps(given)],
+                env=os.environ | {"TF_CONFIG": json.dumps(told)},
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    return processes
+
+
+def ended(processes) -> list[tuple[int, str]]:
+    try:
+        said = [p.communicate(timeout=120)[1] for p in processes]
+    finally:
+        for p in processes:
+            p.kill()
+    return [(p.returncode, text) for p, text in zip(processes, said, strict=True)]
+
+
+def succeed(processes) -> None:
+    for code, said in ended(processes):
+        assert code == 0, said
+
+
+def weights(workdir: pathlib.Path, name: str) -> dict[str, np.ndarray]:
+    found = {}
+    with h5py.File(workdir / f"{name}.weights.h5") as file:
+
+        def visit(path, node):
+            if isinstance(node, h5py.Dataset):
+                found[path] = node[()]
+
+        file.visititems(visit)
+    return found
+
+
+def assert_same(one, other, **tolerance):
+    for name in ("last", "swa", "ema", "best"):
+        a, b = weights(one, name), weights(other, name)
+        assert a
+        assert a.keys() == b.keys()
+        for key in a:
+            np.testing.assert_allclose(a[key], b[key], err_msg=key, **tolerance)
+    with open(one / "log.csv") as f, open(other / "log.csv") as g:
+        for a, b in zip(csv.DictReader(f), csv.DictReader(g), strict=True):
+            assert a.keys() == b.keys()
+            for key in a:
+                if a[key] or b[key]:
+                    np.testing.assert_allclose(
+                        float(a[key]), float(b[key]), err_msg=key, **tolerance
+                    )
