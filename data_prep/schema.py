@@ -63,7 +63,7 @@ OPTIONAL = frozenset({"mask/bits"})
 
 def serialize(record: Record) -> bytes:
     """Returns `record` as the bytes of a tf.train.Example, keys sorted."""
-    example = _example_class()()
+    example = example_class()()
     for key, (attribute, kind) in FIELDS.items():
         value = getattr(record, attribute)
         if value is None and key in OPTIONAL:
@@ -85,7 +85,7 @@ def parse(serialized: bytes) -> Record:
       ValueError: the bytes are no record of this schema.
     """
     try:
-        features = _example_class().FromString(serialized).features.feature
+        features = example_class().FromString(serialized).features.feature
     except message.DecodeError as e:
         raise ValueError("Expected a serialised tf.train.Example") from e
     values = {}
@@ -113,7 +113,8 @@ def unpack_mask(bits: bytes, size: int) -> np.ndarray:
 
 
 @functools.cache
-def _example_class():
+def example_class():
+    """Returns the class of the message tf.train.Example, without TensorFlow."""
     field = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(
         name="example.proto", package="tensorflow", syntax="proto3"
