@@ -13,6 +13,7 @@ DATA = flags.DEFINE_string(
 OUTPUT = flags.DEFINE_string(
     "output", None, "Folder to write, or the file of a command that writes one."
 )
+TRUTH = flags.DEFINE_string("truth", None, "Csv of the true masks.")
 MASK_SIZE = flags.DEFINE_integer(
     "mask_size", 1024, "Side of the masks where no --data tells it.", lower_bound=1
 )
@@ -63,4 +64,16 @@ def integers(holder: flags.FlagHolder) -> list[int]:
             ExitCode.FLAGS,
             f"--{holder.name}={','.join(holder.value)} has a value that is no integer",
             mend="write integers separated by commas",
+        ) from e
+
+
+def numbers(holder: flags.FlagHolder) -> list[float]:
+    """Returns a list flag as numbers, or raises a Failure."""
+    try:
+        return [float(text) for text in holder.value]
+    except ValueError as e:
+        raise Failure(
+            ExitCode.FLAGS,
+            f"--{holder.name}={','.join(holder.value)} has a value that is no number",
+            mend="write numbers separated by commas",
         ) from e

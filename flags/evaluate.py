@@ -8,7 +8,6 @@ from flags import common
 from inference.config import EvaluateConfig
 
 _SUBMISSION = flags.DEFINE_string("submission", None, "Csv of the predicted masks.")
-_TRUTH = flags.DEFINE_string("truth", None, "Csv of the true masks.")
 _ROWS = flags.DEFINE_enum(
     "rows",
     "one",
@@ -35,7 +34,7 @@ def evaluate_config() -> EvaluateConfig:
     """Returns the flags as one frozen configuration."""
     return EvaluateConfig(
         submission=pathlib.Path(common.required(_SUBMISSION)),
-        truth=pathlib.Path(common.required(_TRUTH)),
+        truth=pathlib.Path(common.required(common.TRUTH)),
         rows=_ROWS.value,
         ids=common.path(_IDS),
         probabilities=common.path(_PROBABILITIES),

@@ -107,6 +107,68 @@ class AverageConfig:
         _check_csvs("probability_csvs", self.probability_csvs, self.output)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TuneConfig:
+    """One search for the best post-processing.
+
+    Attributes:
+      predictions: folder with probability maps of labelled images.
+      truth: csv of the true masks, several rows an image allowed.
+      output: folder to write.
+      tops: probabilities of evidence to try.
+      min_areas: least evidence to try, in pixels at 1024; 0 is none.
+      bottoms: probabilities of the mask to try.
+      gates: classifier's probabilities to try, if the maps have any; "no gate" is
+        tried in any case.
+      num_workers: threads; no influence on the outcome.
+    """
+
+    predictions: pathlib.Path
+    truth: pathlib.Path
+    output: pathlib.Path
+    tops: tuple[float, ...]
+    min_areas: tuple[float, ...]
+    bottoms: tuple[float, ...]
+    gates: tuple[float, ...]
+    num_workers: int
+
+    def __post_init__(self):
+        _check_values("tops", self.tops)
+        _check_values("bottoms", self.bottoms)
+        _check_values("gates", self.gates)
+        # At most what an image has.
+        _check_values("min_areas", self.min_areas, most=1024**2, with_0=True)
+        if not self.tops or not self.min_areas or not self.bottoms:
+            raise BadValue(
+                "Expected a value or more each. Received: "
+                f"tops={_listed(self.tops)}, min_areas={_listed(self.min_areas)}, "
+                f"bottoms={_listed(self.bottoms)}"
+            )
+        if min(self.bottoms) > max(self.tops):
+            raise BadValue(
+                "Expected a bottom that is at most a top. Received: "
+                f"tops={_listed(self.tops)}, bottoms={_listed(self.bottoms)}"
+            )
+
+
+def _check_values(
+    name: str, values: tuple[float, ...], *, most: float = 1, with_0: bool = False
+) -> None:
+    for value in values:
+        # Not a number is outside, too.
+        if not (0 < value <= most or (with_0 and value == 0)):
+            low = "0 <=" if with_0 else "0 <"
+            raise BadValue(
+                f"Expected {low} value <= {most:g}. Received: {name}={value:g}"
+            )
+    if len(set(values)) != len(values):
+        raise BadValue(f"Expected different values. Received: {name}={_listed(values)}")
+
+
+def _listed(values: tuple[float, ...]) -> str:
+    return ",".join(f"{v:g}" for v in values)
+
+
 def _check_csvs(name: str, paths: tuple[pathlib.Path, ...], output) -> None:
     received = f"Received: {name}={','.join(map(str, paths))}"
     if len(paths) < 2 or len(set(paths)) != len(paths):

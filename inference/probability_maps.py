@@ -16,6 +16,7 @@ A folder of predictions:
 A record is a tf.train.Example; this module reads and writes it without TensorFlow.
 """
 
+import contextlib
 import dataclasses
 import pathlib
 import struct
@@ -110,15 +111,9 @@ def read(path: pathlib.Path) -> Iterator[ProbabilityMap]:
         raise Failure(ExitCode.CORRUPT, f"{path} is missing", mend=_MEND)
     records = shards.read(path)
     while True:
-        try:
+        with _named(path):
             record = next(records, None)
             found = record and _parse(record)
-        except (Failure, ValueError, zlib.error) as e:
-            # A Failure is the framing's: its mend is for a dataset.
-            why = f": {e}" if isinstance(e, ValueError) else ""
-            raise Failure(
-                ExitCode.CORRUPT, f"{path} holds a damaged record{why}", mend=_MEND
-            ) from e
         if found is None:
             return
         yield found
@@ -164,6 +159,32 @@ def read_folder(
             ExitCode.CORRUPT, f"{path} lists no probability maps", mend=_MEND
         ) from e
     return config, _maps(folder / FOLDER, parts)
+
+
+def count(folder: pathlib.Path) -> int:
+    """Returns how many maps a folder of predictions has, from their lengths alone.
+
+    Raises:
+      Failure: a length is damaged.
+    """
+    total = 0
+    for path in (folder / FOLDER).glob("part-*.tfrecord"):
+        with _named(path):
+            total += len(shards.offsets(path))
+    return total
+
+
+@contextlib.contextmanager
+def _named(path: pathlib.Path) -> Iterator[None]:
+    """Turns what is wrong with a part into a Failure that names it, and the mend."""
+    try:
+        yield
+    except (Failure, ValueError, zlib.error) as e:
+        # A Failure is the framing's: its mend is for a dataset.
+        why = f": {e}" if isinstance(e, ValueError) else ""
+        raise Failure(
+            ExitCode.CORRUPT, f"{path} holds a damaged record{why}", mend=_MEND
+        ) from e
 
 
 def _maps(folder: pathlib.Path, parts: dict[str, str]) -> Iterator[ProbabilityMap]:

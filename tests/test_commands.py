@@ -22,6 +22,7 @@ MAINS = [
     "inference.evaluate",
     "inference.vote",
     "inference.average",
+    "inference.tune",
 ]
 PREDICT = "inference.main --data={data} --members=none --output={tmp}/p"
 CONVERT = "data_prep.main --source={source} --rle_csv={csv} --output={tmp}/x"
@@ -118,6 +119,16 @@ def test_help_shows_the_command_and_its_flags(module):
             "inference.average --probability_csvs=none,{csv} --output={tmp}/a.csv",
             1,
             "no csv file at none",
+        ),
+        (
+            "inference.tune --predictions={tmp} --truth={csv} --output={tmp}/t",
+            1,
+            "give the folder of a finished prediction",
+        ),
+        (
+            "inference.tune --predictions={tmp} --truth={csv} --output=t --tops=2",
+            1,
+            "Expected 0 < value <= 1. Received: tops=2",
         ),
         (
             f"{PREDICT} --postprocess=gate(0.5)|seed",

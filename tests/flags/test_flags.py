@@ -24,6 +24,7 @@ from flags import list_models as list_models_flags
 from flags import preview as preview_flags
 from flags import synthetic as synthetic_flags
 from flags import trainer as trainer_flags
+from flags import tune as tune_flags
 from flags import vote as vote_flags
 from inference import postprocess
 from trainer import losses
@@ -38,16 +39,17 @@ PRESETS = sorted(pathlib.Path(__file__).parents[2].glob("flags/presets/*.flagfil
 # Adding a flag edits this list, so that someone asks whether it should be a recipe.
 NAMES = """
 accumulation allow_quarantined aspect augment augment_on batch_norm_momentum
-batch_size bootstrap_samples cache clahe clip_norm data data_service deterministic
-dicom_decoder dry_run ema_momentum encoder_weights epochs fold fold_seed folds
-folds_csv frame frozen_epochs global_batch_size group_csv group_salt ids image_size
-init_from interpolation jit label_smoothing learning_rate loss mask_size mask_source
-max_bad_fraction max_hours members modalities model num_folds num_images num_pictures
-num_test num_train num_workers optimizer output pixel_encoding positive_fraction
-postprocess precision probabilities probability_csvs records_per_shard
-refuse_burned_in rle_csv rows sampling schedule seed seeds sizes source
-source_manifest source_size steps_per_call strategy subgroups submission submissions
-swa_epochs swa_update_bn test_source top_k truth tta voi weight_decay weights workdir
+batch_size bootstrap_samples bottoms cache clahe clip_norm data data_service
+deterministic dicom_decoder dry_run ema_momentum encoder_weights epochs fold fold_seed
+folds folds_csv frame frozen_epochs gates global_batch_size group_csv group_salt ids
+image_size init_from interpolation jit label_smoothing learning_rate loss mask_size
+mask_source max_bad_fraction max_hours members min_areas modalities model num_folds
+num_images num_pictures num_test num_train num_workers optimizer output pixel_encoding
+positive_fraction postprocess precision predictions probabilities probability_csvs
+records_per_shard refuse_burned_in rle_csv rows sampling schedule seed seeds sizes
+source source_manifest source_size steps_per_call strategy subgroups submission
+submissions swa_epochs swa_update_bn test_source top_k tops truth tta voi weight_decay
+weights workdir
 """
 
 
@@ -129,6 +131,7 @@ def test_replay():
         preview_flags.preview_config,
         vote_flags.vote_config,
         average_flags.average_config,
+        tune_flags.tune_config,
         trainer_flags.execution,
         crossval_flags.cross_validation,
     ],
@@ -179,6 +182,29 @@ def test_csvs_that_are_combined_are_several(tmp_path):
     flags.FLAGS(["test", "--probability_csvs=a", "--output=b"])
     with pytest.raises(ValueError, match="two or more different csvs"):
         average_flags.average_config()
+
+
+def test_grids_are_checked():
+    base = ["test", "--predictions=a", "--truth=b", "--output=c"]
+    flags.FLAGS([*base, "--tops=0.9,0.5"])
+    assert tune_flags.tune_config().tops == (0.5, 0.9)
+    for extra, said in (
+        ("--tops=0", "Expected 0 < value <= 1. Received: tops=0"),
+        ("--bottoms=nan", "Received: bottoms=nan"),
+        ("--gates=1.5", "Received: gates=1.5"),
+        ("--min_areas=-1", "Expected 0 <= value <= .* Received: min_areas=-1"),
+        ("--min_areas=inf", "Received: min_areas=inf"),
+        ("--tops=0.5,0.50", "Expected different values. Received: tops=0.5,0.5"),
+        ("--min_areas=", "Expected a value or more"),
+        ("--tops=0.2,0.05 --bottoms=0.3", "Expected a bottom that is at most a top"),
+    ):
+        with flagsaver.flagsaver():
+            flags.FLAGS([*base, *extra.split()])
+            with pytest.raises(ValueError, match=said):
+                tune_flags.tune_config()
+    flags.FLAGS([*base, "--gates=high"])
+    with pytest.raises(Failure, match="--gates=high has a value that is no number"):
+        tune_flags.tune_config()
 
 
 def test_postprocess_default_is_valid():
