@@ -162,7 +162,7 @@ def _summary(found: dict[str, Any], output: pathlib.Path) -> str:
     shares = ", ".join(f"{points[f'within_{s}']:.1%} within {s}" for s in _FLAT)
     lines.append(f"of {points['points']} rules {shares}")
     for name in found["at_the_edge"]:
-        lines.append(f"the best {name} is the grid's last: widen --{name}s")
+        lines.append(f"the best {name} is at the grid's edge: widen --{name}s")
     path = shlex.quote(str(output / THRESHOLDS))
     lines.append(f"next: python -m inference.main ... --thresholds={path}")
     return "\n".join(lines)

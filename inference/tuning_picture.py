@@ -10,7 +10,6 @@ from inference.tuning_surface import AXES
 from inference.tuning_surface import Grid
 
 _LABELS = {
-    "gate": "gate: the classifier's probability, 0 for none",
     "top": "top: probability of evidence",
     "min_area": "least evidence, in pixels at 1024",
     "bottom": "bottom: probability of the mask",
@@ -38,10 +37,8 @@ def draw(
     for axes, other in ((charts[0, 0], "min_area"), (charts[0, 1], "bottom")):
         shown = _heat_map(axes, grid, scores, best, other, (low, high))
     figure.colorbar(shown, ax=charts[0, :], label="mean Dice", extend="min")
-    lines = ("top", "bottom")
+    lines = ("gate", "top", "bottom") if len(grid.gates) > 1 else ("top", "bottom")
     _curves(charts[1, 0], grid, scores, best, lines, "probability")
-    if len(grid.gates) > 1:
-        _curves(charts[1, 0], grid, scores, best, ("gate",), "probability")
     _curves(charts[1, 1], grid, scores, best, ("min_area",), _LABELS["min_area"])
     with durable.written_whole(path) as aside:
         figure.savefig(aside, format="png", dpi=100)

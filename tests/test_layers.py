@@ -66,6 +66,7 @@ def test_imports(path):
         ("data_prep.convert", ["tensorflow", "keras", "sklearn"]),
         ("flags.trainer", ["tensorflow", "keras", "numpy"]),
         ("inference.evaluation", ["tensorflow", "keras"]),
+        ("inference.tuning", ["tensorflow", "keras"]),
     ],
 )
 def test_import_stays_light(module, absent):

@@ -23,6 +23,7 @@ from inference.probability_maps import ProbabilityMap
 from inference.tuning_surface import Grid
 from inference.tuning_surface import Rule
 from inference.tuning_tables import Tables
+from tests import test_commands
 from trainer import metrics
 
 SIZE = 32
@@ -277,7 +278,7 @@ def write_case(folder, maps, truth, **config):
         output=folder / "tuning",
         tops=(0.1, 0.3, 0.5, 0.7, 0.85),
         # One cell of a 32 x 32 image has 1024 pixels at 1024.
-        min_areas=(0, 1024, 10 * 1024, 40 * 1024),
+        min_areas=(0.0, 1024.0, 10240.0, 40960.0),
         bottoms=(0.1, 0.3, 0.5),
         gates=(0.2, 0.5, 0.8),
         num_workers=2,
@@ -312,6 +313,25 @@ def test_the_known_optimum_is_found(tmp_path):
         assert said in text
 
 
+def test_the_command(tmp_path):
+    config = write_case(tmp_path, *constructed())
+    done = test_commands.run(
+        "inference.tune",
+        f"--predictions={config.predictions}",
+        f"--truth={config.truth}",
+        f"--output={config.output}",
+        "--tops=0.7,0.1,0.5,0.3,0.85",
+        "--min_areas=0,1024,10240,40960",
+        "--bottoms=0.1,0.3,0.5",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "triplet(top=0.7, min_area=10240, bottom=0.3)" in done.stdout
+    assert "8 of 8 images" in done.stderr
+    by_flags = (config.output / "tuning.json").read_bytes()
+    tuning.tune(config)
+    assert (config.output / "tuning.json").read_bytes() == by_flags
+
+
 def test_a_gate_is_found_where_it_helps(tmp_path):
     maps, truth = constructed()
     # Noise that looks like a lesion; the classifier knows better.
@@ -338,7 +358,7 @@ def test_the_edge_is_said(tmp_path):
     config = write_case(tmp_path, *constructed())
 
     narrow = dataclasses.replace(config, tops=(0.5, 0.7))
-    assert "the best top is the grid's last: widen --tops" in tuning.tune(narrow)
+    assert "the best top is at the grid's edge: widen --tops" in tuning.tune(narrow)
 
 
 def test_another_grid_needs_no_second_pass(tmp_path, monkeypatch):
