@@ -26,6 +26,11 @@ demo: $(VENV)/installed
 	    --fold=0 --workdir=$(DEMO)/runs/fold0-seed0 $(DEMO_FLAGS)
 	$(BIN)/python -m trainer.crossval --flagfile=$(PRESET) \
 	    --data=$(DEMO)/data/128 --folds=0,1 --output=$(DEMO)/runs $(DEMO_FLAGS)
+	$(BIN)/python -m inference.main --data=$(DEMO)/data/128 --split=out_of_fold \
+	    --members=$(DEMO)/runs/fold0-seed0,$(DEMO)/runs/fold1-seed0 \
+	    --output=$(DEMO)/out_of_fold
+	$(BIN)/python -m inference.tune --predictions=$(DEMO)/out_of_fold \
+	    --truth=$(DEMO)/source/train-rle.csv --output=$(DEMO)/tuning
 	$(BIN)/python -m inference.main --data=$(DEMO)/data/128 \
 	    --members=$(DEMO)/runs/fold0-seed0,$(DEMO)/runs/fold1-seed0 --tta=hflip \
 	    --postprocess='threshold(0.5)|min_area(2048)' --output=$(DEMO)/prediction

@@ -19,6 +19,16 @@ _POSTPROCESS = flags.DEFINE_string(
     "threshold(0.5)|min_area(2048)",
     "From probabilities to masks, see inference/postprocess.py.",
 )
+_THRESHOLDS = flags.DEFINE_string(
+    "thresholds", None, "File of inference.tune, in the place of --postprocess."
+)
+_SPLIT = flags.DEFINE_enum(
+    "split",
+    "test",
+    ["test", "out_of_fold"],
+    "test writes a submission; out_of_fold the probabilities of labelled images, each "
+    "by the members that did not train on it, for inference.tune.",
+)
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Images at once.", lower_bound=1)
 
 
@@ -31,6 +41,8 @@ def predict_config() -> PredictConfig:
         weights=_WEIGHTS.value,
         output=pathlib.Path(common.required(common.OUTPUT)),
         tta=tuple(_TTA.value),
+        split=_SPLIT.value,
         postprocess=_POSTPROCESS.value,
+        thresholds=common.path(_THRESHOLDS),
         batch_size=_BATCH_SIZE.value,
     )

@@ -16,7 +16,11 @@ class PredictConfig:
       weights: which weights of each run: "swa", "best" or "last".
       output: folder to write.
       tta: views, separated by commas, see inference/tta.py.
-      postprocess: spec, see inference/postprocess.py.
+      split: "test" for a submission, "out_of_fold" for probability maps of the
+        labelled images.
+      postprocess: spec, see inference/postprocess.py; of the test split alone.
+      thresholds: file of inference.tune that decides in the place of `postprocess`,
+        or None.
       batch_size: images at once; no influence on the submission.
     """
 
@@ -25,7 +29,9 @@ class PredictConfig:
     weights: str
     output: pathlib.Path
     tta: tuple[str, ...]
+    split: str
     postprocess: str
+    thresholds: pathlib.Path | None
     batch_size: int
 
     def __post_init__(self):

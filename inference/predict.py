@@ -1,5 +1,6 @@
 """Streams the test records through an ensemble to a submission."""
 
+import dataclasses
 import logging
 import pathlib
 
@@ -14,6 +15,7 @@ from inference import ensemble
 from inference import members
 from inference import postprocess
 from inference import submission
+from inference import thresholds
 from inference import tta
 from inference.config import PredictConfig
 from trainer import input_pipeline
@@ -33,6 +35,9 @@ def predict(config: PredictConfig) -> pathlib.Path:
       Failure: a bad member or dataset, an output of something else, a prediction
         that is not finite.
     """
+    tuned = thresholds.read(config.thresholds) if config.thresholds else None
+    if tuned:
+        config = dataclasses.replace(config, postprocess=tuned.postprocess)
     clean = postprocess.parse(config.postprocess)
     views = tta.views(config.tta)
     data = manifests.read(config.data)
@@ -44,6 +49,10 @@ def predict(config: PredictConfig) -> pathlib.Path:
             mend="convert with --test_source",
         )
     loaded = [members.load(path, config.weights, data) for path in config.members]
+    if tuned:
+        hashes = [m.weights_sha256 for m in loaded]
+        made_by = {"members": hashes, "tta": list(config.tta)}
+        thresholds.check(tuned, config.thresholds, made_by)
     path = config.output / SUBMISSION
     with durable.locked(config.output):
         wanted = _identity(config, data, loaded)

@@ -68,3 +68,25 @@ def read(path: pathlib.Path) -> Thresholds:
     except BadValue as e:
         raise Failure(ExitCode.CORRUPT, f"{path}: {e}", mend=_MEND) from e
     return Thresholds(postprocess=spec, made_from=made_from)
+
+
+def check(found: Thresholds, path: pathlib.Path, made_by: dict[str, list]) -> None:
+    """Raises a Failure unless `found` was tuned on what is now to be cut.
+
+    Args:
+      found: of `read`.
+      path: where it was read.
+      made_by: "members", hashes of their weights, and "tta", names of views.
+    """
+    differing = [
+        key
+        for key, now in made_by.items()
+        if sorted(found.made_from.get(key, [])) != sorted(now)
+    ]
+    if differing:
+        raise Failure(
+            ExitCode.CONFLICT,
+            f"{path} was tuned with other {' and '.join(differing)}",
+            mend="tune again on out-of-fold predictions of these, or give "
+            "--postprocess if it is meant",
+        )

@@ -47,9 +47,9 @@ mask_source max_bad_fraction max_hours members min_areas modalities model num_fo
 num_images num_pictures num_test num_train num_workers optimizer output pixel_encoding
 positive_fraction postprocess precision predictions probabilities probability_csvs
 records_per_shard refuse_burned_in rle_csv rows sampling schedule seed seeds sizes
-source source_manifest source_size steps_per_call strategy subgroups submission
-submissions swa_epochs swa_update_bn test_source top_k tops truth tta voi weight_decay
-weights workdir
+source source_manifest source_size split steps_per_call strategy subgroups submission
+submissions swa_epochs swa_update_bn test_source thresholds top_k tops truth tta voi
+weight_decay weights workdir
 """
 
 

@@ -17,12 +17,12 @@ from tests import fakes
 from trainer.run_folder import RunFolder
 
 
-def member(folder, dataset, seed, bias=None):
+def member(folder, dataset, seed, bias=None, fold=0):
     """A finished run with random weights."""
     keras.utils.set_random_seed(seed)
     run = RunFolder(folder)
     data = manifest.read(dataset)
-    run.claim({"model": "tiny", "precision": "float32"}, data, "")
+    run.claim({"model": "tiny", "precision": "float32", "fold": fold}, data, "")
     model = fakes.build_tiny(image_size=data.image_size)
     if bias is not None:
         model.get_layer("mask_logits").bias.assign([bias])
@@ -46,6 +46,8 @@ def config(dataset, members, output, **changes):
         "weights": "swa",
         "output": output,
         "tta": ("hflip",),
+        "split": "test",
+        "thresholds": None,
         "postprocess": "threshold(0.5)",
         "batch_size": 4,
     }

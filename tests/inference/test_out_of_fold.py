@@ -1,0 +1,107 @@
+"""Labelled images are predicted by who did not see them, and tuned on."""
+
+import json
+
+import numpy as np
+import pytest
+
+from data_prep import manifest
+from data_prep import schema
+from data_prep import shards
+from data_prep import synthetic_folder
+from data_prep.failures import Failure
+from inference import out_of_fold
+from inference import predict
+from inference import probability_maps
+from inference import thresholds
+from inference import tuning
+from inference.config import TuneConfig
+from tests.inference.test_predict import config
+from tests.inference.test_predict import member
+
+
+@pytest.fixture
+def runs(dataset, tmp_path):
+    paths = [tmp_path / f"run{k}" for k in range(3)]
+    models = [member(p, dataset / "32", k, fold=k) for k, p in enumerate(paths)]
+    return paths, models
+
+
+def asked(dataset, runs, output, **changes):
+    return config(dataset, runs[0], output, split="out_of_fold", **changes)
+
+
+def test_each_image_by_the_member_of_its_fold(dataset, runs, tmp_path):
+    found = out_of_fold.predict(asked(dataset, runs, tmp_path / "out", tta=("none",)))
+    _, maps = probability_maps.read_folder(found)
+    maps = {of_one.image_id: of_one for of_one in maps}
+    folder = dataset / "32"
+    data = manifest.read(folder)
+    seen = 0
+    for shard in data.train_shards([0, 1, 2]):
+        for record in map(schema.parse, shards.read(folder / shard.name)):
+            image = np.frombuffer(record.pixels, np.uint8).reshape(1, 32, 32, 1)
+            model = runs[1][record.fold]
+            logits = model(image.astype(np.float32), training=False)["mask"].numpy()
+            expected = 1 / (1 + np.exp(-logits[0, :, :, 0]))
+            given = maps[record.image_id]
+            np.testing.assert_allclose(given.values, expected, atol=2**-11)
+            assert given.fold == record.fold
+            seen += 1
+    assert seen == len(maps) == 30
+
+
+def test_parts_that_are_there_are_kept(dataset, runs, tmp_path, monkeypatch):
+    output = tmp_path / "out"
+    whole = out_of_fold.predict(asked(dataset, runs, tmp_path / "whole", batch_size=1))
+    write, written = probability_maps.write, []
+
+    def killed(path, maps):
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        written.append(path)
+        write(path, maps)
+
+    monkeypatch.setattr(probability_maps, "write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        out_of_fold.predict(asked(dataset, runs, output))
+    monkeypatch.setattr(probability_maps, "write", write)
+    before = {p: p.stat().st_mtime_ns for p in written}
+    out_of_fold.predict(asked(dataset, runs, output))
+    assert before == {p: p.stat().st_mtime_ns for p in written}
+    for path in (whole / probability_maps.FOLDER).iterdir():
+        other = output / probability_maps.FOLDER / path.name
+        assert other.read_bytes() == path.read_bytes()
+    with pytest.raises(Failure, match="tta"):
+        out_of_fold.predict(asked(dataset, runs, output, tta=("none",)))
+
+
+def test_a_member_of_another_split_is_refused(dataset, runs, tmp_path):
+    with pytest.raises(Failure, match="another conversion"):
+        out_of_fold.predict(asked(dataset, runs, tmp_path / "out", data=dataset / "64"))
+
+
+def test_tuned_thresholds_decide_a_prediction(dataset, source, runs, tmp_path):
+    predictions = out_of_fold.predict(asked(dataset, runs, tmp_path / "out"))
+    tuning.tune(
+        TuneConfig(
+            predictions=predictions,
+            truth=source / synthetic_folder.TRAIN_CSV,
+            output=tmp_path / "tuned",
+            tops=(0.4, 0.6),
+            min_areas=(0.0, 512.0),
+            bottoms=(0.3, 0.4),
+            gates=(),
+            num_workers=1,
+        )
+    )
+    path = tmp_path / "tuned" / tuning.THRESHOLDS
+    cut = config(dataset, runs[0], tmp_path / "by_file", thresholds=path)
+    spec = thresholds.read(path).postprocess
+    by_hand = config(dataset, runs[0], tmp_path / "by_hand", postprocess=spec)
+    assert predict.predict(cut).read_text() == predict.predict(by_hand).read_text()
+    marker = json.loads((tmp_path / "by_file" / predict.MARKER).read_text())
+    assert marker["config"]["postprocess"]
+    other = config(dataset, runs[0][:2], tmp_path / "x", thresholds=path)
+    with pytest.raises(Failure, match="tuned with other members"):
+        predict.predict(other)
