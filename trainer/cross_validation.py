@@ -156,7 +156,14 @@ def _next_command(config: CrossValidation, folds) -> str:
     members = ",".join(
         str(config.output / name(fold, seed)) for seed in config.seeds for fold in folds
     )
-    return (
-        f"Next: python -m inference.main --data={config.data} --members={members} "
-        "--tta=hflip --output=prediction"
+    predict = (
+        f"python -m inference.main --data={config.data} --members={members} --tta=hflip"
+    )
+    tune = "python -m inference.tune --predictions=out_of_fold --output=tuning"
+    return "\n".join(
+        [
+            f"Next: {predict} --split=out_of_fold --output=out_of_fold",
+            f"      {tune} --truth=CSV",
+            f"      {predict} --thresholds=tuning/thresholds.json --output=prediction",
+        ]
     )
