@@ -16,6 +16,7 @@ from data_prep.failures import ExitCode
 from data_prep.failures import Failure
 from data_prep.progress import Tracker
 from trainer import cluster
+from trainer import runtime
 from trainer.config import Execution
 from trainer.config import TrainConfig
 from trainer.fold_data import FoldData
@@ -38,6 +39,7 @@ def train(config: TrainConfig, execution: Execution) -> dict[str, Any]:
         it has saved where it is.
     """
     started = time.monotonic()
+    interruption = Interruption(execution.max_hours)
     place = cluster.place(execution.strategy)
     data = FoldData(
         config,
@@ -50,17 +52,17 @@ def train(config: TrainConfig, execution: Execution) -> dict[str, Any]:
         _writing(place, execution.workdir),
         _explained(place),
     ):
+        if place.num_workers > 1:
+            _join(place, config, execution, data)
         run = RunFolder(execution.workdir, read_only=not place.is_chief)
-        facts = dataclasses.asdict(config)
-        run.claim(facts, data.manifest, execution.flagfile)
+        run.claim(dataclasses.asdict(config), data.manifest, execution.flagfile)
         if run.finished:
             logging.info("%s is already complete", execution.workdir)
             return durable.read_json(run.path / "result.json", mend="train again")
         data.check()
         session = Session(config, execution, data)
-        session.cluster.check_same(f"{facts} {data.manifest.source_fingerprint}")
         # Not before: joining a cluster, TensorFlow takes SIGTERM for itself.
-        with Interruption(execution.max_hours) as interruption:
+        with interruption:
             memory = session.restore(run)
             run_epochs(session, run, memory, interruption)
             scores = finish(session, run, memory)
@@ -68,6 +70,23 @@ def train(config: TrainConfig, execution: Execution) -> dict[str, Any]:
             result = run.finish(scores, memory.begun_with, seconds)
             session.cluster.meet()
             return result
+
+
+def _join(
+    place: cluster.Place, config: TrainConfig, execution: Execution, data: FoldData
+) -> None:
+    """Joins the other processes, or refuses in all of them what differs.
+
+    Before anything that one alone may refuse: the others would wait for it.
+    """
+    strategy = runtime.start(
+        strategy=execution.strategy,
+        precision=config.precision,
+        seed=config.seed,
+        deterministic=config.deterministic,
+    )
+    told = f"{config} {data.manifest.source_fingerprint}"
+    cluster.Cluster(strategy, place).check_same(told)
 
 
 def _writing(place: cluster.Place, workdir: pathlib.Path):

@@ -7,13 +7,14 @@ import pathlib
 import socket
 import subprocess
 import sys
+import time
 
 import h5py
 import numpy as np
 
 # Without dropout, whose noise is drawn for a replica's share; and with SGD, since
-# Adam blows up the rounding of small gradients. 20 steps.
-CONFIG = {"model": "tiny", "epochs": 4, "ema_momentum": 0.9, "optimizer": "sgd"}
+# Adam blows up the rounding of small gradients. 40 steps.
+CONFIG = {"model": "tiny", "epochs": 8, "ema_momentum": 0.9, "optimizer": "sgd"}
 
 
 def free_ports(count: int) -> list[int]:
@@ -62,6 +63,14 @@ def ended(processes) -> list[tuple[int, str]]:
 def succeed(processes) -> None:
     for code, said in ended(processes):
         assert code == 0, said
+
+
+def wait_for_checkpoint(workdir: pathlib.Path, but: set[pathlib.Path] = frozenset()):
+    """Returns once there is a checkpoint that is not in `but`."""
+    deadline = time.monotonic() + 120
+    while not set(workdir.glob("checkpoints/epoch-*")) - but:
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
 
 
 def weights(workdir: pathlib.Path, name: str) -> dict[str, np.ndarray]:

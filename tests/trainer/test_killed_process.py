@@ -7,6 +7,8 @@ import pytest
 
 from tests.trainer import processes
 
+KILLS = 2
+
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
 def test_killed_at_random_instants_it_ends_with_the_same_bits(
@@ -15,24 +17,20 @@ def test_killed_at_random_instants_it_ends_with_the_same_bits(
     changes = {
         "model": "tiny(dropout=0.2)",
         "optimizer": "adam",
-        "epochs": 10,
+        "epochs": 20,
         "precision": precision,
     }
-    begun = time.monotonic()
     processes.succeed(processes.start(dataset, tmp_path / "whole", 1, changes))
-    seconds = time.monotonic() - begun
     draw = random.Random(precision)
-    workdir, kills = tmp_path / "killed", 0
-    while not (workdir / "result.json").exists():
-        if kills == 3:
-            processes.succeed(processes.start(dataset, workdir, 1, changes))
-            break
+    workdir = tmp_path / "killed"
+    for _ in range(KILLS):
+        before = set(workdir.glob("checkpoints/epoch-*"))
         (process,) = processes.start(dataset, workdir, 1, changes)
-        # Most of the time goes into the imports: the later half, and, once it has
-        # something to go on from, any time.
-        time.sleep(seconds * draw.uniform(0.4, 1.0))
+        # From a checkpoint of its own on: the time before goes into imports.
+        processes.wait_for_checkpoint(workdir, before)
+        time.sleep(draw.uniform(0, 0.3))
         process.kill()
         process.communicate()
-        kills += 1
-    assert kills
+        assert not (workdir / "result.json").exists(), "it was done before the kill"
+    processes.succeed(processes.start(dataset, workdir, 1, changes))
     processes.assert_same(tmp_path / "whole", workdir, rtol=0, atol=0)
