@@ -8,7 +8,13 @@ from data_prep.failures import ExitCode
 from data_prep.failures import Failure
 
 DATA = flags.DEFINE_string(
-    "data", None, "Dataset folder of one size, as data_prep.main wrote it."
+    "data",
+    None,
+    "Dataset folder of one size, as data_prep.main wrote it; for inference.main also "
+    "several, separated by commas, or the folder of all sizes.",
+)
+SOURCE = flags.DEFINE_string(
+    "source", None, "Folder of images, nested or flat: DICOM, or PNG and JPEG."
 )
 OUTPUT = flags.DEFINE_string(
     "output", None, "Folder to write, or the file of a command that writes one."

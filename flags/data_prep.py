@@ -8,11 +8,6 @@ from absl import flags
 from data_prep.config import ConvertConfig
 from flags import common
 
-_SOURCE = flags.DEFINE_string(
-    "source",
-    None,
-    "Folder of the labelled images, nested or flat: DICOM, or PNG and JPEG.",
-)
 _RLE_CSV = flags.DEFINE_string("rle_csv", None, "Their csv of ImageId,EncodedPixels.")
 _MASK_SOURCE = flags.DEFINE_string(
     "mask_source", None, "Instead of the csv: folder of PNG masks of the same names."
@@ -113,7 +108,7 @@ def dry_run() -> bool:
 def convert_config() -> ConvertConfig:
     """Returns the flags as one frozen configuration."""
     return ConvertConfig(
-        source=common.path(_SOURCE),
+        source=common.path(common.SOURCE),
         rle_csv=common.path(_RLE_CSV),
         mask_source=common.path(_MASK_SOURCE),
         test_source=common.path(_TEST_SOURCE),

@@ -1,18 +1,42 @@
 """Flags of `python -m inference.main`."""
 
+import glob
+import os
 import pathlib
 
 from absl import flags
 
+from data_prep.failures import ExitCode
+from data_prep.failures import Failure
 from flags import common
 from inference.config import PredictConfig
 
-_MEMBERS = flags.DEFINE_list("members", [], "Run folders, separated by commas.")
+_MEMBERS = flags.DEFINE_list(
+    "members", [], "Run folders or globs of them, separated by commas: segmenters."
+)
+_CLASSIFIERS = flags.DEFINE_list(
+    "classifiers",
+    [],
+    "Likewise: classifiers. With a gate(t) first in --postprocess, only images that "
+    "they give t or more are segmented.",
+)
 _WEIGHTS = flags.DEFINE_enum(
-    "weights", "swa", ["swa", "best", "last"], "Which weights of each member."
+    "weights", "swa", ["swa", "ema", "best", "last"], "Which weights of each member."
 )
 _TTA = flags.DEFINE_list(
-    "tta", ["hflip"], "Views beside the original: hflip; none for no other."
+    "tta",
+    ["hflip"],
+    "Views beside the original: hflip, vflip, invert; none for no other.",
+)
+_CLASSIFIER_TTA = flags.DEFINE_list(
+    "classifier_tta", ["hflip"], "Views of the classifiers, as for --tta."
+)
+_CLASSIFIER_RANDOM_VIEWS = flags.DEFINE_integer(
+    "classifier_random_views",
+    0,
+    "Random variations of each view, by the augmentation seed_classification; the "
+    "2019 solution: 4, with --classifier_tta=invert,hflip.",
+    lower_bound=0,
 )
 _POSTPROCESS = flags.DEFINE_string(
     "postprocess",
@@ -29,20 +53,51 @@ _SPLIT = flags.DEFINE_enum(
     "test writes a submission; out_of_fold the probabilities of labelled images, each "
     "by the members that did not train on it, for inference.tune.",
 )
+_OUTPUTS = flags.DEFINE_list(
+    "outputs",
+    ["csv"],
+    "csv, masks and overlays (PNG), probabilities (maps), report (HTML).",
+)
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Images at once.", lower_bound=1)
 
 
 def predict_config() -> PredictConfig:
     """Returns the flags as one frozen configuration."""
-    common.required(_MEMBERS)
+    if not _CLASSIFIERS.value:
+        common.required(_MEMBERS)
+    if not common.SOURCE.value:
+        common.required(common.DATA)
     return PredictConfig(
-        data=pathlib.Path(common.required(common.DATA)),
-        members=tuple(pathlib.Path(m) for m in _MEMBERS.value),
+        data=tuple(pathlib.Path(p) for p in (common.DATA.value or "").split(",") if p),
+        source=common.path(common.SOURCE),
+        members=_runs(_MEMBERS),
+        classifiers=_runs(_CLASSIFIERS),
         weights=_WEIGHTS.value,
         output=pathlib.Path(common.required(common.OUTPUT)),
         tta=tuple(_TTA.value),
+        classifier_tta=tuple(_CLASSIFIER_TTA.value),
+        classifier_random_views=_CLASSIFIER_RANDOM_VIEWS.value,
         split=_SPLIT.value,
         postprocess=_POSTPROCESS.value,
         thresholds=common.path(_THRESHOLDS),
+        outputs=tuple(_OUTPUTS.value),
         batch_size=_BATCH_SIZE.value,
+        num_workers=common.NUM_WORKERS.value or os.cpu_count(),
     )
+
+
+def _runs(holder: flags.FlagHolder) -> tuple[pathlib.Path, ...]:
+    """Returns paths, globs replaced by what they match."""
+    found: list[pathlib.Path] = []
+    for pattern in holder.value:
+        matched = [pattern]
+        if glob.has_magic(pattern):
+            matched = sorted(glob.glob(pattern))
+            if not matched:
+                raise Failure(
+                    ExitCode.FLAGS,
+                    f"--{holder.name}={pattern} matches nothing",
+                    mend="correct the pattern, and quote it",
+                )
+        found += [pathlib.Path(m) for m in matched]
+    return tuple(found)

@@ -35,6 +35,6 @@ def average(config: AverageConfig) -> dict[str, int | float]:
             f"{config.output} holds other probabilities",
             mend="choose another --output, or delete this one",
         )
-    probability_csv.write(config.output, means)
+    probability_csv.write(config.output, means.items())
     mean = math.fsum(means.values()) / len(means)
     return {"csvs": len(given), "images": len(means), "mean": mean}

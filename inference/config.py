@@ -5,41 +5,92 @@ import pathlib
 
 from data_prep.failures import BadValue
 
+OUTPUTS = ("csv", "masks", "overlays", "probabilities", "report")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PredictConfig:
     """One bulk prediction.
 
     Attributes:
-      data: dataset folder of one size, with a test split.
-      members: run folders; their mean is predicted.
+      data: dataset folders, one of each size that a member knows, or the folder
+        that holds them.
+      source: folder of DICOM or PNG files to predict in their place, or None.
+      members: run folders of segmenters; their mean is predicted.
+      classifiers: run folders of classifiers; an image that they give less than the
+        gate of `postprocess` is not segmented.
       weights: which weights of each run: "swa", "best" or "last".
       output: folder to write.
-      tta: views, separated by commas, see inference/tta.py.
+      tta: views, see inference/tta.py.
+      classifier_tta: views of the classifiers.
+      classifier_random_views: random variations of each of them, see
+        inference/classification.py.
       split: "test" for a submission, "out_of_fold" for probability maps of the
         labelled images.
       postprocess: spec, see inference/postprocess.py; of the test split alone.
       thresholds: file of inference.tune that decides in the place of `postprocess`,
         or None.
+      outputs: of OUTPUTS; "csv" is always written.
       batch_size: images at once; no influence on the submission.
+      num_workers: processes that convert `source`; no influence likewise.
     """
 
-    data: pathlib.Path
+    data: tuple[pathlib.Path, ...]
+    source: pathlib.Path | None
     members: tuple[pathlib.Path, ...]
+    classifiers: tuple[pathlib.Path, ...]
     weights: str
     output: pathlib.Path
     tta: tuple[str, ...]
+    classifier_tta: tuple[str, ...]
+    classifier_random_views: int
     split: str
     postprocess: str
     thresholds: pathlib.Path | None
+    outputs: tuple[str, ...]
     batch_size: int
+    num_workers: int
 
     def __post_init__(self):
-        if not self.members or len(set(self.members)) != len(self.members):
+        runs = [str(m) for m in (*self.members, *self.classifiers)]
+        if not runs or len(set(runs)) != len(runs):
             raise BadValue(
                 "Expected one or more different run folders. Received: "
-                f"members={[str(m) for m in self.members]}"
+                f"members={[str(m) for m in self.members]}, "
+                f"classifiers={[str(m) for m in self.classifiers]}"
             )
+        if bool(self.data) == bool(self.source):
+            raise BadValue(
+                "Expected either --data or --source. Received: "
+                f"data={','.join(map(str, self.data))}, source={self.source}"
+            )
+        if self.source and self.split != "test":
+            raise BadValue(
+                "Expected --split=test, for the files of --source have no labels. "
+                f"Received: split={self.split}"
+            )
+        if self.source and self.output.resolve().is_relative_to(self.source.resolve()):
+            raise BadValue(
+                "Expected an output outside of the source. Received: "
+                f"output={self.output}, source={self.source}"
+            )
+        unknown = sorted(set(self.outputs) - set(OUTPUTS))
+        if unknown:
+            raise BadValue(
+                f"Expected of {','.join(OUTPUTS)}. Received: outputs={unknown[0]}"
+            )
+        pictured = sorted({"masks", "overlays", "report"} & set(self.outputs))
+        if pictured and (self.split != "test" or not self.members):
+            raise BadValue(
+                "Expected --members and --split=test, where there are to be masks. "
+                f"Received: outputs={pictured[0]}"
+            )
+
+    @property
+    def keeps_maps(self) -> bool:
+        """Whether probability maps are kept."""
+        wanted = self.split == "out_of_fold" or "probabilities" in self.outputs
+        return wanted and bool(self.members)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

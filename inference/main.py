@@ -1,24 +1,28 @@
-"""Predicts the test split of a dataset with an ensemble of trained members.
+"""Predicts images with an ensemble of trained members, to a submission.
 
-Or its labelled images, each with the members that did not train on it.
-
-    python -m inference.main --data=data/siim/256 --members=runs/fold0,runs/fold1 \\
+    python -m inference.main --data=data/siim/256 --members='runs/*' \\
         --output=predictions --tta=hflip
+
+Classifiers may decide first which images are segmented; files may be predicted as
+they come, with --source; and labelled images by the members that did not train on
+them, for inference.tune, with --split=out_of_fold. An interrupted prediction goes on
+with the same command.
 """
 
+from data_prep.failures import ExitCode
 from flags import command
 from flags import common
 from flags import inference as inference_flags
 
 
-def main() -> None:
+def main() -> ExitCode:
     config = inference_flags.predict_config()
     # After the flags: TensorFlow takes seconds to import, and --help should not.
-    from inference import out_of_fold
     from inference import predict
 
-    of_split = {"test": predict.predict, "out_of_fold": out_of_fold.predict}
-    print(of_split[config.split](config))
+    code = predict.predict(config)
+    print(config.output)
+    return code
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ _GAP_PX = 6
 _CAPTION_PX = 22
 _COLUMNS = 2
 _TRUTH = (90, 200, 60)  # Blue, green, red: OpenCV's order.
-_PREDICTION = (40, 130, 255)
+PREDICTION = (40, 130, 255)
 _TEXT = (235, 235, 235)
 _BACKGROUND = 28
 
@@ -41,15 +41,17 @@ def sheet(cases: list[tuple[Case, np.ndarray]], on_square: OnSquare) -> np.ndarr
     header = np.full((_CAPTION_PX + _GAP_PX, body.shape[1], 3), _BACKGROUND, np.uint8)
     for column in range(_COLUMNS):
         for k, (title, colour) in enumerate(
-            (("image", _TEXT), ("truth", _TRUTH), ("prediction", _PREDICTION))
+            (("image", _TEXT), ("truth", _TRUTH), ("prediction", PREDICTION))
         ):
             _write(header, title, column * triples[0].shape[1] + k * _step(), colour)
     return np.vstack([header, body])
 
 
-def outlined(image: np.ndarray, mask: np.ndarray, colour) -> np.ndarray:
-    """Draws the border of `mask`, [L, L], on `image`, [S, S]; both are enlarged."""
-    size = (_TILE_PX, _TILE_PX)
+def outlined(
+    image: np.ndarray, mask: np.ndarray, colour, *, side: int = _TILE_PX
+) -> np.ndarray:
+    """Draws the border of `mask`, [L, L], on `image`, [S, S], both sized to `side`."""
+    size = (side, side)
     tile = cv2.cvtColor(cv2.resize(image, size), cv2.COLOR_GRAY2BGR)
     small = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)
     lines, _ = cv2.findContours(small, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
@@ -84,7 +86,7 @@ def _triple(case: Case, image: np.ndarray, on_square: OnSquare) -> np.ndarray:
     canvas = np.full((height, 3 * _step() + _GAP_PX, 3), _BACKGROUND, np.uint8)
     none = np.zeros_like(case.truth)
     for k, (mask, colour) in enumerate(
-        ((none, _TEXT), (case.truth, _TRUTH), (case.prediction, _PREDICTION))
+        ((none, _TEXT), (case.truth, _TRUTH), (case.prediction, PREDICTION))
     ):
         left = k * _step()
         canvas[:_TILE_PX, left : left + _TILE_PX] = outlined(

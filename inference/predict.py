@@ -1,149 +1,225 @@
-"""Streams the test records through an ensemble to a submission."""
+"""Predicts the images of a dataset: read, predict, post-process, all at once."""
 
-import dataclasses
+import collections
 import logging
 import pathlib
-
-import numpy as np
+from collections.abc import Callable
+from concurrent import futures
 
 from data_prep import durable
 from data_prep import manifest as manifests
+from data_prep import rle
 from data_prep.failures import ExitCode
-from data_prep.failures import Failure
 from data_prep.progress import Tracker
+from inference import datasets as dataset_folders
 from inference import ensemble
+from inference import from_source
+from inference import held_out
+from inference import image_stream
 from inference import members
 from inference import postprocess
-from inference import submission
+from inference import prediction_outputs
 from inference import thresholds
 from inference import tta
+from inference.cascade import Cascade
+from inference.cascade import Prediction
+from inference.classification import Classification
 from inference.config import PredictConfig
-from trainer import input_pipeline
-from trainer.records import Decoder
+from inference.image_stream import Images
+from inference.image_stream import Part
+from inference.postprocess import Postprocess
+from inference.prediction_folder import PredictionFolder
+from inference.prediction_folder import Row
+from inference.probability_maps import ProbabilityMap
 
-SUBMISSION = "submission.csv"
-MARKER = "prediction.json"
+# Parts whose masks are being made while the networks are at the next one.
+_WAITING_PARTS = 2
+_THREADS = 2
 
 
-def predict(config: PredictConfig) -> pathlib.Path:
-    """Writes `submission.csv`, or confirms one of the same configuration.
+def predict(config: PredictConfig) -> ExitCode:
+    """Predicts, or goes on with or confirms an earlier call of the same configuration.
 
     Returns:
-      Its path.
+      DONE, or QUARANTINED where files of `config.source` could not be read.
 
     Raises:
-      Failure: a bad member or dataset, an output of something else, a prediction
+      Failure: a bad member or dataset, an output of something else, or a prediction
         that is not finite.
     """
+    tta.views(config.tta)
+    tta.views(config.classifier_tta, "classifier_tta")
     tuned = thresholds.read(config.thresholds) if config.thresholds else None
-    if tuned:
-        config = dataclasses.replace(config, postprocess=tuned.postprocess)
-    clean = postprocess.parse(config.postprocess)
-    views = tta.views(config.tta)
-    data = manifests.read(config.data)
-    shards = data.test_shards()
-    if not shards:
-        raise Failure(
-            ExitCode.FLAGS,
-            f"{config.data} has no test split",
-            mend="convert with --test_source",
-        )
-    loaded = [members.load(path, config.weights, data) for path in config.members]
-    if tuned:
-        hashes = [m.weights_sha256 for m in loaded]
-        made_by = {"members": hashes, "tta": list(config.tta)}
-        thresholds.check(tuned, config.thresholds, made_by)
-    path = config.output / SUBMISSION
+    spec = tuned.postprocess if tuned else config.postprocess
+    clean = None
+    if config.split == "test" and config.members:
+        clean = postprocess.parse(spec, gated=bool(config.classifiers))
+        if config.classifiers and clean.gate is None:
+            logging.warning("no gate in %r: classifiers decide no mask", spec)
     with durable.locked(config.output):
-        wanted = _identity(config, data, loaded)
-        if _complete(config.output, wanted):
-            logging.info("%s is already complete", path)
-            return path
-        manifests.check_shards(config.data, shards)
-        rows = _rows(config, data, ensemble.make_predict(loaded, views), clean)
-        submission.write(path, rows)
-        done = {
-            "config": wanted,
-            "submission_sha256": durable.sha256(path),
-            "images": len(rows),
+        code, data = ExitCode.DONE, config.data
+        if config.source:
+            code, data = from_source.convert(config)
+        job = _Job(config, data, clean)
+        if tuned:
+            thresholds.check(tuned, config.thresholds, job.made_by())
+        folder = PredictionFolder(config.output, job.request(spec))
+        if folder.complete():
+            logging.info("%s is already complete", config.output)
+        else:
+            folder.claim()
+            job.run(folder)
+        prediction_outputs.write(config, job.datasets)
+    return code
+
+
+class _Job:
+    """Everything that one prediction needs, loaded and checked."""
+
+    def __init__(
+        self,
+        config: PredictConfig,
+        data: tuple[pathlib.Path, ...],
+        clean: Postprocess | None,
+    ):
+        self._config, self._clean = config, clean
+        found = dataset_folders.find(data)
+        self._loaded = {
+            fold: (
+                members.load_all(team.members, config.weights, found, members.MASK),
+                members.load_all(
+                    team.classifiers, config.weights, found, members.LABEL
+                ),
+            )
+            for fold, team in held_out.teams(config, found).items()
         }
-        durable.write_json(config.output / MARKER, done)
-    return path
+        used = [m.dataset for team in self._loaded.values() for m in team[0] + team[1]]
+        # Only sizes that a member knows are read.
+        self.datasets = [d for d in found if any(d is other for other in used)]
+        folds = None if config.split == "test" else sorted(self._loaded)
+        self._shards = dataset_folders.shards_of(self.datasets, folds)
+        self._aspect = self.datasets[0].manifest.options["aspect"]
 
+    def made_by(self) -> dict[str, list[str]]:
+        """Returns what thresholds depend on, see inference/thresholds.py."""
+        config = self._config
+        views = []
+        if config.classifiers:
+            views = tta.canonical(config.classifier_tta)
+            views.append(f"random={config.classifier_random_views}")
+        return {
+            "members": self._hashes(0),
+            "tta": tta.canonical(config.tta),
+            "classifiers": self._hashes(1),
+            "classifier_tta": views,
+        }
 
-def _rows(config, data, model, clean) -> dict[str, str]:
-    shards = data.test_shards()
-    num_records = sum(s.num_records for s in shards)
-    decode = Decoder(
-        image_size=data.image_size,
-        pixel_encoding=data.options["pixel_encoding"],
-        with_mask=False,
-    )
-    batches = input_pipeline.for_evaluation(
-        [config.data / s.name for s in shards],
-        decode,
-        num_records=num_records,
-        batch_size=config.batch_size,
-    )
-    rows: dict[str, str] = {}
-    with Tracker("predict", num_records, unit="images") as tracker:
-        for batch in batches:
-            probabilities = model(batch["image"]).numpy()
-            for k in np.flatnonzero(batch["valid"].numpy()):
-                image_id = batch["id"][k].numpy().decode()
-                _check(image_id, probabilities[k], rows)
-                height = int(batch["source_height"][k])
-                width = int(batch["source_width"][k])
-                rows[image_id] = clean.rle(
-                    probabilities[k, :, :, 0], height, width, data.options["aspect"]
+    def _hashes(self, kind: int) -> list[str]:
+        teams = self._loaded.values()
+        return sorted(m.weights_sha256 for team in teams for m in team[kind])
+
+    def request(self, spec: str) -> dict:
+        """Returns everything that decides the prediction, free of paths."""
+        first = self.datasets[0].manifest
+        return durable.plain(
+            {
+                "split": self._config.split,
+                **self.made_by(),
+                "postprocess": postprocess.expand(spec) if self._clean else None,
+                "keeps_maps": self._config.keeps_maps,
+                "aspect": self._aspect,
+                "dataset": first.source_fingerprint,
+                "options": [d.manifest.options for d in self.datasets],
+            }
+        )
+
+    def run(self, folder: PredictionFolder) -> None:
+        """Predicts all parts that are not there yet, then writes the csvs."""
+        for dataset, chosen in zip(self.datasets, self._shards, strict=True):
+            manifests.check_shards(dataset.folder, chosen)
+        parts = [p for of_one in image_stream.plan(self._shards[0]) for p in of_one]
+        done = [folder.has(part.index) for part in parts]
+        left = sum(p.num_images for p, d in zip(parts, done, strict=True) if not d)
+        if any(done):
+            logging.info("%d images are left", left)
+        cascades = {fold: self._cascade(*team) for fold, team in self._loaded.items()}
+        stream = image_stream.read(self.datasets, self._shards, done)
+        with (
+            Tracker("predict", left, unit="images") as tracker,
+            _Background() as beside,
+        ):
+            for index, images in stream:
+                part = parts[index]
+                found = cascades[part.fold](images)
+                beside.put(self._finish, folder, part, images, found)
+                tracker.advance(part.num_images)
+        folder.join([part.num_images for part in parts])
+
+    def _cascade(self, segmenters, classifiers) -> Cascade:
+        config = self._config
+        return Cascade(
+            segment=ensemble.segmenters(segmenters, tta.views(config.tta))
+            if segmenters
+            else None,
+            classify=Classification(
+                classifiers,
+                config.classifier_tta,
+                config.classifier_random_views,
+                config.batch_size,
+            )
+            if classifiers
+            else None,
+            passes=self._clean.passes if self._clean else lambda classified: True,
+            batch_size=config.batch_size,
+        )
+
+    def _finish(
+        self, folder: PredictionFolder, part: Part, images: Images, found: Prediction
+    ) -> None:
+        """Makes masks of one part, and keeps them."""
+        keeps, rows, kept = self._config.keeps_maps, [], []
+        for k, image_id in enumerate(images.ids):
+            classified = found.classified[k] if found.classified else None
+            values = found.maps[k] if found.maps else None
+            height, width = images.heights[k], images.widths[k]
+            encoded = None
+            if self._clean:
+                encoded = rle.EMPTY
+                if values is not None:
+                    encoded = self._clean.rle(
+                        values, height, width, self._aspect, classified
+                    )
+            rows.append(Row(image_id=image_id, rle=encoded, classified=classified))
+            if keeps and values is not None:
+                kept.append(
+                    ProbabilityMap(
+                        image_id=image_id,
+                        values=values,
+                        source_height=height,
+                        source_width=width,
+                        fold=part.fold,
+                        classifier=classified,
+                    )
                 )
-                tracker.advance()
-    if len(rows) != num_records:
-        raise Failure(
-            ExitCode.CORRUPT,
-            f"{len(rows)} images were predicted instead of {num_records}",
-            mend="convert the dataset again",
-        )
-    return rows
+        folder.write(part.index, rows, kept if keeps else None)
 
 
-def _check(image_id: str, probabilities: np.ndarray, rows: dict[str, str]) -> None:
-    if image_id in rows:
-        raise Failure(
-            ExitCode.CORRUPT,
-            f"image {image_id} is in the dataset twice",
-            mend="convert the dataset again",
-        )
-    if not np.isfinite(probabilities).all():
-        # NaN compares as below any threshold: it would read as "healthy".
-        raise Failure(
-            ExitCode.CORRUPT,
-            f"the prediction for image {image_id} is not finite",
-            mend="leave out the member that is at fault, or train it again",
-        )
+class _Background:
+    """Works beside the caller, who waits when it falls behind."""
 
+    def __enter__(self) -> "_Background":
+        self._threads = futures.ThreadPoolExecutor(_THREADS)
+        self._pending: collections.deque[futures.Future] = collections.deque()
+        return self
 
-def _identity(config, data, loaded) -> dict:
-    """Returns everything that decides the submission, free of paths."""
-    return durable.plain(
-        {
-            "members": sorted(m.weights_sha256 for m in loaded),
-            "tta": sorted(config.tta),
-            "postprocess": postprocess.expand(config.postprocess),
-            "dataset": data.source_fingerprint,
-            "options": data.options,
-        }
-    )
+    def put(self, work: Callable[..., None], *arguments) -> None:
+        """Begins some work; what earlier work raised is raised here."""
+        while len(self._pending) >= _WAITING_PARTS:
+            self._pending.popleft().result()
+        self._pending.append(self._threads.submit(work, *arguments))
 
-
-def _complete(output: pathlib.Path, wanted: dict) -> bool:
-    marker = output / MARKER
-    if not marker.exists():
-        return False
-    mend = "choose another --output, or delete this one"
-    stored = durable.read_json(marker, mend=mend)
-    durable.refuse_other_config(output, stored["config"], wanted, mend=mend)
-    durable.check_file(
-        output / SUBMISSION, expected_sha256=stored["submission_sha256"], mend=mend
-    )
-    return True
+    def __exit__(self, kind, *_) -> None:
+        self._threads.shutdown(cancel_futures=kind is not None)
+        if kind is None:
+            for one in self._pending:
+                one.result()

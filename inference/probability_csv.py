@@ -1,6 +1,7 @@
 """The csv of a classification: one row an image, `ImageId,Probability`."""
 
 import pathlib
+from collections.abc import Iterable
 
 from data_prep import durable
 from data_prep import labels
@@ -10,20 +11,20 @@ from data_prep.failures import Failure
 _HEADER = ("ImageId", "Probability")
 
 
-def write(path: pathlib.Path, probabilities: dict[str, float]) -> None:
-    """Writes {image id: probability in 0..1} in its order.
+def write(path: pathlib.Path, rows: Iterable[tuple[str, float]]) -> None:
+    """Writes (image id, probability in 0..1) in order.
 
     Values read back as the same float64.
     """
-    lines = [",".join(_HEADER)]
-    for image_id, value in probabilities.items():
-        if not labels.ID.fullmatch(image_id) or not 0 <= value <= 1:
-            raise ValueError(
-                f"Expected an image id and 0 <= value <= 1. Received: {image_id!r}, "
-                f"{value!r}"
-            )
-        lines.append(f"{image_id},{float(value)!r}")
-    durable.write_text(path, "\n".join(lines) + "\n")
+    with durable.written_whole(path) as aside, aside.open("w", newline="") as file:
+        file.write(",".join(_HEADER) + "\n")
+        for image_id, value in rows:
+            if not labels.ID.fullmatch(image_id) or not 0 <= value <= 1:
+                raise ValueError(
+                    "Expected an image id and 0 <= value <= 1. Received: "
+                    f"{image_id!r}, {value!r}"
+                )
+            file.write(f"{image_id},{float(value)!r}\n")
 
 
 def read(path: pathlib.Path) -> dict[str, float]:

@@ -1,17 +1,16 @@
 """Predicted probabilities on disk: one small map an image, before any threshold.
 
 What is stored is the ensemble's mean at the network's size, as float16: of 0.5
-and more a value is off by 2^-12 at most, of less by half of that or less. The
-prediction itself cuts the float32 mean. Its mask can differ from a stored map's
-where an enlarged probability lies within 2^-12 of a threshold, and nowhere else.
-Whoever tunes on maps and then predicts from maps, both in float32 after reading,
-gets the same masks to the pixel.
+and more a value is off by 2^-12 at most, of less by half of that or less. A
+prediction cuts the same rounded values, in float32 again, so tuned thresholds
+make the masks that they were tuned with, to the pixel.
 
 A folder of predictions:
 
-    prediction.json                        {"config", "parts": [{"name", "sha256"}]}
+    prediction.json                   {"config", "parts": [{"name", "sha256"}], ...}
     probabilities/part-00000.tfrecord ...
 
+Parts may have no maps of images that a cascade's classifiers did not let pass.
 `prediction.json` is written last: without it the prediction is unfinished.
 A record is a tf.train.Example; this module reads and writes it without TensorFlow.
 """
@@ -119,12 +118,13 @@ def read(path: pathlib.Path) -> Iterator[ProbabilityMap]:
         yield found
 
 
-def seal(folder: pathlib.Path, config: dict[str, Any]) -> None:
+def seal(folder: pathlib.Path, config: dict[str, Any], **facts: Any) -> None:
     """Writes `prediction.json` for the parts that are in `folder`.
 
     Args:
       folder: of the prediction.
       config: what decided it, free of paths, as JSON takes it.
+      **facts: what else to write, beside "config" and "parts".
     """
     parts = sorted((folder / FOLDER).glob("part-*.tfrecord"))
     durable.write_json(
@@ -132,6 +132,7 @@ def seal(folder: pathlib.Path, config: dict[str, Any]) -> None:
         {
             "config": config,
             "parts": [{"name": p.name, "sha256": durable.sha256(p)} for p in parts],
+            **facts,
         },
     )
 

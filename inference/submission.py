@@ -1,6 +1,7 @@
 """The competition's csv: one row an image, `ImageId,EncodedPixels`."""
 
 import pathlib
+from collections.abc import Iterable
 
 from data_prep import durable
 from data_prep import labels
@@ -8,14 +9,14 @@ from data_prep.failures import ExitCode
 from data_prep.failures import Failure
 
 
-def write(path: pathlib.Path, rows: dict[str, str]) -> None:
-    """Writes {image id: RLE} in its order; ids are checked, nothing is quoted."""
-    lines = ["ImageId,EncodedPixels"]
-    for image_id, encoded in rows.items():
-        if not labels.ID.fullmatch(image_id):
-            raise ValueError(f"Expected an image id. Received: {image_id!r}")
-        lines.append(f"{image_id},{encoded}")
-    durable.write_text(path, "\n".join(lines) + "\n")
+def write(path: pathlib.Path, rows: Iterable[tuple[str, str]]) -> None:
+    """Writes (image id, RLE) in order; ids are checked, nothing is quoted."""
+    with durable.written_whole(path) as aside, aside.open("w", newline="") as file:
+        file.write("ImageId,EncodedPixels\n")
+        for image_id, encoded in rows:
+            if not labels.ID.fullmatch(image_id):
+                raise ValueError(f"Expected an image id. Received: {image_id!r}")
+            file.write(f"{image_id},{encoded}\n")
 
 
 def read(path: pathlib.Path) -> dict[str, str]:

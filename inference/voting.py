@@ -43,7 +43,7 @@ def vote(config: VoteConfig) -> dict[str, int]:
         masks = [_decode(path, image_id, given[path][image_id], size) for path in given]
         rows[image_id] = majority(masks)
     _refuse_another(config.output, rows)
-    submission.write(config.output, rows)
+    submission.write(config.output, rows.items())
     return {
         "submissions": len(given),
         "images": len(rows),

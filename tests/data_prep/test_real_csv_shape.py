@@ -191,7 +191,7 @@ def test_an_all_negative_submission(truth, tmp_path):
     read = labels.read(truth)
     assert sum(map(len, read.values())) == TEST.rows == 1484
     given = tmp_path / "submission.csv"
-    submission.write(given, dict.fromkeys(sorted(read), rle.EMPTY))
+    submission.write(given, dict.fromkeys(sorted(read), rle.EMPTY).items())
     scores = scoring.Scoring(given, truth).scores(lambda image_id: (64, 64))
     assert set(scores.dice) == {0.0, 1.0}
     assert scores.dice.size == 1372
@@ -209,7 +209,7 @@ def test_a_perfect_submission(truth, tmp_path):
         image_id: rle.encode(rle.decode_union(encoded, 64, 64))
         for image_id, encoded in labels.read(truth).items()
     }
-    submission.write(given, union)
+    submission.write(given, union.items())
     scores = scoring.Scoring(given, truth).scores(lambda image_id: (64, 64))
     assert (scores.dice == 1).all()
     assert (scores.found & scores.positive).sum() == 290

@@ -68,9 +68,9 @@ def test_values_that_are_none(tmp_path, rows, said):
 def test_reads_what_it_wrote(tmp_path):
     values = {"a": 1 / 3, "b": 0.0, "c": 1.0, "d": 1e-300}
     path = tmp_path / "p.csv"
-    probability_csv.write(path, values)
+    probability_csv.write(path, values.items())
     assert probability_csv.read(path) == values
     for wrong in ({"a": float("nan")}, {"a": 1.5}, {"a b": 0.5}):
         with pytest.raises(ValueError, match="Expected an image id and 0 <= value"):
-            probability_csv.write(path, wrong)
+            probability_csv.write(path, wrong.items())
     assert probability_csv.read(path) == values

@@ -10,7 +10,6 @@ from data_prep import schema
 from data_prep import shards
 from data_prep import synthetic_folder
 from data_prep.failures import Failure
-from inference import out_of_fold
 from inference import predict
 from inference import probability_maps
 from inference import thresholds
@@ -18,6 +17,7 @@ from inference import tuning
 from inference.config import TuneConfig
 from tests.inference.test_predict import config
 from tests.inference.test_predict import member
+from tests.inference.test_predict import rows_of
 
 
 @pytest.fixture
@@ -32,8 +32,8 @@ def asked(dataset, runs, output, **changes):
 
 
 def test_each_image_by_the_member_of_its_fold(dataset, runs, tmp_path):
-    found = out_of_fold.predict(asked(dataset, runs, tmp_path / "out", tta=("none",)))
-    _, maps = probability_maps.read_folder(found)
+    predict.predict(asked(dataset, runs, tmp_path / "out", tta=("none",)))
+    _, maps = probability_maps.read_folder(tmp_path / "out")
     maps = {of_one.image_id: of_one for of_one in maps}
     folder = dataset / "32"
     data = manifest.read(folder)
@@ -53,7 +53,8 @@ def test_each_image_by_the_member_of_its_fold(dataset, runs, tmp_path):
 
 def test_parts_that_are_there_are_kept(dataset, runs, tmp_path, monkeypatch):
     output = tmp_path / "out"
-    whole = out_of_fold.predict(asked(dataset, runs, tmp_path / "whole", batch_size=1))
+    whole = tmp_path / "whole"
+    predict.predict(asked(dataset, runs, whole, batch_size=1))
     write, written = probability_maps.write, []
 
     def killed(path, maps):
@@ -64,25 +65,26 @@ def test_parts_that_are_there_are_kept(dataset, runs, tmp_path, monkeypatch):
 
     monkeypatch.setattr(probability_maps, "write", killed)
     with pytest.raises(KeyboardInterrupt):
-        out_of_fold.predict(asked(dataset, runs, output))
+        predict.predict(asked(dataset, runs, output))
     monkeypatch.setattr(probability_maps, "write", write)
     before = {p: p.stat().st_mtime_ns for p in written}
-    out_of_fold.predict(asked(dataset, runs, output))
+    predict.predict(asked(dataset, runs, output))
     assert before == {p: p.stat().st_mtime_ns for p in written}
     for path in (whole / probability_maps.FOLDER).iterdir():
         other = output / probability_maps.FOLDER / path.name
         assert other.read_bytes() == path.read_bytes()
     with pytest.raises(Failure, match="tta"):
-        out_of_fold.predict(asked(dataset, runs, output, tta=("none",)))
+        predict.predict(asked(dataset, runs, output, tta=("none",)))
 
 
 def test_a_member_of_another_split_is_refused(dataset, runs, tmp_path):
     with pytest.raises(Failure, match="another conversion"):
-        out_of_fold.predict(asked(dataset, runs, tmp_path / "out", data=dataset / "64"))
+        predict.predict(asked(dataset, runs, tmp_path / "out", data=(dataset / "64",)))
 
 
 def test_tuned_thresholds_decide_a_prediction(dataset, source, runs, tmp_path):
-    predictions = out_of_fold.predict(asked(dataset, runs, tmp_path / "out"))
+    predictions = tmp_path / "out"
+    predict.predict(asked(dataset, runs, predictions))
     tuning.tune(
         TuneConfig(
             predictions=predictions,
@@ -99,8 +101,8 @@ def test_tuned_thresholds_decide_a_prediction(dataset, source, runs, tmp_path):
     cut = config(dataset, runs[0], tmp_path / "by_file", thresholds=path)
     spec = thresholds.read(path).postprocess
     by_hand = config(dataset, runs[0], tmp_path / "by_hand", postprocess=spec)
-    assert predict.predict(cut).read_text() == predict.predict(by_hand).read_text()
-    marker = json.loads((tmp_path / "by_file" / predict.MARKER).read_text())
+    assert rows_of(cut) == rows_of(by_hand)
+    marker = json.loads((tmp_path / "by_file" / probability_maps.MARKER).read_text())
     assert marker["config"]["postprocess"]
     other = config(dataset, runs[0][:2], tmp_path / "x", thresholds=path)
     with pytest.raises(Failure, match="tuned with other members"):

@@ -83,11 +83,11 @@ def test_mask_that_does_not_fit(tmp_path):
 def test_submission_bytes(tmp_path):
     path = tmp_path / "x.csv"
     rows = {"1.2.3": "-1", "ID_a": "5 2"}
-    submission.write(path, rows)
+    submission.write(path, rows.items())
     assert path.read_bytes() == b"ImageId,EncodedPixels\n1.2.3,-1\nID_a,5 2\n"
     assert submission.read(path) == rows
     with pytest.raises(ValueError, match="Expected an image id"):
-        submission.write(path, {"=cmd": "-1"})
+        submission.write(path, [("=cmd", "-1")])
 
 
 def test_chosen_pictures_span_the_range():
