@@ -129,14 +129,14 @@ def read(
         )
 
 
-def _stream(dataset: Dataset, chosen: Sequence[Shard], done: Sequence[bool]):
+def _stream(dataset: Dataset, shards: Sequence[Shard], done: Sequence[bool]):
     decode = Decoder(
         image_size=dataset.manifest.image_size,
         pixel_encoding=dataset.manifest.options["pixel_encoding"],
         with_mask=False,
     )
     files, first_parts = [], []
-    for shard, parts in zip(chosen, plan(chosen), strict=True):
+    for shard, parts in zip(shards, plan(shards), strict=True):
         if not all(done[part.index] for part in parts):
             files.append(str(dataset.folder / shard.name))
             first_parts.append(parts[0].index)
@@ -145,8 +145,9 @@ def _stream(dataset: Dataset, chosen: Sequence[Shard], done: Sequence[bool]):
         return tf.data.TFRecordDataset(file).batch(PART_IMAGES).enumerate(first_part)
 
     is_done = tf.constant(list(done))
-    numbers = tf.constant(first_parts, tf.int64)
-    data = tf.data.Dataset.from_tensor_slices((files, numbers)).flat_map(parts_of)
+    # With types: all parts may be done, and only the csvs missing.
+    chosen = tf.constant(files, tf.string), tf.constant(first_parts, tf.int64)
+    data = tf.data.Dataset.from_tensor_slices(chosen).flat_map(parts_of)
     data = data.filter(lambda index, _: tf.logical_not(tf.gather(is_done, index)))
     data = data.map(lambda index, records: (index, decode(records)))
     return data.prefetch(1).as_numpy_iterator()

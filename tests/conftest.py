@@ -24,8 +24,9 @@ def pytest_configure(config):
 
 @pytest.fixture(autouse=True)
 def _tiny_model(monkeypatch):
-    """Registers a network that traces in a second."""
+    """Registers networks that trace in a second."""
     monkeypatch.setitem(registry.MODELS, "tiny", fakes.build_tiny)
+    monkeypatch.setitem(registry.MODELS, "encoded", fakes.build_encoded)
 
 
 @pytest.fixture(scope="session")

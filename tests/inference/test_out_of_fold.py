@@ -1,10 +1,12 @@
 """Labelled images are predicted by who did not see them, and tuned on."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
+from data_prep import durable
 from data_prep import manifest
 from data_prep import schema
 from data_prep import shards
@@ -15,8 +17,8 @@ from inference import probability_maps
 from inference import thresholds
 from inference import tuning
 from inference.config import TuneConfig
+from tests.inference.finished_runs import member
 from tests.inference.test_predict import config
-from tests.inference.test_predict import member
 from tests.inference.test_predict import rows_of
 
 
@@ -78,8 +80,12 @@ def test_parts_that_are_there_are_kept(dataset, runs, tmp_path, monkeypatch):
 
 
 def test_a_member_of_another_split_is_refused(dataset, runs, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(dataset / "32", other)
+    stored = durable.read_json(other / "dataset.json", mend="")
+    durable.write_json(other / "dataset.json", stored | {"source_fingerprint": "x"})
     with pytest.raises(Failure, match="another conversion"):
-        predict.predict(asked(dataset, runs, tmp_path / "out", data=(dataset / "64",)))
+        predict.predict(asked(dataset, runs, tmp_path / "out", data=(other,)))
 
 
 def test_tuned_thresholds_decide_a_prediction(dataset, source, runs, tmp_path):

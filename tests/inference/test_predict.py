@@ -1,5 +1,4 @@
 import cv2
-import keras
 import numpy as np
 import pytest
 
@@ -14,23 +13,7 @@ from inference import predict
 from inference import submission
 from inference.config import PredictConfig
 from inference.prediction_folder import SUBMISSION
-from tests import fakes
-from trainer.run_folder import RunFolder
-
-
-def member(folder, dataset, seed, bias=None, fold=0):
-    """A finished run with random weights."""
-    keras.utils.set_random_seed(seed)
-    run = RunFolder(folder)
-    data = manifest.read(dataset)
-    run.claim({"model": "tiny", "precision": "float32", "fold": fold}, data, "")
-    model = fakes.build_tiny(image_size=data.image_size)
-    if bias is not None:
-        model.get_layer("mask_logits").bias.assign([bias])
-    for name in ("swa", "best"):
-        run.save_weights(model, name)
-    run.finish({}, {}, 0.0)
-    return model
+from tests.inference.finished_runs import member
 
 
 @pytest.fixture

@@ -1,0 +1,36 @@
+"""Run folders as training leaves them, with random weights."""
+
+import keras
+
+from data_prep import manifest
+from trainer.models import registry
+from trainer.run_folder import RunFolder
+
+CLASSIFIER = "encoded(label=true)"
+
+
+def member(folder, dataset, seed, *, bias=None, fold=0, model="tiny"):
+    """Writes a finished run.
+
+    Args:
+      folder: to write.
+      dataset: folder that it says it was trained on.
+      seed: of the weights.
+      bias: of the last layer, or None.
+      fold: that it says it was validated on.
+      model: "tiny" or CLASSIFIER.
+
+    Returns:
+      Its network.
+    """
+    keras.utils.set_random_seed(seed)
+    run = RunFolder(folder)
+    data = manifest.read(dataset)
+    run.claim({"model": model, "precision": "float32", "fold": fold}, data, "")
+    network = registry.build_from_spec(model, image_size=data.image_size)
+    if bias is not None:
+        network.layers[-1].bias.assign([bias])
+    for name in ("swa", "best"):
+        run.save_weights(network, name)
+    run.finish({}, {}, 0.0)
+    return network
