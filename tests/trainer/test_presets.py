@@ -1,0 +1,200 @@
+"""Every preset trains: its own flags, network, loss and recipe, for two steps.
+
+Replaced are the number of images, 2 a part of the batch; the weights to begin with,
+which would be downloaded; and the devices. The segmenters' B4 has its stages and
+widths, but one block in each; for two classifiers smaller networks of their families
+stand in. A step is not traced to a graph, which takes a minute for the deep networks
+and gives the same losses.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import pathlib
+
+import efficientnet.tfkeras as efficientnet
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from absl import flags
+from absl.testing import flagsaver
+
+from data_prep import convert
+from data_prep.failures import ExitCode
+from data_prep.failures import Failure
+from flags import trainer as trainer_flags
+from trainer import pretrained
+from trainer import runtime
+from trainer.fold_data import FoldData
+from trainer.models import encoders
+from trainer.session import Session
+
+FOLDER = pathlib.Path(__file__).parents[2] / "flags" / "presets"
+SIZE = 64
+# The least that these take, a multiple of 32.
+LARGER = {"classifier_inception_resnet_v2_nih": 96, "classifier_xception_nih": 96}
+STEPS = 2
+
+LADDER = {"swa_epochs": 3, "epochs": 16, "optimizer": "adam", "loss": "bce(1)+dice(1)"}
+SEED = LADDER | {"epochs": 70, "augment": "seed_segmentation", "sampling": "natural"}
+CLASSIFIER = SEED | {"epochs": 30, "augment": "seed_classification"}
+# What each is about, said a second time: a line that is lost from a preset, or that
+# the flags no longer read, is seen here.
+SPECIAL = {
+    "cascade_segmenter_positives": SEED | {"sampling": "positives"},
+    "classifier_densenet169_nih": CLASSIFIER | {"encoder_weights": "nih"},
+    "classifier_efficientnet_b4": CLASSIFIER | {"encoder_weights": "imagenet"},
+    "classifier_inception_resnet_v2_nih": CLASSIFIER | {"encoder_weights": "nih"},
+    "classifier_xception_nih": CLASSIFIER | {"encoder_weights": "nih"},
+    "demo": {"swa_epochs": 3, "epochs": 10, "batch_norm_momentum": 0.9},
+    "progressive_1024": LADDER | {"accumulation": 8, "learning_rate": 3e-5},
+    "progressive_512": LADDER | {"accumulation": 4, "learning_rate": 1e-4},
+    "uefficientnet_b4_256": SEED,
+    "uefficientnetpp_b4_256": SEED,
+    "unet_512": SEED,
+    "vae_cnn_512": SEED | {"loss": "dice(1)", "learning_rate": 1e-4},
+    "winner_like_512": {
+        "swa_epochs": 3,
+        "top_k": 3,
+        "accumulation": 4,
+        "optimizer": "adamw",
+        "weight_decay": 5e-6,
+        "clip_norm": 0.1,
+        "loss": "bce(3)+dice(1)+focal(4)",
+        "sampling": "positive_fraction(0.8:0.4)",
+        "encoder_weights": "imagenet",
+    },
+}
+# Of the peak, what the first epoch has of it.
+WARM_UP = {"demo": 1 / 2, "winner_like_512": 1 / 3}
+
+
+@pytest.fixture(scope="module")
+def data(convert_config, tmp_path_factory):
+    output = tmp_path_factory.mktemp("presets") / "data"
+    sizes = (SIZE, *sorted(set(LARGER.values())))
+    convert.convert(dataclasses.replace(convert_config, output=output, sizes=sizes))
+    return output
+
+
+@pytest.fixture(autouse=True)
+def smaller(monkeypatch):
+    """B4 has every tap, but one block a stage; two classifiers have fewer layers."""
+    shallow = functools.partial(
+        efficientnet.inject_tfkeras_modules(efficientnet.model.EfficientNet),
+        width_coefficient=1.4,
+        depth_coefficient=0.1,
+        default_resolution=380,
+        dropout_rate=0.4,
+        model_name="efficientnet-b4",
+    )
+    monkeypatch.setitem(encoders.NETWORKS, "b4", shallow)
+    networks = keras.applications
+    monkeypatch.setattr(networks, "DenseNet169", networks.DenseNet121)
+    monkeypatch.setattr(networks, "EfficientNetB4", networks.EfficientNetB0)
+
+
+@pytest.fixture
+def nothing_to_load(monkeypatch, tmp_path):
+    """No file is stored, and none can be had from the libraries."""
+
+    def unreachable(**_):
+        raise OSError
+
+    monkeypatch.setattr(pretrained, "STORE", tmp_path)
+    monkeypatch.setattr(pretrained.efficientnet, "EfficientNetB4", unreachable)
+    for name in pretrained._APPLICATIONS:
+        monkeypatch.setitem(pretrained._APPLICATIONS, name, unreachable)
+
+
+@contextlib.contextmanager
+def eagerly():
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)
+
+
+def read(path, folder, workdir):
+    """Returns what the preset's flags say, as trainer.main would read them."""
+    with flagsaver.flagsaver():
+        given = [f"--data={folder}", f"--workdir={workdir}", "--strategy=single"]
+        flags.FLAGS(["test", f"--flagfile={path}", *given])
+        return trainer_flags.train_config(), trainer_flags.execution()
+
+
+def test_all_presets_are_here():
+    assert {p.stem for p in FOLDER.glob("*.flagfile")} == set(SPECIAL)
+
+
+@pytest.mark.parametrize("name", sorted(SPECIAL))
+def test_preset_trains(name, data, tmp_path, nothing_to_load):
+    folder = data / str(LARGER.get(name, SIZE))
+    preset, execution = read(FOLDER / f"{name}.flagfile", folder, tmp_path)
+    said = {key: getattr(preset, key) for key in SPECIAL[name]}
+    assert said == SPECIAL[name]
+    assert execution.steps_per_call == (4 if name == "demo" else 8)
+    config = dataclasses.replace(
+        preset, global_batch_size=2 * preset.accumulation, encoder_weights="none"
+    )
+    session = Session(config, execution, FoldData(config, folder))
+    check_model(name, session, preset)
+    check_images(session)
+    rate = session.schedule.rate(config.learning_rate, 0, config.epochs, [])
+    assert rate == pytest.approx(WARM_UP.get(name, 1) * config.learning_rate)
+    session.optimizer.learning_rate.assign(rate)
+    before = [w.numpy() for w in session.model.trainable_variables]
+    iterator = session.batches(session.augment, 0)
+    with eagerly():
+        losses, _ = session.train(0)(iterator, tf.constant(STEPS))
+    assert losses.shape == [STEPS]
+    assert np.isfinite(losses).all()
+    assert session.optimizer.iterations == STEPS, "one update for all parts"
+    check_moved(before, session, rate)
+
+
+def check_model(name, session, preset):
+    """The network is of the preset's family, and its weights to begin with exist."""
+    is_classifier = name.startswith("classifier_")
+    assert set(session.model.output) == {"label" if is_classifier else "mask"}
+    assert session.score == ("auc" if is_classifier else "dice")
+    optimizer = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}
+    assert type(session.optimizer) is optimizer[preset.optimizer]
+    if preset.optimizer == "adamw":
+        assert session.optimizer.weight_decay == preset.weight_decay
+    momenta = {layer.momentum for layer in runtime.batch_norms(session.model)}
+    assert momenta <= {preset.batch_norm_momentum}
+    if preset.encoder_weights != "none":
+        # It knows which file the network wants, and has but to get it.
+        with pytest.raises(Failure, match="download") as caught:
+            pretrained.load(preset.encoder_weights, session.model)
+        assert caught.value.exit_code == ExitCode.ENVIRONMENT
+
+
+def check_images(session):
+    """The first epoch has as many positives as the sampling is to give."""
+    data, config = session.data, session.config
+    count = data.steps_per_epoch * config.global_batch_size
+    shards = data.train_shards
+    labels = np.repeat([s.label for s in shards], [s.num_records for s in shards])
+    drawn = labels[data.order.numbers(tf.range(count, dtype=tf.int64))]
+    expected = {"positives": count, "positive_fraction(0.8:0.4)": round(0.8 * count)}
+    if config.sampling in expected:
+        assert drawn.sum() == expected[config.sampling]
+    else:
+        assert set(drawn) == {0, 1}
+
+
+def check_moved(before, session, rate):
+    """Adam moves a weight by the rate in its first step, and at most so later."""
+    after = session.model.trainable_variables
+    moved = [np.abs(a - b).max() for a, b in zip(after, before, strict=True)]
+    assert 0.9 * rate < max(moved) < 1.1 * STEPS * rate
+    kernels = [m for m, w in zip(moved, after, strict=True) if len(w.shape) > 1]
+    assert min(kernels) > 0
+    if session.model.name == "vae_cnn":
+        reconstruction, divergence = session.model.losses
+        assert reconstruction > 0
+        assert divergence > 0
