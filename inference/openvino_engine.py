@@ -1,0 +1,209 @@
+"""A member's network run by OpenVINO: an optional, faster engine for CPUs.
+
+    pip install -r requirements-openvino.txt -c constraints.txt
+
+The network goes over as the SavedModel that Keras exports. Before it is used its
+probabilities are held against TensorFlow's on four images, so that a conversion that
+is wrong never predicts. What was measured is in BUILD_NOTES.md.
+"""
+
+import dataclasses
+import pathlib
+import sys
+import tempfile
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from data_prep import phantom
+from data_prep.failures import BadValue
+from data_prep.failures import ExitCode
+from data_prep.failures import Failure
+
+PRECISIONS = {"f32": "float32", "bf16": "bfloat16"}
+_OUTPUTS = ("mask", "label")
+_OTHER_ENGINE = "choose --engine=tensorflow"
+
+Predict = Callable[[np.ndarray], dict[str, np.ndarray]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tolerance:
+    """How far probabilities may be off TensorFlow's in the check at the start.
+
+    Attributes:
+      mean: over the pixels of each of the four images.
+      most: of any pixel of the noise and the film. On an image of one grey value an
+        instance norm divides rounding by a spread of nearly nothing.
+    """
+
+    mean: float
+    most: float
+
+
+# By the coarser of the engine's precision and the member's own, which TensorFlow
+# rounds to and OpenVINO need not. At least twice what networks of random weights showed
+# whose logits had a deviation of 3.
+TOLERANCES = {
+    "float32": Tolerance(mean=1e-2, most=1e-3),
+    "float16": Tolerance(mean=1e-2, most=0.25),
+    "bfloat16": Tolerance(mean=6e-2, most=0.75),
+}
+
+
+def compiled(
+    model: keras.Model, *, name: str, num_threads: int, precision: str = "f32"
+) -> Predict:
+    """Compiles a model and checks it against TensorFlow.
+
+    Args:
+      model: from [B, S, S, 1] float32 in 0..255 to a dict of logits, see
+        trainer/models/registry.py. It may be dropped afterwards.
+      name: of the member in error messages, such as its run folder.
+      num_threads: threads of the processor, each with an image of its own.
+      precision: "f32", or "bf16" for half the time at three digits' precision.
+
+    Returns:
+      From [B, S, S, 1] float32 in 0..255, any B, to float32 logits: "mask"
+      [B, S, S, 1] and "label" [B, 1], whichever the model has. One call at a time.
+
+    Raises:
+      BadValue: an unknown precision, or no thread.
+      Failure: OpenVINO is not installed, this processor lacks the precision, or the
+        member cannot be converted or predicts something else than in TensorFlow.
+    """
+    if precision not in PRECISIONS or num_threads < 1:
+        raise BadValue(
+            f"Expected a precision of {sorted(PRECISIONS)} and a thread. Received: "
+            f"precision={precision!r}, num_threads={num_threads}"
+        )
+    openvino = _openvino()
+    core = openvino.Core()
+    if precision == "bf16" and not _has_bf16(core):
+        # OpenVINO would compute in f32 without a word.
+        raise Failure(
+            ExitCode.ENVIRONMENT,
+            "this processor does not compute in bf16",
+            mend="choose f32",
+        )
+    options = {
+        # Without the hint OpenVINO chooses bf16 wherever the processor has it.
+        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_NUM_THREADS": num_threads,
+        "NUM_STREAMS": num_threads,
+    }
+    try:
+        with tempfile.TemporaryDirectory(prefix="openvino-") as folder:
+            converted = _converted(core, model, pathlib.Path(folder, "saved_model"))
+            # Within, since weights may be read as late as here.
+            network = core.compile_model(converted, "CPU", options)
+    except RuntimeError as e:
+        raise Failure(
+            ExitCode.ENVIRONMENT,
+            f"{name} does not go over to OpenVINO: {_last_line(e)}",
+            mend=_OTHER_ENGINE,
+        ) from e
+    predict = _in_parallel(openvino.AsyncInferQueue(network, num_threads))
+    _check(predict, model, name, precision)
+    return predict
+
+
+def check_images(size: int) -> np.ndarray:
+    """Returns [4, size, size, 1] float32 in 0..255: black, white, noise, a film."""
+    rng = np.random.default_rng(0)
+    images = np.zeros((4, size, size, 1), np.float32)
+    images[1] = 255
+    images[2] = rng.integers(0, 256, images[2].shape)
+    images[3, :, :, 0] = phantom.draw(rng, size=size, pneumothorax=True).image
+    return images
+
+
+def _openvino():
+    # Importing it reports to its maker's server, unless this package is absent.
+    sys.modules.setdefault("openvino_telemetry", None)
+    try:
+        import openvino
+    except ImportError as e:
+        raise Failure(
+            ExitCode.ENVIRONMENT,
+            "OpenVINO is not installed",
+            mend=f"pip install -r requirements-openvino.txt, or {_OTHER_ENGINE}",
+        ) from e
+    return openvino
+
+
+def _has_bf16(core) -> bool:
+    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _converted(core, model: keras.Model, folder: pathlib.Path):
+    """Returns the network for one image at a time, by way of a folder.
+
+    Single images on as many streams as threads are as fast as larger batches, need
+    less memory, and leave no batch to be filled up.
+    """
+    model.export(folder, format="tf_saved_model", verbose=False)
+    network = core.read_model(folder)
+    network.reshape([1, *model.input.shape[1:]])
+    return network
+
+
+def _in_parallel(queue) -> Predict:
+    """Returns a function that hands the images of a batch to the queue's requests."""
+    outputs = {
+        name: (index, tuple(output.shape[1:]))
+        for index, output in enumerate(queue[0].model_outputs)
+        for name in output.get_names()
+        if name in _OUTPUTS
+    }
+    found: dict[str, np.ndarray] = {}
+
+    def store(request, image: int) -> None:
+        for name, (index, _) in outputs.items():
+            found[name][image] = request.get_output_tensor(index).data[0]
+
+    queue.set_callback(store)
+
+    def predict(images: np.ndarray) -> dict[str, np.ndarray]:
+        for name, (_, shape) in outputs.items():
+            found[name] = np.empty((len(images), *shape), np.float32)
+        for k in range(len(images)):
+            queue.start_async({0: images[k : k + 1]}, userdata=k)
+        queue.wait_all()
+        return dict(found)
+
+    return predict
+
+
+def _check(predict: Predict, model: keras.Model, name: str, precision: str) -> None:
+    images = check_images(model.input.shape[1])
+    expected = model(images, training=False)
+    received = predict(images)
+    dtypes = {PRECISIONS[precision], *(layer.compute_dtype for layer in model.layers)}
+    tolerance = next(t for d, t in reversed(TOLERANCES.items()) if d in dtypes)
+    for output in sorted(set(_OUTPUTS) & set(expected)):
+        off = np.abs(
+            _probabilities(received[output])
+            - _probabilities(np.asarray(expected[output]))
+        ).reshape(len(images), -1)
+        mean, most = off.mean(axis=1).max(), off[2:].max()
+        # Whatever is not a number is refused, too.
+        if not (mean <= tolerance.mean and most <= tolerance.most):
+            raise Failure(
+                ExitCode.ENVIRONMENT,
+                f"{name} in OpenVINO ({precision}) is off TensorFlow's {output} by "
+                f"{mean:.2g} in the mean and {most:.2g} at most, allowed are "
+                f"{tolerance.mean:g} and {tolerance.most:g}",
+                mend=_OTHER_ENGINE,
+            )
+
+
+def _probabilities(logits: np.ndarray) -> np.ndarray:
+    # tanh does not overflow.
+    return 0.5 * (1 + np.tanh(0.5 * np.asarray(logits, np.float64)))
+
+
+def _last_line(error: RuntimeError) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
