@@ -48,7 +48,7 @@ class Tolerance:
 TOLERANCES = {
     "float32": Tolerance(mean=1e-2, most=1e-3),
     "float16": Tolerance(mean=1e-2, most=0.25),
-    "bfloat16": Tolerance(mean=6e-2, most=0.75),
+    "bfloat16": Tolerance(mean=0.1, most=0.75),
 }
 
 

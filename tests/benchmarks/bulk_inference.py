@@ -1,0 +1,237 @@
+"""How fast is bulk prediction? Against the straightforward way and its own stages.
+
+    python -m tests.benchmarks.bulk_inference --rounds=5
+
+Ten small members, mirrored views, masks of 1024 x 1024 by the rule `seed`, a csv: the
+whole process `python -m inference.main` against `straightforward_inference` with a
+loop over pixels and with NumPy for the code. Same records, same weights. First the
+csvs are compared: they may differ only in pixels whose probability is within 1e-5 of
+the threshold. Then the processes are timed in turn, and in each round the stages of
+ours alone. What one process costs before its first batch is measured over a single
+batch; "per further film" is without it. A goal that is missed is printed as MISSED.
+Wants an idle machine.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+
+from tests.benchmarks import timing
+from tests.benchmarks.source_files import ROOT
+
+# TensorFlow's start-up warnings are not worth a line in a benchmark's report.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+NUM_CORES = 2
+BATCH_SIZE = 16
+OURS, LOOP, NUMPY, STAGES = "ours", "loop", "numpy", "stages"
+ONE_BATCH = "ours, one batch"
+GOALS = {LOOP: 6.0, NUMPY: None}
+STAGE_GOAL = 1.1
+CLOSE = 1e-5
+_PACKAGES = ("tensorflow", "keras", "opencv-python-headless", "scipy", "numpy")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is predicted, and by whom."""
+
+    data: pathlib.Path
+    members: tuple[pathlib.Path, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Difference:
+    """How far two csvs are apart.
+
+    Attributes:
+      num_films: rows in ours.
+      num_empty: of them, without a mask.
+      num_rows: rows that are not the same text.
+      num_close: pixels that differ with a probability close to the threshold.
+      num_wrong: other pixels that differ; or -1 if the rows are not of the same films
+        in the same order.
+    """
+
+    num_films: int
+    num_empty: int
+    num_rows: int
+    num_close: int
+    num_wrong: int
+
+
+def prepare(folder: pathlib.Path, *, films: int, size: int, members: int):
+    """Writes the job, and the same of one batch; returns both."""
+    # Not at the top: TensorFlow is of no use to the timing.
+    from tests.benchmarks import bulk_job
+
+    datasets = [
+        bulk_job.write_dataset(folder / f"data{count}", count=count, size=size)
+        for count in (films, BATCH_SIZE)
+    ]
+    paths = bulk_job.write_members(folder / "runs", datasets[0], count=members)
+    return [Job(data=data, members=tuple(paths)) for data in datasets]
+
+
+def run(side: str, job: Job, output: pathlib.Path) -> timing.Run:
+    """Runs a side as a process into an absent folder; a csv `path(side, output)`."""
+    shutil.rmtree(output, ignore_errors=True)
+    output.mkdir(parents=True)
+    modules = {OURS: "inference.main", STAGES: "tests.benchmarks.inference_stages"}
+    module = modules.get(side, "tests.benchmarks.straightforward_inference")
+    command = [sys.executable, "-m", module, f"--data={job.data}"]
+    command += [f"--members={','.join(map(str, job.members))}"]
+    command += [f"--batch_size={BATCH_SIZE}"]
+    if side == OURS:
+        command += [f"--output={output}", "--tta=hflip", "--postprocess=seed"]
+    elif side != STAGES:
+        command += [f"--output={path(side, output)}", f"--rle={side}"]
+    return timing.run_process(command, cwd=ROOT)
+
+
+def path(side: str, output: pathlib.Path) -> pathlib.Path:
+    """Returns where a side leaves its csv."""
+    return output / ("submission.csv" if side == OURS else f"{side}.csv")
+
+
+def compare(
+    ours: pathlib.Path, theirs: pathlib.Path, job: Job, batch_size: int = BATCH_SIZE
+) -> Difference:
+    """Compares two csvs; where they differ, pixel by pixel."""
+    rows, others = (
+        [line.split(",") for line in p.read_text().splitlines()[1:]]
+        for p in (ours, theirs)
+    )
+    unequal = [k for k, (a, b) in enumerate(zip(rows, others, strict=False)) if a != b]
+    close = wrong = 0
+    if [name for name, _ in rows] != [name for name, _ in others]:
+        wrong = -1
+    elif unequal:
+        close, wrong = _pixels(rows, others, unequal, job, batch_size)
+    return Difference(
+        num_films=len(rows),
+        num_empty=sum(code == "-1" for _, code in rows),
+        num_rows=len(unequal),
+        num_close=close,
+        num_wrong=wrong,
+    )
+
+
+def _pixels(rows, others, unequal, job, batch_size) -> tuple[int, int]:
+    import numpy as np
+
+    from data_prep import rle
+    from tests.benchmarks import straightforward_inference as peer
+
+    _, films = peer.read(job.data)
+    found = peer.predict(job.members, films[unequal], batch_size)
+    close = wrong = 0
+    for number, k in enumerate(unequal):
+        mean = peer.mean_at_full_size(found, number)
+        masks = [rle.decode(side[k][1], *mean.shape) for side in (rows, others)]
+        off = np.abs(mean[masks[0] != masks[1]] - peer.THRESHOLD)
+        close += int((off < CLOSE).sum())
+        wrong += int((off >= CLOSE).sum())
+    return close, wrong
+
+
+def refuse_unequal(job: Job, folder: pathlib.Path) -> dict[str, Difference]:
+    """Returns {peer: difference}; stops if what is compared is not equal."""
+    csvs = {}
+    for side in (OURS, *GOALS):
+        run(side, job, folder / side)
+        csvs[side] = path(side, folder / side)
+    found = {side: compare(csvs[OURS], csvs[side], job) for side in GOALS}
+    for side, difference in found.items():
+        timing.say(f"equality, {side}: {difference}")
+        if difference.num_wrong:
+            raise SystemExit(f"not timed: {side} differs: {difference}")
+    return found
+
+
+def measure(job: Job, one_batch: Job, folder: pathlib.Path, rounds: int):
+    """Returns {side: its runs}; all sides have warmed up in `refuse_unequal`."""
+    todo = {side: (side, job) for side in (OURS, *GOALS, STAGES)}
+    todo[ONE_BATCH] = OURS, one_batch
+    runs: dict[str, list[timing.Run]] = {name: [] for name in todo}
+    for index in range(rounds):
+        for name, (side, of_side) in todo.items():
+            runs[name].append(run(side, of_side, folder / "timed"))
+            wall_s = runs[name][-1].wall_s
+            timing.say(f"round {index + 1} of {rounds}, {name}: {wall_s:.2f} s")
+    return runs
+
+
+def report(found, runs, num_films: int) -> None:
+    """Prints what was measured as Markdown."""
+    for side, difference in found.items():
+        print(f"{side}: {difference}")
+    table = [
+        (name, timing.spread(of_side, "wall_s"), timing.spread(of_side, "cpu_s"))
+        for name, of_side in runs.items()
+    ]
+    print("\n" + timing.markdown(("process", "wall, s", "CPU, s"), table) + "\n")
+    table = []
+    for side, goal in GOALS.items():
+        wall, cpu = (
+            timing.per_round(
+                lambda mine, theirs, of=of: getattr(theirs, of) / getattr(mine, of),
+                runs[OURS],
+                runs[side],
+            )
+            for of in ("wall_s", "cpu_s")
+        )
+        said = f">= {goal}: {timing.verdict(wall.median, goal)}" if goal else ""
+        table.append((f"{side} / ours, whole process", wall, cpu, said))
+    print(timing.markdown(("ratio", "wall", "CPU", "goal, by wall"), table) + "\n")
+    _report_stages(runs, num_films)
+
+
+def _report_stages(runs, num_films: int) -> None:
+    start_up = timing.spread(runs[ONE_BATCH], "wall_s").median
+    per_film = [
+        (whole.wall_s - start_up) / (num_films - BATCH_SIZE) for whole in runs[OURS]
+    ]
+    stages = [json.loads(alone.output) for alone in runs[STAGES]]
+    table = [
+        (name, timing.Spread.of(1e3 * stage[name] for stage in stages))
+        for name in stages[0]
+    ]
+    table.append(
+        ("ours, per further film", timing.Spread.of(1e3 * s for s in per_film))
+    )
+    print(timing.markdown(("stage alone", "ms a film, wall"), table))
+    ratio = timing.per_round(
+        lambda whole, stage: whole / max(stage.values()), per_film, stages
+    )
+    print(
+        f"\nend to end / slowest stage: {ratio}, goal <= {STAGE_GOAL}: "
+        f"{timing.verdict(ratio.median, STAGE_GOAL, at_most=True)}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--films", type=int, default=512)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--members", type=int, default=10)
+    args = parser.parse_args()
+    timing.pin(NUM_CORES)
+    print(timing.markdown(("machine", ""), timing.machine(_PACKAGES).items()) + "\n")
+    with tempfile.TemporaryDirectory(prefix="bulk-") as name:
+        folder = pathlib.Path(name)
+        jobs = prepare(folder, films=args.films, size=args.size, members=args.members)
+        found = refuse_unequal(jobs[0], folder)
+        runs = measure(*jobs, folder, args.rounds)
+    report(found, runs, args.films)
+    print("\n" + timing.as_json({"runs": runs, "equality": found}))
+
+
+if __name__ == "__main__":
+    main()
