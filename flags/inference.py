@@ -9,6 +9,8 @@ from absl import flags
 from data_prep.failures import ExitCode
 from data_prep.failures import Failure
 from flags import common
+from inference.config import ENGINES
+from inference.config import Engine
 from inference.config import PredictConfig
 
 _MEMBERS = flags.DEFINE_list(
@@ -58,6 +60,16 @@ _OUTPUTS = flags.DEFINE_list(
     ["csv"],
     "csv, masks and overlays (PNG), probabilities (maps), report (HTML).",
 )
+_ENGINE = flags.DEFINE_enum(
+    "engine",
+    "tensorflow",
+    list(ENGINES),
+    "What runs the networks; openvino is faster on a CPU, see "
+    "requirements-openvino.txt.",
+)
+_OPENVINO_PRECISION = flags.DEFINE_enum(
+    "openvino_precision", "f32", ["f32", "bf16"], "bf16 rounds to three digits."
+)
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Images at once.", lower_bound=1)
 
 
@@ -81,6 +93,7 @@ def predict_config() -> PredictConfig:
         postprocess=_POSTPROCESS.value,
         thresholds=common.path(_THRESHOLDS),
         outputs=tuple(_OUTPUTS.value),
+        engine=Engine(name=_ENGINE.value, precision=_OPENVINO_PRECISION.value),
         batch_size=_BATCH_SIZE.value,
         num_workers=common.NUM_WORKERS.value or os.cpu_count(),
     )

@@ -6,6 +6,30 @@ import pathlib
 from data_prep.failures import BadValue
 
 OUTPUTS = ("csv", "masks", "overlays", "probabilities", "report")
+ENGINES = ("tensorflow", "openvino")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Engine:
+    """What runs the networks.
+
+    Attributes:
+      name: of ENGINES; "openvino" is faster on a CPU, and to be installed.
+      precision: of OpenVINO, "f32" or "bf16"; TensorFlow has each member's own.
+    """
+
+    name: str
+    precision: str
+
+    def __post_init__(self):
+        if self.name == "tensorflow" and self.precision != "f32":
+            raise BadValue(
+                "Expected --engine=openvino, whose precision this is. Received: "
+                f"engine={self.name}, openvino_precision={self.precision}"
+            )
+
+    def __str__(self) -> str:
+        return self.name + f" {self.precision}" * (self.name == "openvino")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,6 +55,7 @@ class PredictConfig:
       thresholds: file of inference.tune that decides in the place of `postprocess`,
         or None.
       outputs: of OUTPUTS; "csv" is always written.
+      engine: what runs the networks.
       batch_size: images at once; no influence on the submission.
       num_workers: processes that convert `source`; no influence likewise.
     """
@@ -48,6 +73,7 @@ class PredictConfig:
     postprocess: str
     thresholds: pathlib.Path | None
     outputs: tuple[str, ...]
+    engine: Engine
     batch_size: int
     num_workers: int
 

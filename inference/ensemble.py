@@ -5,12 +5,10 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from inference.members import LABEL
-from inference.members import MASK
 from inference.members import Member
 from inference.tta import View
 
-# {key of a dataset: its images} to probabilities.
+# {key of a dataset: its images, [B, S, S, 1] uint8} to probabilities.
 Predict = Callable[[dict[str, tf.Tensor]], tf.Tensor]
 
 
@@ -20,25 +18,25 @@ def key(member: Member) -> str:
 
 
 def segmenters(members: Sequence[Member], views: Sequence[View]) -> Predict:
-    """Returns a graph function from images to mean probabilities of their pixels.
+    """Returns a function from images to mean probabilities of their pixels.
 
-    Images are [B, S, S, 1] uint8, of each member's own size, by `key`. Probabilities
-    are [B, s, s, 1] float16 in 0..1, where s is the smallest size of all: larger
-    maps are averaged down to it, so that one map is enlarged in the end. They are
-    rounded to float16 because they are kept so, and a prediction shall not depend
-    on whether it was kept.
+    Probabilities are [B, s, s, 1] float16 in 0..1, where s is the smallest size of
+    all members: larger maps are averaged down to it, so that one map is enlarged in
+    the end. They are rounded to float16 because they are kept so, and a prediction
+    shall not depend on whether it was kept.
 
     All views of an image go through a member as one batch.
     """
     size = min(m.dataset.manifest.image_size for m in members)
 
-    @tf.function
     def predict(images: dict[str, tf.Tensor]) -> tf.Tensor:
+        seen = {}
+        for name, batch in images.items():
+            batch = tf.cast(batch, tf.float32)
+            seen[name] = tf.concat([view.forward(batch) for view in views], axis=0)
         total = 0.0
         for member in members:
-            seen = tf.cast(images[key(member)], tf.float32)
-            seen = tf.concat([view.forward(seen) for view in views], axis=0)
-            found = tf.sigmoid(member.model(seen, training=False)[MASK])
+            found = tf.sigmoid(member.logits(seen[key(member)]))
             parts = tf.split(found, len(views))
             found = tf.add_n(
                 [view.inverse(p) for view, p in zip(views, parts, strict=True)]
@@ -52,18 +50,14 @@ def segmenters(members: Sequence[Member], views: Sequence[View]) -> Predict:
 
 
 def classifiers(members: Sequence[Member]) -> Predict:
-    """Returns a graph function from images to mean probabilities of a finding.
+    """Returns a function from images to mean probabilities of a finding.
 
-    Images are as for `segmenters`, probabilities are [B] float32 in 0..1.
+    Probabilities are [B] float32 in 0..1.
     """
 
-    @tf.function
     def predict(images: dict[str, tf.Tensor]) -> tf.Tensor:
-        total = 0.0
-        for member in members:
-            seen = tf.cast(images[key(member)], tf.float32)
-            logits = member.model(seen, training=False)[LABEL]
-            total += tf.sigmoid(logits[:, 0])
-        return total / len(members)
+        seen = {name: tf.cast(batch, tf.float32) for name, batch in images.items()}
+        found = [tf.sigmoid(m.logits(seen[key(m)])[:, 0]) for m in members]
+        return tf.add_n(found) / len(members)
 
     return predict

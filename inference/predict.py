@@ -16,7 +16,6 @@ from inference import ensemble
 from inference import from_source
 from inference import held_out
 from inference import image_stream
-from inference import members
 from inference import postprocess
 from inference import prediction_outputs
 from inference import thresholds
@@ -27,6 +26,9 @@ from inference.classification import Classification
 from inference.config import PredictConfig
 from inference.image_stream import Images
 from inference.image_stream import Part
+from inference.members import LABEL
+from inference.members import MASK
+from inference.members import Loader
 from inference.postprocess import Postprocess
 from inference.prediction_folder import PredictionFolder
 from inference.prediction_folder import Row
@@ -84,12 +86,11 @@ class _Job:
     ):
         self._config, self._clean = config, clean
         found = dataset_folders.find(data)
+        loader = Loader(config.weights, found, config.engine)
         self._loaded = {
             fold: (
-                members.load_all(team.members, config.weights, found, members.MASK),
-                members.load_all(
-                    team.classifiers, config.weights, found, members.LABEL
-                ),
+                loader.load_all(team.members, MASK),
+                loader.load_all(team.classifiers, LABEL),
             )
             for fold, team in held_out.teams(config, found).items()
         }
@@ -127,6 +128,7 @@ class _Job:
                 **self.made_by(),
                 "postprocess": postprocess.expand(spec) if self._clean else None,
                 "keeps_maps": self._config.keeps_maps,
+                "engine": str(self._config.engine),
                 "aspect": self._aspect,
                 "dataset": first.source_fingerprint,
                 "options": [d.manifest.options for d in self.datasets],

@@ -10,19 +10,21 @@ tracing and caches.
 """
 
 import argparse
+import functools
 import json
 import pathlib
 import time
 
 import numpy as np
 
-from data_prep import manifest
+from inference import datasets
 from inference import ensemble
-from inference import members
+from inference import image_stream
 from inference import postprocess
 from inference import tta
-from trainer import input_pipeline
-from trainer.records import Decoder
+from inference.config import Engine
+from inference.members import MASK
+from inference.members import Loader
 
 READING, MODEL, POST = "reading", "model", "post-processing"
 VIEW, SPEC = "hflip", "seed"
@@ -30,18 +32,25 @@ VIEW, SPEC = "hflip", "seed"
 
 def measure(folder: pathlib.Path, paths: list[pathlib.Path], batch_size: int):
     """Returns {stage: wall seconds an image}."""
-    data = manifest.read(folder)
-    count = sum(shard.num_records for shard in data.test_shards())
-    read = _reader(folder, data, count, batch_size)
-    batches = list(read)
-    loaded = [members.load(path, "swa", data) for path in paths]
-    model = ensemble.make_predict(loaded, tta.views((VIEW,)))
-    films = [batch["image"] for batch in batches]
+    found = datasets.find([folder])
+    chosen = datasets.shards_of(found, None)
+    num_parts = sum(map(len, image_stream.plan(chosen[0])))
+    read = functools.partial(image_stream.read, found, chosen, [False] * num_parts)
+    loader = Loader("swa", found, Engine(name="tensorflow", precision="f32"))
+    model = ensemble.segmenters(loader.load_all(paths, MASK), tta.views((VIEW,)))
+    parts = [images for _, images in read()]
+    films = [
+        {str(folder): pixels[k : k + batch_size]}
+        for images in parts
+        for folder, pixels in images.pixels.items()
+        for k in range(0, len(pixels), batch_size)
+    ]
     heights, widths = (
-        np.concatenate([batch[f"source_{side}"] for batch in batches]).tolist()
-        for side in ("height", "width")
+        [side for images in parts for side in getattr(images, name)]
+        for name in ("heights", "widths")
     )
     probabilities = np.concatenate([np.asarray(model(film)) for film in films])
+    count, aspect = len(probabilities), found[0].manifest.options["aspect"]
     clean = postprocess.parse(SPEC)
 
     def post():
@@ -50,30 +59,15 @@ def measure(folder: pathlib.Path, paths: list[pathlib.Path], batch_size: int):
                 probabilities[k, :, :, 0],
                 heights[k],
                 widths[k],
-                data.options["aspect"],
+                aspect,
             )
 
     stages = {
-        READING: lambda: [None for _ in read],
+        READING: lambda: [None for _ in read()],
         MODEL: lambda: [np.asarray(model(film)) for film in films],
         POST: post,
     }
-    # The last batch is filled up; what the model sees there is work, too.
     return {name: _seconds(stage) / count for name, stage in stages.items()}
-
-
-def _reader(folder, data, count, batch_size):
-    decode = Decoder(
-        image_size=data.image_size,
-        pixel_encoding=data.options["pixel_encoding"],
-        with_mask=False,
-    )
-    return input_pipeline.for_evaluation(
-        [folder / shard.name for shard in data.test_shards()],
-        decode,
-        num_records=count,
-        batch_size=batch_size,
-    )
 
 
 def _seconds(stage) -> float:

@@ -16,12 +16,15 @@ from inference import members
 from inference import predict
 from inference import probability_csv
 from inference import probability_maps
+from inference.config import Engine
 from inference.prediction_folder import CLASSIFICATION
 from inference.prediction_folder import SUBMISSION
 from tests.inference.finished_runs import CLASSIFIER
 from tests.inference.finished_runs import member
 from tests.inference.test_predict import config
 from tests.inference.test_predict import rows_of
+
+TENSORFLOW = Engine(name="tensorflow", precision="f32")
 
 
 @pytest.fixture
@@ -110,7 +113,7 @@ def test_views_of_the_2019_solution(dataset, runs, tmp_path):
 
 def test_mean_of_views_by_hand(dataset, runs, monkeypatch):
     found = datasets.find([dataset])
-    loaded = members.load_all([runs[1]], "swa", found, members.LABEL)
+    loaded = members.Loader("swa", found, TENSORFLOW).load_all([runs[1]], members.LABEL)
     seen = []
 
     def vary(images, masks, seeds):

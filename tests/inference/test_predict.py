@@ -11,6 +11,7 @@ from data_prep.failures import ExitCode
 from data_prep.failures import Failure
 from inference import predict
 from inference import submission
+from inference.config import Engine
 from inference.config import PredictConfig
 from inference.prediction_folder import SUBMISSION
 from tests.inference.finished_runs import member
@@ -38,6 +39,7 @@ def config(dataset, members, output, **changes):
         "thresholds": None,
         "postprocess": "threshold(0.5)",
         "outputs": ("csv",),
+        "engine": Engine(name="tensorflow", precision="f32"),
         "batch_size": 4,
         "num_workers": 2,
     }
