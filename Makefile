@@ -33,7 +33,8 @@ demo: $(VENV)/installed
 	    --truth=$(DEMO)/source/train-rle.csv --output=$(DEMO)/tuning
 	$(BIN)/python -m inference.main --data=$(DEMO)/data/128 \
 	    --members=$(DEMO)/runs/fold0-seed0,$(DEMO)/runs/fold1-seed0 --tta=hflip \
-	    --postprocess='threshold(0.5)|min_area(2048)' --output=$(DEMO)/prediction
+	    --postprocess='threshold(0.5)|min_area(2048)' --output=$(DEMO)/prediction \
+	    --outputs=csv,overlays,report
 	$(BIN)/python -m inference.evaluate --data=$(DEMO)/data/128 \
 	    --submission=$(DEMO)/prediction/submission.csv \
 	    --truth=$(DEMO)/source/test-rle.csv --output=$(DEMO)/evaluation
@@ -58,7 +59,7 @@ $(VENV)/installed: requirements.txt constraints.txt $(VENV)/python
 	$(BIN)/pip install --quiet -r requirements.txt -c constraints.txt
 	touch $@
 
-$(VENV)/installed-dev: requirements-dev.txt requirements-codecs.txt $(VENV)/installed
+$(VENV)/installed-dev: requirements-dev.txt requirements-codecs.txt requirements-openvino.txt $(VENV)/installed
 	$(BIN)/pip install --quiet -r requirements-dev.txt -c constraints.txt
 	touch $@
 

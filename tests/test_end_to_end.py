@@ -54,6 +54,19 @@ def test_end_to_end(tmp_path):
         members=tmp_path / "run",
         output=tmp_path / "prediction",
     )
+    run(
+        "inference.main",
+        source=source / "dicom-images-test",
+        members=tmp_path / "ru*",
+        output=tmp_path / "direct",
+        outputs="csv,masks,report",
+    )
+    texts = {
+        (tmp_path / name / "submission.csv").read_text()
+        for name in ("prediction", "direct")
+    }
+    assert len(texts) == 1
+    assert len(list((tmp_path / "direct" / "masks").iterdir())) == 5
     printed = run(
         "inference.evaluate",
         submission=tmp_path / "prediction" / "submission.csv",
