@@ -7,6 +7,7 @@ interrupted prediction ends with the same bytes.
 
 import dataclasses
 import pathlib
+import re
 from collections.abc import Iterator
 from collections.abc import Sequence
 
@@ -100,9 +101,10 @@ def read(
             batches = [next(stream, None) for stream in streams]
         except tf.errors.OpError as e:
             names = ", ".join(str(d.folder) for d in datasets)
+            said = re.sub(r"{{.*}} *| *\[Op:.*", "", e.message.splitlines()[0])
             raise Failure(
                 ExitCode.CORRUPT,
-                f"a record in {names} cannot be read: {e.message.splitlines()[0]}",
+                f"a record in {names} cannot be read: {said}",
                 mend="delete the dataset folder and convert again",
             ) from e
         if batches[0] is None:

@@ -34,7 +34,7 @@ def test_sides_agree(job, csvs):
 
 
 def test_differences_are_told(job, csvs, tmp_path):
-    header, *rows = csvs[1].read_text().splitlines()
+    header, *rows = csvs[0].read_text().splitlines()
     whole = f"0 {peer.SIDE**2}"
     rows[0] = f"{rows[0].split(',')[0]},{whole}"
     changed = tmp_path / "changed.csv"

@@ -1,5 +1,6 @@
 """Labelled images are predicted by who did not see them, and tuned on."""
 
+import dataclasses
 import json
 import shutil
 
@@ -8,15 +9,20 @@ import pytest
 
 from data_prep import durable
 from data_prep import manifest
+from data_prep import rle
 from data_prep import schema
 from data_prep import shards
 from data_prep import synthetic_folder
+from data_prep.failures import BadValue
 from data_prep.failures import Failure
 from inference import predict
+from inference import probability_csv
 from inference import probability_maps
 from inference import thresholds
 from inference import tuning
 from inference.config import TuneConfig
+from inference.prediction_folder import CLASSIFICATION
+from tests.inference.finished_runs import CLASSIFIER
 from tests.inference.finished_runs import member
 from tests.inference.test_predict import config
 from tests.inference.test_predict import rows_of
@@ -113,3 +119,50 @@ def test_tuned_thresholds_decide_a_prediction(dataset, source, runs, tmp_path):
     other = config(dataset, runs[0][:2], tmp_path / "x", thresholds=path)
     with pytest.raises(Failure, match="tuned with other members"):
         predict.predict(other)
+
+
+def test_a_gate_is_tuned_and_used(dataset, source, runs, tmp_path):
+    paths = [tmp_path / f"classifier{k}" for k in range(3)]
+    for k, path in enumerate(paths):
+        member(path, dataset / "64", 10 + k, fold=k, model=CLASSIFIER)
+    both = {"classifiers": tuple(paths), "data": (dataset,)}
+    predict.predict(asked(dataset, runs, tmp_path / "out", **both))
+    _, maps = probability_maps.read_folder(tmp_path / "out")
+    values = {of_one.image_id: of_one.classifier for of_one in maps}
+    assert len(values) == 30
+    assert values == probability_csv.read(tmp_path / "out" / CLASSIFICATION)
+    gate = round(sorted(values.values())[-2], 3)
+    tuning.tune(
+        TuneConfig(
+            predictions=tmp_path / "out",
+            truth=source / synthetic_folder.TRAIN_CSV,
+            output=tmp_path / "tuned",
+            # Everything would be set without a gate: so there is one.
+            tops=(0.001,),
+            min_areas=(0.0,),
+            bottoms=(0.001,),
+            gates=(gate,),
+            num_workers=1,
+        )
+    )
+    path = tmp_path / "tuned" / tuning.THRESHOLDS
+    assert thresholds.read(path).postprocess.startswith("gate(")
+    cut = config(dataset, runs[0], tmp_path / "cut", thresholds=path, **both)
+    rows = rows_of(cut)
+    classified = probability_csv.read(cut.output / CLASSIFICATION)
+    passed = {i for i, value in classified.items() if value >= gate}
+    assert {i for i, code in rows.items() if code != rle.EMPTY} == passed
+    alone = config(dataset, runs[0], tmp_path / "alone", thresholds=path)
+    with pytest.raises(BadValue, match="no classifier is there"):
+        predict.predict(alone)
+    other = config(dataset, runs[0], tmp_path / "x", thresholds=path, **both)
+    other = dataclasses.replace(other, classifier_tta=("hflip",))
+    with pytest.raises(Failure, match="tuned with other classifier_tta"):
+        predict.predict(other)
+
+
+def test_every_fold_has_both(dataset, runs, tmp_path):
+    member(tmp_path / "classifier", dataset / "32", 10, fold=0, model=CLASSIFIER)
+    both = {"classifiers": (tmp_path / "classifier",)}
+    with pytest.raises(Failure, match="fold 1 has no classifiers"):
+        predict.predict(asked(dataset, runs, tmp_path / "out", **both))

@@ -1,3 +1,7 @@
+import dataclasses
+import importlib.util
+import shutil
+
 import cv2
 import numpy as np
 import pytest
@@ -169,3 +173,57 @@ def test_dataset_without_a_test_split(dataset, runs, tmp_path):
         predict.predict(
             config(dataset, runs[0], tmp_path / "out", data=(tmp_path / "empty",))
         )
+
+
+def copied(dataset, folder):
+    shutil.copytree(dataset / "32", folder)
+    return folder, manifest.read(folder)
+
+
+def test_a_damaged_record_is_never_an_empty_mask(dataset, runs, tmp_path):
+    folder, data = copied(dataset, tmp_path / "data")
+    flip(folder / data.test_shards()[1].name)
+    with pytest.raises(Failure, match="does not match its recorded sha256"):
+        predict.predict(config(dataset, runs[0], tmp_path / "out", data=(folder,)))
+
+
+def test_a_record_that_is_damaged_while_it_is_read(
+    dataset, runs, tmp_path, monkeypatch
+):
+    folder, data = copied(dataset, tmp_path / "data")
+
+    def too_late(folder, shards):
+        flip(folder / shards[1].name)
+
+    monkeypatch.setattr(manifest, "check_shards", too_late)
+    with pytest.raises(Failure, match="cannot be read: corrupted record") as caught:
+        predict.predict(config(dataset, runs[0], tmp_path / "out", data=(folder,)))
+    assert caught.value.exit_code == ExitCode.CORRUPT
+    assert not (tmp_path / "out" / "submission.csv").exists()
+
+
+def test_an_image_that_is_there_twice(dataset, runs, tmp_path):
+    folder, data = copied(dataset, tmp_path / "data")
+    first, second = data.test_shards()
+    records = [*shards.read(folder / second.name)][:-1]
+    records += [next(shards.read(folder / first.name))]
+    *_, num_bytes, digest = shards.write(folder / second.name, records)
+    doubled = dataclasses.replace(second, num_bytes=num_bytes, sha256=digest)
+    manifest.write(folder, dataclasses.replace(data, shards=(first, doubled)))
+    with pytest.raises(Failure, match="is in the dataset twice"):
+        predict.predict(config(dataset, runs[0], tmp_path / "out", data=(folder,)))
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("openvino") is None, reason="OpenVINO is not installed"
+)
+def test_the_engine_is_part_of_the_request(dataset, runs, tmp_path):
+    output = tmp_path / "out"
+    rows = rows_of(config(dataset, runs[0], output))
+    openvino = Engine(name="openvino", precision="f32")
+    with pytest.raises(Failure, match="engine: stored 'tensorflow'"):
+        predict.predict(config(dataset, runs[0], output, engine=openvino))
+    others = rows_of(config(dataset, runs[0], tmp_path / "other", engine=openvino))
+    for image_id, code in rows.items():
+        masks = [rle.decode(c, 128, 128) for c in (code, others[image_id])]
+        assert (masks[0] != masks[1]).mean() < 0.001
