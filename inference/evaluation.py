@@ -12,6 +12,7 @@ from inference import bootstrap
 from inference import gallery
 from inference import measures
 from inference import pictures
+from inference import probability_csv
 from inference import report
 from inference import side_tables
 from inference.config import EvaluateConfig
@@ -95,7 +96,7 @@ def summary(found: dict[str, Any]) -> dict[str, float | int | None]:
 def _probabilities(config, ids) -> np.ndarray | None:
     if not config.probabilities:
         return None
-    known = side_tables.read_probabilities(config.probabilities)
+    known = probability_csv.read(config.probabilities)
     if not config.ids:
         side_tables.check_ids(config.truth, ids, known)
     side_tables.check_ids(config.probabilities, known, ids)

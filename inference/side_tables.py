@@ -1,4 +1,4 @@
-"""The small csvs beside a submission: chosen ids, probabilities, subgroups."""
+"""The small csvs beside a submission: chosen ids, subgroups."""
 
 import math
 import pathlib
@@ -37,28 +37,6 @@ def read_ids(path: pathlib.Path) -> list[str]:
             ExitCode.FLAGS, f"{path} has no id", mend="write one image id a line"
         )
     return list(found)
-
-
-def read_probabilities(path: pathlib.Path) -> dict[str, float]:
-    """Reads {image id: probability of a pneumothorax}.
-
-    Raises:
-      Failure: missing, an id twice, or a value that is not in 0..1.
-    """
-    found = {}
-    for image_id, text in labels.read_pairs(path, (_ID,)).items():
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not 0 <= value <= 1:
-            raise Failure(
-                ExitCode.FLAGS,
-                f"{path} has {text[:20]!r} for image {image_id}, no probability",
-                mend="give a csv of ImageId,Probability with values from 0 to 1",
-            )
-        found[image_id] = value
-    return found
 
 
 def read_subgroups(path: pathlib.Path) -> dict[str, dict[str, str]]:

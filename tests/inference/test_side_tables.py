@@ -36,17 +36,6 @@ def test_bad_ids(write, text, said):
         side_tables.read_ids(write(text))
 
 
-def test_probabilities(write):
-    found = side_tables.read_probabilities(write("ImageId,Probability\na,0\nb,0.25\n"))
-    assert found == {"a": 0.0, "b": 0.25}
-
-
-@pytest.mark.parametrize("value", ["nan", "inf", "1.01", "-0.1", "", "high"])
-def test_bad_probabilities(write, value):
-    with pytest.raises(Failure, match=r"image b, no probability; give a csv of"):
-        side_tables.read_probabilities(write(f"a,0.5\nb,{value}\n"))
-
-
 def test_subgroups(write):
     text = "ImageId, view,Age\na,PA,017\nb,AP,18\nc,PA,64Y\nd,,065Y\ne,PA,\n"
     assert side_tables.read_subgroups(write(text)) == {
