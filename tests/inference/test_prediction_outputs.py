@@ -9,6 +9,7 @@ from data_prep.failures import BadValue
 from inference import predict
 from inference import prediction_outputs
 from inference.config import OUTPUTS
+from tests import browser
 from tests.inference.finished_runs import CLASSIFIER
 from tests.inference.finished_runs import member
 from tests.inference.test_predict import config
@@ -79,3 +80,18 @@ def test_what_cannot_be_put_out(asked):
         asked(outputs=("movie",))
     with pytest.raises(BadValue, match="outputs=masks"):
         asked(outputs=("masks",), split="out_of_fold")
+
+
+@pytest.mark.skipif(browser.find() is None, reason="no browser is installed")
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_in_a_browser(asked, tmp_path, width):
+    found = asked(outputs=("csv", "report"))
+    rows = rows_of(found)
+    page = found.output / "report.html"
+    opened = browser.open_page(page, tmp_path / "page.html", width=width)
+    assert opened.console == []
+    masks = sum(code != rle.EMPTY for code in rows.values())
+    assert opened.seen["pictures"] == [True] * masks
+    assert opened.seen["drawings"] == 2
+    assert opened.seen["loads"] == []
+    assert opened.seen["content_width"] <= width
