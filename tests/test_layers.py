@@ -18,7 +18,7 @@ MAY_IMPORT = {
 # What flags/ may know of a package: its configuration, and how to report a fault.
 FOR_FLAGS = ("config", "failures")
 OWNERS = {
-    "pydicom": {"data_prep/dicom.py", "data_prep/dicom_writer.py"},
+    "pydicom": {f"data_prep/dicom{s}.py" for s in ("", "_pixels", "_writer")},
     "tensorflow_io": {"data_prep/dicom_tfio.py"},
 }
 FILES = sorted(p for name in PACKAGES for p in (ROOT / name).rglob("*.py"))
