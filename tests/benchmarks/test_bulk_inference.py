@@ -43,7 +43,8 @@ def test_differences_are_told(job, csvs, tmp_path):
     assert found.num_rows == 1
     assert found.num_wrong > 1000
     changed.write_text("\n".join([header, *rows[::-1]]))
-    assert bulk_inference.compare(csvs[0], changed, job).num_wrong == -1
+    with pytest.raises(SystemExit, match="not of the same films in one order"):
+        bulk_inference.compare(csvs[0], changed, job)
 
 
 def test_stages_report(job, tmp_path):
