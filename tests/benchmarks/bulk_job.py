@@ -21,7 +21,8 @@ from trainer.models import registry
 from trainer.run_folder import RunFolder
 
 SOURCE_SIZE = 1024
-MODEL = "nested_unetpp(start_filters=2)"
+# The smallest one, so that what is around the networks shows.
+MODEL = "nested_unetpp(start_filters=1)"
 # The same network for who knows nothing of run folders.
 NETWORK = "network.keras"
 _SHARDS = 2
@@ -128,6 +129,8 @@ def _bright_finder(size: int, seed: int) -> keras.Model:
     middle = ((_DARK + _BRIGHT) / 2 + rng.uniform(-8, 8)) / 255
     slope = rng.uniform(15, 25)
     cut = model.get_layer("mask_logits")
-    cut.kernel.assign(np.reshape([slope, 0], cut.kernel.shape))
+    kernel = np.zeros(cut.kernel.shape)
+    kernel[:, :, 0] = slope
+    cut.kernel.assign(kernel)
     cut.bias.assign([-slope * middle])
     return model
