@@ -62,7 +62,8 @@ def compiled(
         trainer/models/registry.py. It may be dropped afterwards.
       name: of the member in error messages, such as its run folder.
       num_threads: threads of the processor, each with an image of its own.
-      precision: "f32", or "bf16" for half the time at three digits' precision.
+      precision: "f32", or "bf16": about half the time, and probabilities that are off
+        by some hundredths, at single pixels by a tenth and more.
 
     Returns:
       From [B, S, S, 1] float32 in 0..255, any B, to float32 logits: "mask"
