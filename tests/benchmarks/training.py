@@ -64,7 +64,7 @@ CASES = {
         preset="demo",
         size=128,
         batch_size=8,
-        steps=16,
+        steps=8,
         steps_per_execution=(1, 8),
     ),
     "realistic": Case(

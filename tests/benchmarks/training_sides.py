@@ -123,7 +123,7 @@ class Sides:
         # longer than the next batch: what a run uses up is made while it lasts.
         pipeline = self._session.batches(self._session.augment, 0)
         distribute = self._session.cluster.distribute
-        resident = iter(distribute(tf.data.Dataset.from_tensors(self.batch).repeat()))
+        resident = iter(distribute(_again_and_again(self.batch)))
         sides = {
             PIPELINE: lambda: self._train(pipeline, self.waited),
             RESIDENT: lambda: self._train(resident, []),
@@ -155,7 +155,7 @@ class Sides:
             steps_per_execution=steps_per_execution,
         )
         pair = (self.batch["image"], {"mask": self.batch["mask"]})
-        data = tf.data.Dataset.from_tensors(pair).repeat()
+        data = _again_and_again(pair)
 
         def fit() -> float:
             history = model.fit(
@@ -164,6 +164,13 @@ class Sides:
             return history.history["loss"][-1]
 
         return fit
+
+
+def _again_and_again(batch) -> tf.data.Dataset:
+    """Delivers one batch for ever; the end of an iterator waits for no tuner."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return tf.data.Dataset.from_tensors(batch).repeat().with_options(options)
 
 
 def _timed(side: Callable[[], float]) -> timing.Run:
