@@ -78,7 +78,7 @@ def for_training(
     data = data.map(prepare, **calls)
     if data_service:
         data = _from_service(data, data_service, first_step)
-    return _unsharded(data.prefetch(2))
+    return _as_it_is(data.prefetch(2))
 
 
 def _from_service(
@@ -128,12 +128,18 @@ def for_evaluation(
         return decode(records[begin:end]) | {"valid": index[begin:end] < num_records}
 
     data = data.map(prepare, num_parallel_calls=_PARALLEL_CALLS, deterministic=True)
-    return _unsharded(data.prefetch(2))
+    return _as_it_is(data.prefetch(2))
 
 
-def _unsharded(data: tf.data.Dataset) -> tf.data.Dataset:
-    """Tells tf.distribute to split batches, not files, among replicas."""
+def _as_it_is(data: tf.data.Dataset) -> tf.data.Dataset:
+    """Tells tf.distribute to split batches, not files, and nobody to tune.
+
+    There is nothing to tune: all counts are given. The tuner's thread sleeps twice as
+    long each time, and what ends an iterator often waits until it wakes up, for about
+    as long as the iterator was in use.
+    """
     options = tf.data.Options()
+    options.autotune.enabled = False
     policy = tf.data.experimental.AutoShardPolicy.OFF
     options.experimental_distribute.auto_shard_policy = policy
     return data.with_options(options)
