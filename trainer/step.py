@@ -81,7 +81,10 @@ def make_train(
         )
         return {**batch, "image": image, "mask": mask}
 
-    def replica_step(batch):
+    def replica_step(batch, waited):
+        # Of ops that are ready, a single thread may well run the clock last.
+        with tf.control_dependencies([waited]):
+            batch = tf.nest.map_structure(tf.identity, batch)
         return compute(batch if augment is None else augmented(batch))
 
     def apply(found):
@@ -100,8 +103,9 @@ def make_train(
                 batch = next(iterator)
             came = strategy.experimental_local_results(batch["image"])
             with tf.control_dependencies(list(came)):
-                waits = waits.write(k, _now() - asked)
-            values, found = strategy.run(replica_step, args=(batch,))
+                waited = _now() - asked
+            waits = waits.write(k, waited)
+            values, found = strategy.run(replica_step, args=(batch, waited))
             value = strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None)
             losses = losses.write(k, value)
             if not tf.math.is_finite(value):

@@ -285,6 +285,16 @@ def test_waiting_for_input_is_measured():
     assert (found.waits >= 0).all()
 
 
+def test_the_step_itself_is_no_waiting():
+    def slow_loss(truth, logits):
+        values = tf.reduce_mean(logits, axis=[1, 2, 3])
+        square = tf.ones([2000, 2000]) * tf.stop_gradient(values[0])
+        return values + 1e-9 * tf.reduce_mean(square @ square)
+
+    found = train(single(), "tiny", steps=3, loss=slow_loss)
+    assert found.waits.min() < 0.05
+
+
 def test_uneven_batches_are_refused():
     with pytest.raises(Failure, match="--global_batch_size=3 does not divide among 2 "):
         runtime.check_batch_size(2, 3)
