@@ -152,4 +152,6 @@ def _stream(dataset: Dataset, shards: Sequence[Shard], done: Sequence[bool]):
     data = tf.data.Dataset.from_tensor_slices(chosen).flat_map(parts_of)
     data = data.filter(lambda index, _: tf.logical_not(tf.gather(is_done, index)))
     data = data.map(lambda index, records: (index, decode(records)))
-    return data.prefetch(1).as_numpy_iterator()
+    options = tf.data.Options()
+    options.autotune.enabled = False  # As in trainer/input_pipeline.py.
+    return data.prefetch(1).with_options(options).as_numpy_iterator()
