@@ -1,17 +1,21 @@
 # make demo   synthetic DICOMs -> records -> two members -> submission -> score
 # make test   lint and tests
+# make bench  every benchmark against its peers; BENCH_FLAGS=--quick for a short run
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= build/demo
+# The benchmarks' peers live in an environment of their own.
+BENCH := build/bench-venv
+BENCH_FLAGS ?=
 # The demo's size; `.ci/run` makes it smaller.
 NUM_TRAIN ?= 240
 NUM_TEST ?= 60
 DEMO_FLAGS ?=
 PRESET := flags/presets/demo.flagfile
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m data_prep.synthetic --output=$(DEMO)/source \
@@ -48,6 +52,16 @@ test: lint
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+bench: $(BENCH)/installed
+	$(BENCH)/bin/python -m tests.benchmarks.suite --output=build/benchmarks $(BENCH_FLAGS)
+
+$(BENCH)/installed: requirements.txt constraints.txt $(VENV)/python \
+    tests/benchmarks/requirements-bench.txt tests/benchmarks/bench-constraints.txt
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/pip install --quiet -r requirements.txt -c constraints.txt
+	$(BENCH)/bin/python -m tests.benchmarks.peers
+	touch $@
 
 $(VENV)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' \

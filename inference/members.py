@@ -56,7 +56,7 @@ class Loader:
 
     def __init__(self, weights: str, datasets: Sequence[Dataset], engine: Engine):
         self._weights, self._datasets, self._engine = weights, datasets, engine
-        self._networks: dict[tuple, _Network] = {}
+        self._networks: dict[tuple, Network] = {}
 
     def load_all(self, paths: Sequence[pathlib.Path], output: str) -> list[Member]:
         """Loads members, in an order that does not depend on that of `paths`.
@@ -89,7 +89,7 @@ class Loader:
         file = run.verified_weights(self._weights)
         kind = run.config["model"], dataset.manifest.image_size, run.config["precision"]
         if kind not in self._networks:
-            self._networks[kind] = _Network(*kind)
+            self._networks[kind] = Network(*kind)
         network = self._networks[kind]
         if output not in network.model.output:
             raise Failure(
@@ -113,10 +113,15 @@ class Loader:
         )
 
 
-class _Network:
+class Network:
     """One architecture, whose graph takes the weights as an argument.
 
     Built and traced once for all members that have it: that takes seconds for each.
+
+    Args:
+      spec: of the model, see trainer/models/registry.py.
+      image_size: in pixels.
+      precision: policy that its layers compute by.
     """
 
     def __init__(self, spec: str, image_size: int, precision: str):

@@ -35,6 +35,12 @@ def write_dataset(folder: pathlib.Path, *, count: int, size: int) -> pathlib.Pat
     films = np.rint(_DARK + (_BRIGHT - _DARK) * predictions.draw(count, size))
     # Lesions come first there; a job's films are mixed.
     films = np.random.default_rng(0).permutation(films.astype(np.uint8))
+    return write_films(folder, films)
+
+
+def write_films(folder: pathlib.Path, films: np.ndarray) -> pathlib.Path:
+    """Writes a dataset folder whose test split is `films`, [N, S, S, ...] uint8."""
+    count, size = films.shape[:2]
     written = []
     for index, numbers in enumerate(np.array_split(np.arange(count), _SHARDS)):
         name = shards.file_name(shards.TEST_SPLIT, index, _SHARDS)

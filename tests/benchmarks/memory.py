@@ -25,7 +25,7 @@ def peak_mib(command: Sequence[str], **options: Any) -> float:
             command, stdout=subprocess.DEVNULL, stderr=errors, **options
         )
         while process.poll() is None:
-            tree = _descendants(process.pid)
+            tree = descendants(process.pid)
             peak_kib = max(peak_kib, sum(map(_resident_kib, tree)))
             time.sleep(_INTERVAL_S)
         if process.returncode:
@@ -34,7 +34,8 @@ def peak_mib(command: Sequence[str], **options: Any) -> float:
     return peak_kib / 1024
 
 
-def _descendants(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
+    """Returns `pid` and all that descend from it."""
     found = [pid]
     for parent in found:  # Grows while we walk it.
         for thread in _read(f"/proc/{parent}/task", list_folder=True):
