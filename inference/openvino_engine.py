@@ -44,9 +44,10 @@ class Tolerance:
 
 # By the coarser of the engine's precision and the member's own, which TensorFlow
 # rounds to and OpenVINO need not. At least twice what networks of random weights showed
-# whose logits had a deviation of 3.
+# whose logits had a deviation of 3; in float32 a pixel was off by 4e-3 where they had
+# more. What is converted wrongly is off by far more.
 TOLERANCES = {
-    "float32": Tolerance(mean=1e-2, most=1e-3),
+    "float32": Tolerance(mean=1e-2, most=1e-2),
     "float16": Tolerance(mean=1e-2, most=0.25),
     "bfloat16": Tolerance(mean=0.1, most=0.75),
 }

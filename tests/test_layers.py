@@ -20,6 +20,7 @@ FOR_FLAGS = ("config", "failures")
 OWNERS = {
     "pydicom": {f"data_prep/dicom{s}.py" for s in ("", "_pixels", "_writer")},
     "tensorflow_io": {"data_prep/dicom_tfio.py"},
+    "openvino": {"inference/openvino_engine.py"},
 }
 FILES = sorted(p for name in PACKAGES for p in (ROOT / name).rglob("*.py"))
 
