@@ -77,24 +77,26 @@ CASES = {
 }
 
 
-def read(case: Case, folder: pathlib.Path) -> tuple[TrainConfig, Execution]:
+def read(
+    case: Case, folder: pathlib.Path, strategy: str = "auto"
+) -> tuple[TrainConfig, Execution]:
     """Returns what the preset's flags say about the images in `folder`."""
     preset = source_files.ROOT / "flags" / "presets" / f"{case.preset}.flagfile"
     given = [f"--data={folder}", "--workdir=none"]
-    given += [f"--global_batch_size={case.batch_size}"]
+    given += [f"--global_batch_size={case.batch_size}", f"--strategy={strategy}"]
     with flagsaver.flagsaver():
         flags.FLAGS(["training", f"--flagfile={preset}", *given])
         return trainer_flags.train_config(), trainer_flags.execution()
 
 
-def measure(case: Case, rounds: int) -> list[tuple]:
+def measure(case: Case, rounds: int, strategy: str) -> list[tuple]:
     """Returns a row for each side."""
     with tempfile.TemporaryDirectory(prefix="training-") as name:
         folder = pathlib.Path(name)
         sides.write(folder, case.size, _NUM_IMAGES)
-        made = sides.Sides(*read(case, folder), case.steps)
+        made = sides.Sides(*read(case, folder, strategy), case.steps)
         runs = timing.interleave(made.all(case.steps_per_execution), rounds=rounds)
-    what = f"{case.preset}, {case.size} px, batch {case.batch_size}"
+    what = f"{case.preset}, {case.size} px, batch {case.batch_size}, {strategy}"
     waited = timing.Spread.of(made.waited[1:])  # Without the warm-up.
     rows = []
     for side, of_side in runs.items():
@@ -146,6 +148,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cases", default=",".join(CASES))
+    parser.add_argument("--strategy", default="auto", help="of our sides")
     parser.add_argument("--startup", action="store_true")
     parser.add_argument("--models", default=",".join(sorted(registry.MODELS)))
     args = parser.parse_args()
@@ -159,7 +162,9 @@ def main() -> None:
         header = ("what", "side", "steps/s", "ratio, wall", "ratio, CPU", "goal")
         header += ("by wall", "by CPU", "waited for input, part")
         rows = [
-            row for c in args.cases.split(",") for row in measure(CASES[c], args.rounds)
+            row
+            for c in args.cases.split(",")
+            for row in measure(CASES[c], args.rounds, args.strategy)
         ]
     print(timing.markdown(("machine", ""), machine.items()) + "\n")
     print(timing.markdown(header, rows))
