@@ -104,7 +104,8 @@ _STRATEGY = flags.DEFINE_enum(
     "auto",
     ["auto", "single", "mirrored", "multi_worker"],
     "Devices: mirrored uses all GPUs, or the CPU where there is none; multi_worker "
-    "those of all processes in TF_CONFIG; auto the latter where it is set.",
+    "those of all processes in TF_CONFIG. auto: the latter where it is set, single "
+    "where there is one device, else mirrored.",
 )
 _MAX_HOURS = flags.DEFINE_float(
     "max_hours",
