@@ -27,6 +27,7 @@ class Case:
       precision: Keras dtype policy.
       jit: whether XLA compiles.
       augment_on: "host", "device" or "none".
+      augment: spec or name of the augmentation recipe.
       input: RECORDS, or RESIDENT for one batch again and again.
       replicas: GPUs, or logical CPUs.
       steps: of one call of the graph.
@@ -41,6 +42,7 @@ class Case:
     precision: str = "float32"
     jit: bool = False
     augment_on: str = "none"
+    augment: str = "seed_segmentation"
     input: str = RESIDENT
     replicas: int = 1
     steps: int = 20
@@ -106,7 +108,7 @@ def _training(folder: pathlib.Path, case: Case, strategy):
         if case.precision == "mixed_float16":
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         optimizer.build(model.trainable_variables)
-    spec = recipe.parse("none" if case.augment_on == "none" else "seed_segmentation")
+    spec = recipe.parse("none" if case.augment_on == "none" else case.augment)
     on_device = case.augment_on == "device"
     train = step.make_train(
         strategy,

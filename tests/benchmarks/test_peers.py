@@ -242,7 +242,12 @@ def test_suite_goes_on_after_a_failure(tmp_path, monkeypatch):
     "changes",
     [
         {"kind": gpu_case.PREDICT},
-        {"input": gpu_case.RECORDS, "augment_on": "device", "replicas": 2},
+        {
+            "input": gpu_case.RECORDS,
+            "augment_on": "device",
+            "augment": "hflip(p=0.5)|gamma(0.8, 1.2)",
+            "replicas": 2,
+        },
     ],
 )
 def test_gpu_cases_run_on_a_cpu(records, changes):
