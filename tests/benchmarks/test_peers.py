@@ -139,7 +139,8 @@ def observed(cpu_s, others):
 
 def test_disturbed_runs_are_not_judged():
     fast = timing.Spread(median=2.0, low=2.0, high=2.0)
-    quiet, disturbed = [observed(1.0, 0.01)] * 3, [observed(1.0, 0.9)] * 3
+    quiet = [observed(1.0, 0.01)] * 3
+    disturbed = [*quiet, observed(1.0, 0.9)]
     assert worker.verdict(fast, 1.0, quiet, quiet) == "met"
     assert worker.verdict(fast, 3.0, quiet, quiet) == "MISSED"
     assert worker.verdict(fast, 1.0, quiet, disturbed) == worker.DISTURBED
