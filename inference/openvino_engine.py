@@ -3,7 +3,7 @@
     pip install -r requirements-openvino.txt -c constraints.txt
 
 The network goes over as a graph in memory; a SavedModel took four times as long.
-Before it is used its probabilities are held against TensorFlow's on four images, so
+Before it is used its probabilities are held against TensorFlow's on four films, so
 that a conversion that is wrong never predicts. What was measured is in BUILD_NOTES.md.
 """
 
@@ -32,9 +32,8 @@ class Tolerance:
     """How far probabilities may be off TensorFlow's in the check at the start.
 
     Attributes:
-      mean: over the pixels of each of the four images.
-      most: of any pixel of the noise and the film. On an image of one grey value an
-        instance norm divides rounding by a spread of nearly nothing.
+      mean: over the pixels of each of the four films.
+      most: of any pixel.
     """
 
     mean: float
@@ -46,7 +45,7 @@ class Tolerance:
 # whose logits had a deviation of 3; in float32 a pixel was off by 4e-3 where they had
 # more. What is converted wrongly is off by far more.
 TOLERANCES = {
-    "float32": Tolerance(mean=1e-2, most=1e-2),
+    "float32": Tolerance(mean=1e-3, most=1e-2),
     "float16": Tolerance(mean=1e-2, most=0.25),
     "bfloat16": Tolerance(mean=0.1, most=0.75),
 }
@@ -109,13 +108,17 @@ def compiled(
 
 
 def check_images(size: int) -> np.ndarray:
-    """Returns [4, size, size, 1] float32 in 0..255: black, white, noise, a film."""
+    """Returns [4, size, size, 1] float32 in 0..255: films, two with a pneumothorax.
+
+    Not black, white or noise: what a network has never seen may drive it to logits of
+    thousands, in which the rounding of any two engines differs.
+    """
     rng = np.random.default_rng(0)
-    images = np.zeros((4, size, size, 1), np.float32)
-    images[1] = 255
-    images[2] = rng.integers(0, 256, images[2].shape)
-    images[3, :, :, 0] = phantom.draw(rng, size=size, pneumothorax=True).image
-    return images
+    films = [
+        phantom.draw(rng, size=size, pneumothorax=positive).image
+        for positive in (True, False, True, False)
+    ]
+    return np.stack(films)[..., np.newaxis].astype(np.float32)
 
 
 def _openvino():
@@ -190,7 +193,7 @@ def _check(predict: Predict, model: keras.Model, name: str, precision: str) -> N
             _probabilities(received[output])
             - _probabilities(np.asarray(expected[output]))
         ).reshape(len(images), -1)
-        mean, most = off.mean(axis=1).max(), off[2:].max()
+        mean, most = off.mean(axis=1).max(), off.max()
         # Whatever is not a number is refused, too.
         if not (mean <= tolerance.mean and most <= tolerance.most):
             raise Failure(

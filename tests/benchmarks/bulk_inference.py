@@ -5,12 +5,12 @@
 Ten small members, mirrored views, as many films as the competition's test had, masks of
 1024 x 1024 by the rule `seed`, a csv: the whole process `python -m inference.main`
 against `straightforward_inference` with a loop over pixels and with NumPy for the code.
-Same records, same weights. First the csvs are compared: they may differ only in pixels whose probability is within 2^-12 of
-the threshold. Then the processes are timed in turn, and in each round the stages of
-ours alone. What a process costs before its first batch is measured over a single
-batch and subtracted where it says "per further film": of few films it is most of the
-time, on every side alike. A goal that is missed is printed as MISSED. Wants an idle
-machine.
+Same records, same weights. First the csvs are compared: they may differ only in pixels
+whose probability is within 2^-12 of the threshold. Then the processes are timed in
+turn, and in each round the stages of ours alone. What a process costs before its first
+batch is measured over a single batch and subtracted where it says "per further film":
+of few films it is most of the time, on every side alike. A goal that is missed is
+printed as MISSED. Wants an idle machine.
 """
 
 import argparse
