@@ -176,3 +176,11 @@ def test_a_signal_is_one_line(tmp_path, number, code, said):
     assert process.returncode == code
     assert said in errors
     assert "Traceback" not in errors
+
+
+def test_make_bench_runs_the_suite():
+    done = subprocess.run(
+        ["make", "--dry-run", "bench"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "-m tests.benchmarks.suite --output=build/benchmarks" in done.stdout

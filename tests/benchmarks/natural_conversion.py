@@ -50,15 +50,23 @@ def rle_to_mask(encoded, width, height):
 
 def to_examples(image, image_id, rows, fold, patient, sizes):
     """Makes the serialised example of one decoded image at every size."""
-    height, width = image.shape
-    mask = np.zeros(image.shape, np.uint8)
+    clahe = cv2.createCLAHE(clipLimit=2.0, tileGridSize=(8, 8))
+    images = [
+        clahe.apply(cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA))
+        for size in sizes
+    ]
+    return serialized(images, image.shape, image_id, rows, fold, patient)
+
+
+def serialized(images, shape, image_id, rows, fold, patient):
+    """Makes the serialised examples of one image from its finished sizes."""
+    height, width = shape
+    mask = np.zeros(shape, np.uint8)
     for encoded in rows:
         mask |= rle_to_mask(encoded, width, height)
-    clahe = cv2.createCLAHE(clipLimit=2.0, tileGridSize=(8, 8))
     examples = []
-    for size in sizes:
-        small = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
-        small = clahe.apply(small)
+    for small in images:
+        size = len(small)
         share = cv2.resize(
             mask.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA
         )

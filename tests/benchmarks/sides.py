@@ -11,6 +11,7 @@ from tests.benchmarks import timing
 from tests.benchmarks.source_files import Source
 
 OURS, NATURAL, TFIO, KERNELS = "ours", "natural", "tfio", "kernels"
+DALI = "dali"
 NUM_WORKERS = 2
 _PEERS = "tests.benchmarks"
 # TensorFlow's start-up warnings are not worth a line in a benchmark's report.
@@ -61,8 +62,16 @@ def kernels(source: Source, sizes: tuple[int, ...]) -> timing.Run:
 
 def tfio_works() -> bool:
     """Tells whether tensorflow-io loads beside this TensorFlow."""
+    return _runs("import tensorflow_io as t; t.image.decode_dicom_image")
+
+
+def dali_works() -> bool:
+    """Tells whether NVIDIA DALI is installed."""
+    return _runs("from nvidia.dali import fn")
+
+
+def _runs(code: str) -> bool:
     try:
-        code = "import tensorflow_io as t; t.image.decode_dicom_image"
         timing.run_process([sys.executable, "-c", code], env=_ENV)
     except RuntimeError:
         return False

@@ -3,8 +3,7 @@
 Replaced are the number of images, 2 a part of the batch; the weights to begin with,
 which would be downloaded; and the devices. The segmenters' B4 has its stages and
 widths, but one block in each; for two classifiers smaller networks of their families
-stand in. A step is not traced to a graph, which takes a minute for the deep networks
-and gives the same losses.
+stand in. A step is not traced to a graph, which takes a minute for the deep networks.
 """
 
 import contextlib
