@@ -7,9 +7,12 @@ Before it is used its probabilities are held against TensorFlow's on four films,
 that a conversion that is wrong never predicts. What was measured is in BUILD_NOTES.md.
 """
 
+import contextlib
 import dataclasses
+import logging
 import sys
 from collections.abc import Callable
+from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -94,9 +97,10 @@ def compiled(
         "NUM_STREAMS": num_threads,
     }
     try:
-        converted = openvino.convert_model(_graph(model))
+        with _own_logging():
+            converted = openvino.convert_model(_graph(model))
         network = core.compile_model(converted, "CPU", options)
-    except RuntimeError as e:
+    except Exception as e:  # noqa: BLE001 - each of its frontends has classes of its own
         raise Failure(
             ExitCode.ENVIRONMENT,
             f"{name} does not go over to OpenVINO: {_last_line(e)}",
@@ -125,7 +129,8 @@ def _openvino():
     # Importing it reports to its maker's server, unless this package is absent.
     sys.modules.setdefault("openvino_telemetry", None)
     try:
-        import openvino
+        with _own_logging():
+            import openvino
     except ImportError as e:
         raise Failure(
             ExitCode.ENVIRONMENT,
@@ -133,6 +138,18 @@ def _openvino():
             mend=f"pip install -r requirements-openvino.txt, or {_OTHER_ENGINE}",
         ) from e
     return openvino
+
+
+@contextlib.contextmanager
+def _own_logging() -> Iterator[None]:
+    """Keeps the root logger as it is: OpenVINO takes handlers off and silences it."""
+    root = logging.getLogger()
+    level, filters, handlers = root.level, root.filters[:], root.handlers[:]
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.filters, root.handlers = filters, handlers
 
 
 def _has_bf16(core) -> bool:
@@ -210,6 +227,6 @@ def _probabilities(logits: np.ndarray) -> np.ndarray:
     return 0.5 * (1 + np.tanh(0.5 * np.asarray(logits, np.float64)))
 
 
-def _last_line(error: RuntimeError) -> str:
+def _last_line(error: Exception) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

@@ -1,4 +1,5 @@
 import importlib.util
+import logging
 import sys
 
 import keras
@@ -132,6 +133,16 @@ def test_a_network_that_cannot_be_read_is_refused(monkeypatch):
         Failure, match="runs/fold0 does not go over .*--engine=tensorflow"
     ):
         compiled(tiny())
+
+
+@needs_openvino
+def test_what_we_log_is_still_seen(caplog):
+    root = logging.getLogger()
+    before = root.level, root.filters[:], root.handlers[:]
+    compiled(tiny())
+    assert (root.level, root.filters, root.handlers) == before
+    logging.warning("seen")
+    assert "seen" in caplog.text
 
 
 @needs_openvino
