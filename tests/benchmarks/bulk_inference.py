@@ -1,6 +1,6 @@
 """How fast is bulk prediction? Against the straightforward way and its own stages.
 
-    python -m tests.benchmarks.bulk_inference --rounds=3 [--films=1377]
+    python -m tests.benchmarks.bulk_inference --rounds=7 [--films=1377]
 
 Ten small members, mirrored views, as many films as the competition's test had, masks of
 1024 x 1024 by the rule `seed`, a csv: the whole process `python -m inference.main`
@@ -237,7 +237,7 @@ def _one_batch(side: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--films", type=int, default=1377)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--members", type=int, default=10)
     args = parser.parse_args()

@@ -1,6 +1,6 @@
 """Does the job keep the engine busy? Bulk prediction by OpenVINO against OpenVINO bare.
 
-    python -m tests.benchmarks.engine_job --rounds=3 [--films=128] [--precision=f32]
+    python -m tests.benchmarks.engine_job --rounds=7 [--films=256] [--precision=f32]
 
 One U-Net++ on EfficientNet-B4 at 256 px, no second view, masks of 1024 x 1024, a csv:
 the process `python -m inference.main --engine=openvino`, and OpenVINO's own queue on
@@ -109,7 +109,7 @@ def report(rates, precision: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--films", type=int, default=256)
     parser.add_argument("--precision", default="f32", choices=("f32", "bf16"))
     parser.add_argument("--quick", action="store_true")

@@ -1,6 +1,6 @@
 """How fast does it train? Against a batch that lies ready, and against Keras's fit.
 
-    python -m tests.benchmarks.training --rounds=5 [--cases=small,realistic]
+    python -m tests.benchmarks.training --rounds=7 [--cases=small,realistic]
     python -m tests.benchmarks.training --startup [--models=unet,xception]
 
 In one process and in turn: our loop with the real pipeline, from records on disk with
@@ -146,7 +146,7 @@ def start_up(models: list[str]) -> list[tuple]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--cases", default=",".join(CASES))
     parser.add_argument("--strategy", default="auto", help="of our sides")
     parser.add_argument("--startup", action="store_true")
