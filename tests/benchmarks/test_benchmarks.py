@@ -93,6 +93,12 @@ def test_interleaves_after_a_warm_up():
     )
 
 
+def test_a_table_has_whole_rows():
+    assert timing.markdown(("a", "b"), [(1, 2)]).splitlines()[-1] == "| 1 | 2 |"
+    with pytest.raises(ValueError, match="Expected rows of 2 cells"):
+        timing.markdown(("a", "b"), [(1,)])
+
+
 def test_reading_delivers_an_epoch_on_every_side(tmp_path, monkeypatch):
     monkeypatch.setattr(reading, "_COPIED", 1 << 20)
     monkeypatch.setattr(reading, "RECORDS_PER_SHARD", 20)

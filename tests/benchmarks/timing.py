@@ -134,8 +134,10 @@ def verdict(value: float, goal: float, *, at_most: bool = False) -> str:
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Returns a Markdown table."""
+    """Returns a Markdown table; every row has as many cells as the header."""
     lines = [header, ["---"] * len(header), *rows]
+    if {len(line) for line in lines} != {len(header)}:
+        raise ValueError(f"Expected rows of {len(header)} cells. Received: {lines}")
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 

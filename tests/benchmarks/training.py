@@ -103,7 +103,7 @@ def measure(case: Case, rounds: int, strategy: str) -> list[tuple]:
         speed = timing.per_round(lambda r: case.steps / r.wall_s, of_side)
         row = [what, side, f"{speed.median:.3f}"]
         if side == sides.RESIDENT:
-            rows.append((*row, "", "", "", "", ""))
+            rows.append((*row, "", "", "", "", "", ""))
             continue
         # The pipeline's speed over the step's, and the step's over fit's.
         pair = [of_side, runs[sides.RESIDENT]]
