@@ -40,6 +40,7 @@ class Classification:
         batch_size: int,
     ):
         self._predict = ensemble.classifiers(members)
+        self._keys = ensemble.keys(members)
         self._views = {n: tta.VIEWS[n] for n in tta.canonical(views)}
         self._random_views = random_views
         self._batch_size = batch_size
@@ -57,7 +58,8 @@ class Classification:
         """
         total = np.zeros(len(ids))
         for name, view in self._views.items():
-            seen = {k: view.forward(tf.constant(v)) for k, v in images.items()}
+            # Of the sizes that only segmenters know, nothing is made.
+            seen = {k: view.forward(tf.constant(images[k])) for k in self._keys}
             total += self._predict(seen).numpy()
             for k in range(self._random_views):
                 seeds = np.stack([_seed(image_id, name, k) for image_id in ids])

@@ -43,7 +43,7 @@ class PredictConfig:
       members: run folders of segmenters; their mean is predicted.
       classifiers: run folders of classifiers; an image that they give less than the
         gate of `postprocess` is not segmented.
-      weights: which weights of each run: "swa", "best" or "last".
+      weights: which weights of each run: "swa", "ema", "best" or "last".
       output: folder to write.
       tta: views, see inference/tta.py.
       classifier_tta: views of the classifiers.

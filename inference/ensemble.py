@@ -17,6 +17,11 @@ def key(member: Member) -> str:
     return str(member.dataset.folder)
 
 
+def keys(members: Sequence[Member]) -> list[str]:
+    """Returns the keys of all images that some members look at, each once."""
+    return list(dict.fromkeys(map(key, members)))
+
+
 def segmenters(members: Sequence[Member], views: Sequence[View]) -> Predict:
     """Returns a function from images to mean probabilities of their pixels.
 
@@ -31,8 +36,8 @@ def segmenters(members: Sequence[Member], views: Sequence[View]) -> Predict:
 
     def predict(images: dict[str, tf.Tensor]) -> tf.Tensor:
         seen = {}
-        for name, batch in images.items():
-            batch = tf.cast(batch, tf.float32)
+        for name in keys(members):
+            batch = tf.cast(images[name], tf.float32)
             seen[name] = tf.concat([view.forward(batch) for view in views], axis=0)
         total = 0.0
         for member in members:
@@ -56,7 +61,7 @@ def classifiers(members: Sequence[Member]) -> Predict:
     """
 
     def predict(images: dict[str, tf.Tensor]) -> tf.Tensor:
-        seen = {name: tf.cast(batch, tf.float32) for name, batch in images.items()}
+        seen = {name: tf.cast(images[name], tf.float32) for name in keys(members)}
         found = [tf.sigmoid(m.logits(seen[key(m)])[:, 0]) for m in members]
         return tf.add_n(found) / len(members)
 

@@ -1,10 +1,7 @@
 """Predicts the images of a dataset: read, predict, post-process, all at once."""
 
-import collections
 import logging
 import pathlib
-from collections.abc import Callable
-from concurrent import futures
 
 from data_prep import durable
 from data_prep import manifest as manifests
@@ -20,6 +17,7 @@ from inference import postprocess
 from inference import prediction_outputs
 from inference import thresholds
 from inference import tta
+from inference.background import Background
 from inference.cascade import Cascade
 from inference.cascade import Prediction
 from inference.classification import Classification
@@ -33,10 +31,6 @@ from inference.postprocess import Postprocess
 from inference.prediction_folder import PredictionFolder
 from inference.prediction_folder import Row
 from inference.probability_maps import ProbabilityMap
-
-# Parts whose masks are being made while the networks are at the next one.
-_WAITING_PARTS = 2
-_THREADS = 2
 
 
 def predict(config: PredictConfig) -> ExitCode:
@@ -71,7 +65,8 @@ def predict(config: PredictConfig) -> ExitCode:
         else:
             folder.claim()
             job.run(folder)
-        prediction_outputs.write(config, job.datasets)
+        folder.drop_parts()
+        prediction_outputs.write(config, job.datasets[-1])
     return code
 
 
@@ -95,8 +90,11 @@ class _Job:
             for fold, team in held_out.teams(config, found).items()
         }
         used = [m.dataset for team in self._loaded.values() for m in team[0] + team[1]]
-        # Only sizes that a member knows are read.
-        self.datasets = [d for d in found if any(d is other for other in used)]
+        # Only sizes that a member knows are read, in whichever order they were given.
+        self.datasets = sorted(
+            (d for d in found if any(d is other for other in used)),
+            key=lambda d: d.manifest.image_size,
+        )
         folds = None if config.split == "test" else sorted(self._loaded)
         self._shards = dataset_folders.shards_of(self.datasets, folds)
         self._aspect = self.datasets[0].manifest.options["aspect"]
@@ -148,7 +146,7 @@ class _Job:
         stream = image_stream.read(self.datasets, self._shards, done)
         with (
             Tracker("predict", left, unit="images") as tracker,
-            _Background() as beside,
+            Background() as beside,
         ):
             for index, images in stream:
                 part = parts[index]
@@ -204,24 +202,3 @@ class _Job:
                     )
                 )
         folder.write(part.index, rows, kept if keeps else None)
-
-
-class _Background:
-    """Works beside the caller, who waits when it falls behind."""
-
-    def __enter__(self) -> "_Background":
-        self._threads = futures.ThreadPoolExecutor(_THREADS)
-        self._pending: collections.deque[futures.Future] = collections.deque()
-        return self
-
-    def put(self, work: Callable[..., None], *arguments) -> None:
-        """Begins some work; what earlier work raised is raised here."""
-        while len(self._pending) >= _WAITING_PARTS:
-            self._pending.popleft().result()
-        self._pending.append(self._threads.submit(work, *arguments))
-
-    def __exit__(self, kind, *_) -> None:
-        self._threads.shutdown(cancel_futures=kind is not None)
-        if kind is None:
-            for one in self._pending:
-                one.result()

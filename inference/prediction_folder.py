@@ -123,7 +123,10 @@ class PredictionFolder:
             files={name: durable.sha256(self.path / name) for name in files},
             images=images,
         )
-        shutil.rmtree(self.path / _PARTS)
+
+    def drop_parts(self) -> None:
+        """Deletes the rows of parts, which the csvs have; again, if it was killed."""
+        shutil.rmtree(self.path / _PARTS, ignore_errors=True)
 
     def _has(self, attribute: str) -> bool:
         """Tells whether rows have an attribute: all have, or none."""

@@ -4,10 +4,9 @@ They need no network, so they can be asked for later: the same command with more
 `--outputs` adds them.
 """
 
-import json
+import dataclasses
 import pathlib
 from collections.abc import Iterator
-from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -32,33 +31,40 @@ MASKS, OVERLAYS, REPORT = "masks", "overlays", "report.html"
 _OVERLAY_PX = 768
 
 
-def write(config: PredictConfig, datasets: Sequence[Dataset]) -> None:
-    """Writes what `config.outputs` asks for beside the csvs."""
+def write(config: PredictConfig, dataset: Dataset) -> None:
+    """Writes what `config.outputs` asks for beside the csvs.
+
+    Args:
+      config: of the finished prediction.
+      dataset: that has the films to show.
+    """
     wanted = [kind for kind in (MASKS, OVERLAYS) if kind in config.outputs]
     report = "report" in config.outputs
     if not wanted and not report:
         return
     rows = submission.read(config.output / prediction_folder.SUBMISSION)
-    largest = max(datasets, key=lambda d: d.manifest.image_size)
     classified = None
     if config.classifiers:
         path = config.output / prediction_folder.CLASSIFICATION
         classified = probability_csv.read(path)
     summary = prediction_report.Summary(rows, classified) if report else None
-    cases = tracked(_cases(largest, rows), "pictures", len(rows), unit="images")
+    how = dataset.manifest.options["aspect"]
+    cases = tracked(_cases(dataset, rows), "pictures", len(rows), unit="images")
     for record, mask in cases:
-        name = f"{record.image_id}.png"
-        image = inspection.pixels(record, largest.manifest)
-        how = largest.manifest.options["aspect"]
-        if MASKS in wanted:
-            _write_png(config.output / MASKS / name, mask * 255)
-        if OVERLAYS in wanted:
-            drawn = overlay(image, aspect.to_square(mask, how))
-            _write_png(config.output / OVERLAYS / name, drawn)
+        image = inspection.pixels(record, dataset.manifest)
+        for kind in wanted:
+            path = config.output / kind / f"{record.image_id}.png"
+            if path.exists():
+                continue
+            if kind == MASKS:
+                _write_png(path, mask * 255)
+            else:
+                _write_png(path, overlay(image, aspect.to_square(mask, how)))
         if summary:
             summary.add(record.image_id, image, mask, how)
     if summary:
-        made_by = json.loads((config.output / prediction_folder.REQUEST).read_text())
+        request = config.output / prediction_folder.REQUEST
+        made_by = durable.read_json(request, mend="predict again")
         durable.write_text(config.output / REPORT, summary.page(made_by))
 
 
@@ -81,7 +87,9 @@ def _cases(
 ) -> Iterator[tuple[Record, np.ndarray]]:
     """Yields every predicted image's record and mask, [H, W] uint8 of 0 and 1."""
     left = set(rows)
-    for record in inspection.records(dataset.folder, dataset.manifest):
+    test = dataset.manifest.test_shards()
+    data = dataclasses.replace(dataset.manifest, shards=tuple(test))
+    for record in inspection.records(dataset.folder, data):
         if record.image_id in left:
             left.remove(record.image_id)
             yield (
@@ -99,6 +107,5 @@ def _cases(
 
 
 def _write_png(path: pathlib.Path, pixels: np.ndarray) -> None:
-    if not path.exists():
-        with durable.written_whole(path) as aside:
-            aside.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+    with durable.written_whole(path) as aside:
+        aside.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())

@@ -8,7 +8,6 @@ serialising are the same OpenCV and numpy code as the other peers'. DALI has no 
 interpolation: halving linearly, once and again, is the same for these sizes.
 """
 
-import cv2
 import numpy as np
 import pydicom
 import pydicom.encaps
@@ -89,11 +88,5 @@ def examples_of(args):
             )
 
 
-def main():
-    args = natural_conversion.arguments()
-    cv2.setNumThreads(1)
-    natural_conversion.write(examples_of(args), args.output, args.sizes)
-
-
 if __name__ == "__main__":
-    main()
+    natural_conversion.run(examples_of)

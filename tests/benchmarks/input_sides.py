@@ -238,19 +238,10 @@ def _index(path: pathlib.Path) -> pathlib.Path:
 
 def shards_of(folder: pathlib.Path) -> list[shards.Shard]:
     """Describes the record files of a folder."""
-    return [_shard(path) for path in _files(folder)]
+    # Not at the top: it brings TensorFlow, which no peer should load.
+    from tests.benchmarks import reading
 
-
-def _shard(path: pathlib.Path) -> shards.Shard:
-    return shards.Shard(
-        name=path.name,
-        split=shards.TRAIN_SPLIT,
-        fold=0,
-        label=-1,
-        num_records=len(shards.offsets(path)),
-        num_bytes=path.stat().st_size,
-        sha256="",
-    )
+    return [reading.shard(path) for path in _files(folder)]
 
 
 def main() -> None:

@@ -115,6 +115,13 @@ def arguments():
     return args
 
 
+def run(examples_of):
+    """Writes what `examples_of` yields for the command line; of OpenCV one thread."""
+    args = arguments()
+    cv2.setNumThreads(1)
+    write(examples_of(args), args.output, args.sizes)
+
+
 def main():
     args = arguments()
     rows = read_rows(args.rle_csv)

@@ -81,7 +81,7 @@ class Sides:
     def __init__(self, folder: pathlib.Path, size: int):
         self._decode = Decoder(image_size=size, pixel_encoding="raw", with_mask=True)
         self._files = sorted(folder.iterdir())
-        self._on_disk = OnDisk(folder, [_shard(f) for f in self._files], self._decode)
+        self._on_disk = OnDisk(folder, [shard(f) for f in self._files], self._decode)
         self.count = self._on_disk.count
         self.steps = self.count // BATCH_SIZE
         self._shape = (BATCH_SIZE, size, size, 1)
@@ -151,7 +151,8 @@ class Sides:
             pass
 
 
-def _shard(path: pathlib.Path) -> shards.Shard:
+def shard(path: pathlib.Path) -> shards.Shard:
+    """Describes one file of records."""
     return shards.Shard(
         name=path.name,
         split=shards.TRAIN_SPLIT,

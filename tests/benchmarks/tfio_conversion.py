@@ -11,7 +11,6 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import cv2
 import numpy as np
 import tensorflow as tf
 import tensorflow_io as tfio
@@ -55,11 +54,5 @@ def examples_of(args):
     return ds.prefetch(natural_conversion.NUM_WORKERS).as_numpy_iterator()
 
 
-def main():
-    args = natural_conversion.arguments()
-    cv2.setNumThreads(1)
-    natural_conversion.write(examples_of(args), args.output, args.sizes)
-
-
 if __name__ == "__main__":
-    main()
+    natural_conversion.run(examples_of)

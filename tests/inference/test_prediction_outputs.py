@@ -1,5 +1,8 @@
 """Masks, overlays and a page, made of a finished submission."""
 
+import dataclasses
+import functools
+
 import cv2
 import numpy as np
 import pytest
@@ -8,7 +11,9 @@ from data_prep import rle
 from data_prep.failures import BadValue
 from inference import predict
 from inference import prediction_outputs
+from inference import probability_csv
 from inference.config import OUTPUTS
+from inference.prediction_folder import CLASSIFICATION
 from tests import browser
 from tests.inference.finished_runs import CLASSIFIER
 from tests.inference.finished_runs import member
@@ -30,9 +35,15 @@ def asked(dataset, tmp_path):
     )
 
 
-def test_pictures_may_be_asked_for_later(asked, monkeypatch):
+def test_pictures_may_be_asked_for_later(asked, tmp_path, monkeypatch):
+    predict.predict(dataclasses.replace(asked(), output=tmp_path / "ungated"))
+    classified = probability_csv.read(tmp_path / "ungated" / CLASSIFICATION)
+    asked = functools.partial(
+        asked, postprocess=f"gate({sorted(classified.values())[3]})|threshold(0.5)"
+    )
     rows = rows_of(asked())
-    assert any(code != rle.EMPTY for code in rows.values())
+    # Of both kinds.
+    assert 0 < sum(code != rle.EMPTY for code in rows.values()) < 7
     # No network runs a second time.
     monkeypatch.setattr(predict.image_stream, "read", None)
     more = asked(outputs=("csv", "masks", "overlays", "report"))
