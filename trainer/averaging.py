@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer import runtime
 from trainer import step
+from trainer.models import batch_norm
 
 
 class WeightAverage:
@@ -43,7 +43,7 @@ def reestimate_batch_norm(
     The mean of several epochs' statistics belongs to none of their weights, nor
     to the mean weights.
     """
-    layers = runtime.batch_norms(model)
+    layers = batch_norm.layers_of(model)
     if not layers:
         return
     momenta = [layer.momentum for layer in layers]

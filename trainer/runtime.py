@@ -92,17 +92,6 @@ def check_batch_size(num_parts: int, global_batch_size: int) -> None:
         )
 
 
-def set_up_batch_norm(model: keras.Model, *, momentum: float) -> None:
-    """Sets momentum, and takes statistics over the whole global batch.
-
-    Without that the replicas' moving statistics drift apart, and what is saved
-    is not what was validated. Call it before the first step.
-    """
-    for layer in batch_norms(model):
-        layer.synchronized = True
-        layer.momentum = momentum
-
-
 def encoders(model: keras.Model) -> list[keras.Model]:
     """Returns the models within a model that are encoders, by their names."""
     found = []
@@ -110,15 +99,4 @@ def encoders(model: keras.Model) -> list[keras.Model]:
         if isinstance(layer, keras.Model):
             is_encoder = layer.name.startswith("encoder_")
             found += [layer] if is_encoder else encoders(layer)
-    return found
-
-
-def batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
-    """Returns all batch norm layers, also those of models within the model."""
-    found = []
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            found += batch_norms(layer)
-        elif isinstance(layer, keras.layers.BatchNormalization):
-            found.append(layer)
     return found

@@ -26,6 +26,7 @@ from trainer.config import Execution
 from trainer.config import TrainConfig
 from trainer.fold_data import FoldData
 from trainer.memory import Memory
+from trainer.models import batch_norm
 from trainer.models import registry
 from trainer.moving_average import MovingAverage
 from trainer.run_folder import RunFolder
@@ -59,7 +60,7 @@ class Session:
             self.model = registry.build_from_spec(
                 config.model, image_size=data.manifest.image_size
             )
-            runtime.set_up_batch_norm(self.model, momentum=config.batch_norm_momentum)
+            batch_norm.set_up(self.model, momentum=config.batch_norm_momentum)
             self.optimizer = optimizers.build(config, self.model)
             self.moving_average = None
             if config.ema_momentum:

@@ -21,7 +21,7 @@ from tests.benchmarks import arithmetic
 from tests.benchmarks.engine_sides import IMAGES
 from tests.benchmarks.engine_sides import ONNX
 from tests.benchmarks.engine_sides import WEIGHTS
-from trainer import runtime
+from trainer.models import batch_norm
 from trainer.models import registry
 
 
@@ -42,7 +42,7 @@ def build(model: str, size: int) -> keras.Model:
     """
     keras.utils.set_random_seed(1)
     network = registry.build_from_spec(model, image_size=size)
-    norms = runtime.batch_norms(network)
+    norms = batch_norm.layers_of(network)
     for layer in norms:
         layer.momentum = 0.0
     network(tf.cast(images(size, 8), tf.float32), training=True)

@@ -95,16 +95,17 @@ def _training(folder: pathlib.Path, case: Case, strategy):
     import tensorflow as tf
 
     from trainer import losses
-    from trainer import runtime
+    from trainer import optimizers
     from trainer import step
     from trainer.augment import compiled
     from trainer.augment import recipe
+    from trainer.models import batch_norm
     from trainer.models import registry
 
     with strategy.scope():
         model = registry.build_from_spec(case.model, image_size=case.size)
-        runtime.set_up_batch_norm(model, momentum=0.99)
-        optimizer = keras.optimizers.Adam(1e-4)
+        batch_norm.set_up(model, momentum=0.99)
+        optimizer = optimizers.Adam(1e-4)
         if case.precision == "mixed_float16":
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         optimizer.build(model.trainable_variables)

@@ -30,19 +30,20 @@ def ours(network: str, size: int, count: int, cores: int):
     import tensorflow as tf
 
     from trainer import losses
+    from trainer import optimizers
     from trainer import runtime
     from trainer import step
+    from trainer.models import batch_norm
     from trainer.models import registry
 
     del cores  # TensorFlow takes those that the process may use.
     strategy = runtime.start(
         strategy="single", precision="float32", seed=1, deterministic=False
     )
-    import keras
 
     model = registry.build_from_spec(network, image_size=size)
-    runtime.set_up_batch_norm(model, momentum=0.99)
-    optimizer = keras.optimizers.Adam(1e-4)
+    batch_norm.set_up(model, momentum=0.99)
+    optimizer = optimizers.Adam(1e-4)
     optimizer.build(model.trainable_variables)
     train = step.make_train(
         strategy,

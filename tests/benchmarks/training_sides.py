@@ -18,10 +18,10 @@ from tests.benchmarks import augmentation_sides
 from tests.benchmarks import timing
 from trainer import losses
 from trainer import optimizers
-from trainer import runtime
 from trainer.config import Execution
 from trainer.config import TrainConfig
 from trainer.fold_data import FoldData
+from trainer.models import batch_norm
 from trainer.models import registry
 from trainer.session import Session
 
@@ -147,7 +147,7 @@ class Sides:
         model = registry.build_from_spec(
             config.model, image_size=self.batch["image"].shape[1]
         )
-        runtime.set_up_batch_norm(model, momentum=config.batch_norm_momentum)
+        batch_norm.set_up(model, momentum=config.batch_norm_momentum)
         model.set_weights(self._first)
         model.compile(
             optimizer=optimizers.build(config, model),

@@ -24,8 +24,8 @@ from data_prep.failures import ExitCode
 from data_prep.failures import Failure
 from flags import trainer as trainer_flags
 from trainer import pretrained
-from trainer import runtime
 from trainer.fold_data import FoldData
+from trainer.models import batch_norm
 from trainer.models import encoders
 from trainer.session import Session
 
@@ -163,7 +163,7 @@ def check_model(name, session, preset):
     assert type(session.optimizer) is optimizer[preset.optimizer]
     if preset.optimizer == "adamw":
         assert session.optimizer.weight_decay == preset.weight_decay
-    momenta = {layer.momentum for layer in runtime.batch_norms(session.model)}
+    momenta = {layer.momentum for layer in batch_norm.layers_of(session.model)}
     assert momenta <= {preset.batch_norm_momentum}
     if preset.encoder_weights != "none":
         # It knows which file the network wants, and has but to get it.

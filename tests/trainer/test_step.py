@@ -15,6 +15,7 @@ from trainer import step
 from trainer.augment import compiled
 from trainer.augment import draws
 from trainer.augment import recipe
+from trainer.models import batch_norm
 from trainer.models import registry
 from trainer.models import vae_cnn
 from trainer.moving_average import MovingAverage
@@ -75,7 +76,7 @@ def train(
     try:
         with strategy.scope():
             model = registry.build_from_spec(model_text, image_size=32)
-            runtime.set_up_batch_norm(model, momentum=0.9)
+            batch_norm.set_up(model, momentum=0.9)
             optimizer = keras.optimizers.SGD(0.01, momentum=0.9)
             if precision == "mixed_float16":
                 optimizer = keras.optimizers.LossScaleOptimizer(optimizer)

@@ -4,6 +4,7 @@ import keras
 
 from data_prep import spec
 from data_prep.failures import BadValue
+from trainer.models import batch_norm
 from trainer.models import classifiers
 from trainer.models import nested_unetpp
 from trainer.models import uefficientnet
@@ -43,7 +44,9 @@ def build(name: str, *, image_size: int, **options) -> keras.Model:
     if image_size < 32 or image_size % 32:
         raise BadValue(f"Expected a multiple of 32. Received: image_size={image_size}")
     term = spec.Term(name, (), (("image_size", image_size), *options.items()))
-    return spec.call(term, MODELS, kind="model")
+    model = spec.call(term, MODELS, kind="model")
+    batch_norm.fuse(model)
+    return model
 
 
 def build_from_spec(text: str, *, image_size: int) -> keras.Model:

@@ -11,6 +11,7 @@ from trainer import losses
 from trainer import objective
 from trainer import runtime
 from trainer import step
+from trainer.models import batch_norm
 from trainer.models import registry
 
 _B0 = {
@@ -161,7 +162,7 @@ def test_float32_outputs_under_mixed_precision(name, size):
 def train_one_step(strategy, name, size):
     with strategy.scope():
         model = build(name, size)
-        runtime.set_up_batch_norm(model, momentum=0.9)
+        batch_norm.set_up(model, momentum=0.9)
         optimizer = keras.optimizers.SGD(0.01)
         optimizer.build(model.trainable_variables)
     train = step.make_train(strategy, model, optimizer, LOSS, global_batch_size=4)

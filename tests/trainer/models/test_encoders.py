@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from trainer import runtime
+from trainer.models import batch_norm
 from trainer.models import encoders
 from trainer.models import registry
 
@@ -43,8 +43,8 @@ def test_normalisation_is_inside():
 
 def test_batch_norms_of_nested_models_are_found():
     model = registry.build("uefficientnetpp", image_size=32, encoder="b0")
-    runtime.set_up_batch_norm(model, momentum=0.8)
-    found = runtime.batch_norms(model)
+    batch_norm.set_up(model, momentum=0.8)
+    found = batch_norm.layers_of(model)
     assert len(found) > 60
     assert all(layer.synchronized and layer.momentum == 0.8 for layer in found)
     moving = [w for w in model.weights if "moving_mean" in w.path]
