@@ -2,6 +2,8 @@
 
 import keras
 
+from trainer.models.dropout import Dropout
+
 SLOPE = 0.1
 
 
@@ -40,7 +42,7 @@ def join(tensors: list, rate: float, name: str):
         x = keras.layers.Concatenate(name=f"{name}_concat")(tensors)
     else:
         x = tensors[0]
-    return keras.layers.Dropout(rate, name=f"{name}_drop")(x)
+    return Dropout(rate, name=f"{name}_drop")(x)
 
 
 def unit_range(image):

@@ -12,6 +12,7 @@ import keras
 from data_prep.failures import BadValue
 from trainer.models import blocks
 from trainer.models import encoders
+from trainer.models.dropout import Dropout
 
 _KERAS_DROP_CONNECT = 0.2
 # Below these sides a network's valid convolutions have nothing left.
@@ -141,5 +142,5 @@ def _on_grey(
 
 
 def _classifier(grey, features, dropout: float, name: str) -> keras.Model:
-    features = keras.layers.Dropout(dropout, name="label_drop")(features)
+    features = Dropout(dropout, name="label_drop")(features)
     return keras.Model(grey, {"label": blocks.label_logit(features)}, name=name)

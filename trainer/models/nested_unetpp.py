@@ -10,6 +10,7 @@ import keras
 from data_prep.failures import BadValue
 from trainer.models import blocks
 from trainer.models import encoders
+from trainer.models.dropout import Dropout
 
 DEPTH = 4
 
@@ -105,5 +106,5 @@ def _node(x, filters: int, dropout: float, name: str):
             kernel_initializer="he_normal",
             name=f"{name}_conv{k}",
         )(x)
-        x = keras.layers.Dropout(dropout, name=f"{name}_conv{k}_drop")(x)
+        x = Dropout(dropout, name=f"{name}_conv{k}_drop")(x)
     return x

@@ -8,6 +8,7 @@ import keras
 
 from trainer.models import blocks
 from trainer.models import encoders
+from trainer.models.dropout import Dropout
 
 
 def build(
@@ -40,7 +41,7 @@ def build(
     c4 = keras.layers.LeakyReLU(blocks.SLOPE, name="tap4_lrelu")(c4)
 
     x = keras.layers.MaxPooling2D(name="bottom_pool")(c4)
-    x = keras.layers.Dropout(dropout, name="bottom_drop")(x)
+    x = Dropout(dropout, name="bottom_drop")(x)
     x = blocks.decode(x, 32 * start_filters, "bottom", residuals=2)
     for level, skip in ((4, c4), (3, c3), (2, c2), (1, c1), (0, None)):
         filters = start_filters * 2**level
@@ -49,7 +50,7 @@ def build(
         rate = dropout if level >= 3 else shallow_dropout
         x = blocks.join(joined, rate, f"level{level}")
         x = blocks.decode(x, filters, f"level{level}", residuals=2)
-    x = keras.layers.Dropout(dropout / 2, name="mask_drop")(x)
+    x = Dropout(dropout / 2, name="mask_drop")(x)
     outputs = {"mask": blocks.mask_logits(x)}
     if label:
         outputs["label"] = blocks.label_logit(c4)

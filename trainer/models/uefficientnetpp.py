@@ -11,6 +11,7 @@ import keras
 
 from trainer.models import blocks
 from trainer.models import encoders
+from trainer.models.dropout import Dropout
 
 
 def build(
@@ -44,7 +45,7 @@ def build(
     c4 = keras.layers.LeakyReLU(blocks.SLOPE, name="tap4_lrelu")(c4)
 
     x = keras.layers.MaxPooling2D(name="bottom_pool")(c4)
-    x = keras.layers.Dropout(dropout, name="bottom_drop")(x)
+    x = Dropout(dropout, name="bottom_drop")(x)
     x = blocks.decode(x, 32 * s, "bottom", residuals=2)
 
     d4 = _ladder(x, 16 * s, 4, "up4")
@@ -66,7 +67,7 @@ def build(
     x = blocks.upsample(x, s, "up0_1")
     x = blocks.join([x], shallow_dropout, "level0")
     x = blocks.decode(x, s, "level0")
-    x = keras.layers.Dropout(dropout / 2, name="mask_drop")(x)
+    x = Dropout(dropout / 2, name="mask_drop")(x)
     outputs = {"mask": blocks.mask_logits(x)}
     if label:
         outputs["label"] = blocks.label_logit(c4)
