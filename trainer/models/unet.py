@@ -8,6 +8,7 @@ import keras
 
 from data_prep.failures import BadValue
 from trainer.models import blocks
+from trainer.models.instance_norm import InstanceNormalization
 
 MAX_FILTERS = 320
 SLOPE = 0.3
@@ -71,7 +72,5 @@ def _convolve(x, filters: int, name: str):
         x = layers.LeakyReLU(SLOPE, name=f"{name}_conv{k}_lrelu")(x)
         # One group a channel. The original divides by std + 0.001; this divisor
         # has the same floor, and no infinite slope where a channel is constant.
-        x = layers.GroupNormalization(
-            groups=-1, epsilon=1e-6, name=f"{name}_conv{k}_norm"
-        )(x)
+        x = InstanceNormalization(epsilon=1e-6, name=f"{name}_conv{k}_norm")(x)
     return x

@@ -1,0 +1,47 @@
+"""Instance normalisation, in training by TensorFlow's fused kernels.
+
+Source: Ulyanov et al. 2016, https://arxiv.org/abs/1607.08022.
+"""
+
+import keras
+import tensorflow as tf
+
+
+class InstanceNormalization(keras.layers.GroupNormalization):
+    """Keras's layer with one group a channel: the same weights and values.
+
+    In training a channel of an image is taken for a channel of a batch of one, which
+    batch norm's kernel normalises in a fraction of the passes of Keras's ops. Takes
+    [B, H, W, C], channels last.
+
+    Args:
+      epsilon: added to the variance.
+      **options: of a Keras layer.
+    """
+
+    def __init__(self, *, epsilon: float, **options):
+        super().__init__(groups=-1, epsilon=epsilon, **options)
+
+    def call(self, inputs, training=None):
+        dtype = keras.backend.standardize_dtype(inputs.dtype)
+        if not training or dtype == "float64":
+            return super().call(inputs)
+        count, height, width, channels = tf.unstack(tf.shape(inputs))
+        pixels = tf.reshape(inputs, [count, height * width, channels])
+        side_by_side = tf.transpose(pixels, [1, 0, 2])
+        outputs = tf.raw_ops.FusedBatchNormV3(
+            x=tf.reshape(side_by_side, [1, height * width, 1, count * channels]),
+            scale=tf.tile(tf.cast(self.gamma, tf.float32), [count]),
+            offset=tf.tile(tf.cast(self.beta, tf.float32), [count]),
+            mean=tf.zeros([0]),
+            variance=tf.zeros([0]),
+            epsilon=self.epsilon,
+            is_training=True,
+        ).y
+        outputs = tf.reshape(outputs, [height * width, count, channels])
+        return tf.reshape(tf.transpose(outputs, [1, 0, 2]), tf.shape(inputs))
+
+    def get_config(self):
+        config = super().get_config()
+        del config["groups"]
+        return config
