@@ -23,6 +23,8 @@ import tensorflow as tf
 SIDE = 1024
 THRESHOLD = np.float32(0.5)
 MIN_AREA = 2048
+# Of prediction, dropout is no part: Keras's own stands for it.
+PLAIN = {"pneumothorax>Dropout": keras.layers.Dropout}
 
 
 def read(data):
@@ -48,7 +50,9 @@ def predict(members, films, batch_size):
     """Returns probabilities of every member and view, a list of [N, S, S]."""
     found = []
     for member in members:
-        model = keras.models.load_model(member / "network.keras", compile=False)
+        model = keras.models.load_model(
+            member / "network.keras", custom_objects=PLAIN, compile=False
+        )
         for mirror in (False, True):
             seen = films[:, :, ::-1] if mirror else films
             logits = model.predict(seen, batch_size=batch_size, verbose=0)["mask"]

@@ -23,6 +23,7 @@ from data_prep import convert
 from data_prep.failures import ExitCode
 from data_prep.failures import Failure
 from flags import trainer as trainer_flags
+from trainer import optimizers
 from trainer import pretrained
 from trainer.fold_data import FoldData
 from trainer.models import batch_norm
@@ -159,7 +160,7 @@ def check_model(name, session, preset):
     is_classifier = name.startswith("classifier_")
     assert set(session.model.output) == {"label" if is_classifier else "mask"}
     assert session.score == ("auc" if is_classifier else "dice")
-    optimizer = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}
+    optimizer = {"adam": optimizers.Adam, "adamw": optimizers.AdamW}
     assert type(session.optimizer) is optimizer[preset.optimizer]
     if preset.optimizer == "adamw":
         assert session.optimizer.weight_decay == preset.weight_decay

@@ -13,6 +13,7 @@ _FUSED_DTYPES = ("float16", "bfloat16", "float32")
 _SMALLEST_EPSILON = 1.001e-5
 
 
+@keras.saving.register_keras_serializable("pneumothorax")
 class BatchNormalization(keras.layers.BatchNormalization):
     """Keras's layer: the same weights, options and values, in fewer passes.
 

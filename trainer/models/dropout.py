@@ -11,6 +11,7 @@ import tensorflow as tf
 _STEPS = 2**16
 
 
+@keras.saving.register_keras_serializable("pneumothorax")
 class Dropout(keras.layers.Dropout):
     """Keras's layer with the rate rounded to 1/65536; scaled by the rounded rate.
 

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 
+@keras.saving.register_keras_serializable("pneumothorax")
 class InstanceNormalization(keras.layers.GroupNormalization):
     """Keras's layer with one group a channel: the same weights and values.
 
