@@ -23,10 +23,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """
 
     def call(self, inputs, training=None, mask=None):
-        if mask is not None or not self._is_fused(inputs):
+        if mask is not None or not self._suits_kernels(inputs):
             return super().call(inputs, training=training, mask=mask)
         if not training:
-            return self._normalised(inputs, self.moving_mean, self.moving_variance)
+            return self._of_moving_statistics(inputs)
         if not self.trainable:
             # The fused gradient of fixed statistics has no deterministic GPU kernel.
             return super().call(inputs, training=training)
@@ -35,7 +35,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             return self._over_replicas(inputs, replicas)
         return self._of_batch(inputs)
 
-    def _is_fused(self, inputs) -> bool:
+    def _suits_kernels(self, inputs) -> bool:
         dtype = keras.backend.standardize_dtype(inputs.dtype)
         channels_last = self.axis in (-1, 3) and len(inputs.shape) == 4
         return (
@@ -44,6 +44,18 @@ class BatchNormalization(keras.layers.BatchNormalization):
             and self.epsilon >= _SMALLEST_EPSILON
             and not self.renorm
         )
+
+    def _of_moving_statistics(self, inputs):
+        """Normalises by what was kept."""
+        outputs, _, _ = tf.compat.v1.nn.fused_batch_norm(
+            inputs,
+            *self._scale_and_offset(),
+            mean=tf.convert_to_tensor(self.moving_mean),
+            variance=tf.convert_to_tensor(self.moving_variance),
+            epsilon=self.epsilon,
+            is_training=False,
+        )
+        return outputs
 
     def _of_batch(self, inputs):
         """Normalises by the statistics of this replica's batch, and keeps them."""
@@ -71,17 +83,6 @@ class BatchNormalization(keras.layers.BatchNormalization):
             values, mean, variance, offset, scale, self.epsilon
         )
         return tf.cast(outputs, inputs.dtype)
-
-    def _normalised(self, inputs, mean, variance):
-        outputs, _, _ = tf.compat.v1.nn.fused_batch_norm(
-            inputs,
-            *self._scale_and_offset(),
-            mean=tf.convert_to_tensor(mean),
-            variance=tf.convert_to_tensor(variance),
-            epsilon=self.epsilon,
-            is_training=False,
-        )
-        return outputs
 
     def _scale_and_offset(self) -> list[tf.Tensor]:
         shape = self.moving_mean.shape
