@@ -13,15 +13,21 @@ class _FusedUpdate:
     the variant before its section 2.1) of a dozen ops: thousands a step.
     """
 
+    def apply(self, grads, trainable_variables=None):
+        # Once a step: of each weight they were thousands of ops, seconds to trace.
+        step = tf.cast(self.iterations + 1, tf.float32)
+        self._beta_1_power = tf.pow(tf.constant(self.beta_1, tf.float32), step)
+        self._beta_2_power = tf.pow(tf.constant(self.beta_2, tf.float32), step)
+        super().apply(grads, trainable_variables)
+
     def update_step(self, gradient, variable, learning_rate):
         index = self._get_variable_index(variable)
-        step = tf.cast(self.iterations + 1, variable.dtype)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self._momentums[index].value.handle,
             v=self._velocities[index].value.handle,
-            beta1_power=tf.pow(tf.cast(self.beta_1, variable.dtype), step),
-            beta2_power=tf.pow(tf.cast(self.beta_2, variable.dtype), step),
+            beta1_power=tf.cast(self._beta_1_power, variable.dtype),
+            beta2_power=tf.cast(self._beta_2_power, variable.dtype),
             lr=tf.cast(learning_rate, variable.dtype),
             beta1=tf.cast(self.beta_1, variable.dtype),
             beta2=tf.cast(self.beta_2, variable.dtype),

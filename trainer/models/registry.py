@@ -7,6 +7,7 @@ from data_prep.failures import BadValue
 from trainer.models import batch_norm
 from trainer.models import classifiers
 from trainer.models import nested_unetpp
+from trainer.models import swish
 from trainer.models import uefficientnet
 from trainer.models import uefficientnetpp
 from trainer.models import unet
@@ -46,6 +47,7 @@ def build(name: str, *, image_size: int, **options) -> keras.Model:
     term = spec.Term(name, (), (("image_size", image_size), *options.items()))
     model = spec.call(term, MODELS, kind="model")
     batch_norm.fuse(model)
+    swish.fuse(model)
     return model
 
 
