@@ -123,7 +123,7 @@ def measure(peer: str, recipe: str, size: int, cores: int, rounds: int) -> Resul
 
     for workers in both.values():
         workers.close()
-    return Result(
+    result = Result(
         peer=peer,
         recipe=recipe,
         size=size,
@@ -132,27 +132,30 @@ def measure(peer: str, recipe: str, size: int, cores: int, rounds: int) -> Resul
         wall=ratio("wall_s"),
         cpu=ratio("cpu_s"),
     )
+    # All of them take half an hour; whoever ends it early has these.
+    timing.say(" | ".join(map(str, _row(result))))
+    return result
+
+
+def _row(r: Result) -> tuple:
+    goal = GOALS[r.peer, r.recipe]
+    return (
+        f"{r.recipe} / {r.peer}",
+        r.size,
+        r.cores,
+        *(f"{r.rates[name].median:.0f}" for name in (sides.OURS, r.peer)),
+        r.wall,
+        r.cpu,
+        f">= {goal}" if goal else "",
+        timing.verdict(r.wall.median, goal) if goal else "",
+        timing.verdict(r.cpu.median, goal) if goal else "",
+    )
 
 
 def report(machine: dict[str, str], results: list[Result]) -> None:
     """Prints what was measured as Markdown."""
     print(timing.markdown(("machine", ""), machine.items()) + "\n")
-    rows = []
-    for r in results:
-        goal = GOALS[r.peer, r.recipe]
-        rows.append(
-            (
-                f"{r.recipe} / {r.peer}",
-                r.size,
-                r.cores,
-                *(f"{r.rates[name].median:.0f}" for name in (sides.OURS, r.peer)),
-                r.wall,
-                r.cpu,
-                f">= {goal}" if goal else "",
-                timing.verdict(r.wall.median, goal) if goal else "",
-                timing.verdict(r.cpu.median, goal) if goal else "",
-            )
-        )
+    rows = [_row(r) for r in results]
     header = ("recipe / peer", "px", "cores", "ours, images/s", "peer, images/s")
     header += ("ratio, wall", "ratio, CPU", "goal", "by wall", "by CPU")
     print(timing.markdown(header, rows))
