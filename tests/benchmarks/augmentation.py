@@ -1,6 +1,6 @@
 """How fast is the augmentation? Against albumentations and Keras's own layers.
 
-    python -m tests.benchmarks.augmentation --rounds=7
+    python -m tests.benchmarks.augmentation --rounds=7 [--recipes=seed_segmentation]
 
 Image and mask, uint8 in and out, batches of 16 from memory, at 256 and 512 px, on
 one core and two, with the same parameters and probabilities. albumentations runs
@@ -166,6 +166,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
+    recipes = sorted({recipe for _, recipe in GOALS})
+    parser.add_argument("--recipes", default=",".join(recipes), help="half an hour all")
     args = parser.parse_args()
     machine = timing.machine(_PACKAGES)
     results = [
@@ -173,6 +175,7 @@ def main() -> None:
         for size in args.sizes.split(",")
         for cores in (1, 2)
         for peer, recipe in GOALS
+        if recipe in args.recipes.split(",")
     ]
     report(machine, results)
 

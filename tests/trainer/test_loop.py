@@ -1,6 +1,5 @@
 import csv
 import math
-import os
 import shutil
 import signal
 import time
@@ -243,12 +242,12 @@ def test_signals_are_noted(number, code):
     before = signal.getsignal(number)
     with Interruption() as interruption:
         assert not interruption.due
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
         assert interruption.due
         assert interruption.failure("here").exit_code == code
         if number == signal.SIGINT:
             with pytest.raises(KeyboardInterrupt):
-                os.kill(os.getpid(), number)
+                signal.raise_signal(number)
     assert signal.getsignal(number) == before
 
 
