@@ -5,7 +5,10 @@ it as `x * sigmoid(x)`: TensorFlow keeps both factors, and differentiates in fou
 that each read and write whole tensors. What that cost is in BUILD_NOTES.md.
 """
 
+import contextlib
 import functools
+import os
+from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
@@ -33,7 +36,25 @@ def _gradient():
     CUDA's compiler, and what it is worth there is not measured.
     """
     on_cpu = not tf.config.list_physical_devices("GPU")
-    return tf.function(_derivative, jit_compile=on_cpu, autograph=False)
+    gradient = tf.function(_derivative, jit_compile=on_cpu, autograph=False)
+    if on_cpu:
+        # XLA announces itself once a process, past TensorFlow's log level.
+        with tf.init_scope(), _without_stderr():
+            gradient(tf.zeros([1]), tf.zeros([1]))
+    return gradient
+
+
+@contextlib.contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Drops what native code writes to stderr."""
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _derivative(inputs, upstream):

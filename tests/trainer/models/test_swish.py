@@ -1,5 +1,9 @@
 """Swish has the values and gradients of its definition, wherever it runs."""
 
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -57,6 +61,22 @@ def test_each_of_two_replicas_has_the_gradient_of_its_own_part():
     assert len(gradients) == 2
     for shift, gradient in enumerate(gradients):
         np.testing.assert_allclose(gradient, found(inputs + shift)[1], rtol=1e-6)
+
+
+def test_a_process_of_it_prints_nothing():
+    # XLA introduces itself in the middle of a progress bar otherwise.
+    code = """
+import tensorflow as tf
+from trainer.models import swish
+@tf.function
+def gradient(x):
+    return tf.gradients(swish.swish(x), x)
+gradient(tf.ones([2]))
+"""
+    command = [sys.executable, "-c", code]
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    ran = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
 
 
 def activations(model):
