@@ -239,16 +239,30 @@ def test_frozen_epochs_leave_the_encoder_alone(dataset, tmp_path, monkeypatch):
     ("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)]
 )
 def test_signals_are_noted(number, code):
-    before = signal.getsignal(number)
-    with Interruption() as interruption:
-        assert not interruption.due
-        signal.raise_signal(number)
-        assert interruption.due
-        assert interruption.failure("here").exit_code == code
-        if number == signal.SIGINT:
-            with pytest.raises(KeyboardInterrupt):
-                signal.raise_signal(number)
-    assert signal.getsignal(number) == before
+    # What a script starts in the background is born with SIGINT ignored.
+    started_with = signal.signal(number, signal.default_int_handler)
+    try:
+        with Interruption() as interruption:
+            assert not interruption.due
+            signal.raise_signal(number)
+            assert interruption.due
+            assert interruption.failure("here").exit_code == code
+            if number == signal.SIGINT:
+                with pytest.raises(KeyboardInterrupt):
+                    signal.raise_signal(number)
+        assert signal.getsignal(number) == signal.default_int_handler
+    finally:
+        signal.signal(number, started_with)
+
+
+def test_an_ignored_signal_stays_ignored():
+    started_with = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Interruption() as interruption:
+            signal.raise_signal(signal.SIGINT)
+            assert not interruption.due
+    finally:
+        signal.signal(signal.SIGINT, started_with)
 
 
 def test_time_is_up():
