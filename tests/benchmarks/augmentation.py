@@ -169,6 +169,8 @@ def main() -> None:
     recipes = sorted({recipe for _, recipe in GOALS})
     parser.add_argument("--recipes", default=",".join(recipes), help="half an hour all")
     args = parser.parse_args()
+    if unknown := set(args.recipes.split(",")) - set(recipes):
+        parser.error(f"unknown recipes {sorted(unknown)}, there are {recipes}")
     machine = timing.machine(_PACKAGES)
     results = [
         measure(peer, recipe, int(size), cores, args.rounds)

@@ -1,8 +1,6 @@
 import csv
 import math
 import shutil
-import signal
-import time
 
 import h5py
 import keras
@@ -233,44 +231,6 @@ def test_frozen_epochs_leave_the_encoder_alone(dataset, tmp_path, monkeypatch):
         loop.train(
             fakes.train_config(frozen_epochs=1), execution(dataset, tmp_path / "other")
         )
-
-
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)]
-)
-def test_signals_are_noted(number, code):
-    # What a script starts in the background is born with SIGINT ignored.
-    started_with = signal.signal(number, signal.default_int_handler)
-    try:
-        with Interruption() as interruption:
-            assert not interruption.due
-            signal.raise_signal(number)
-            assert interruption.due
-            assert interruption.failure("here").exit_code == code
-            if number == signal.SIGINT:
-                with pytest.raises(KeyboardInterrupt):
-                    signal.raise_signal(number)
-        assert signal.getsignal(number) == signal.default_int_handler
-    finally:
-        signal.signal(number, started_with)
-
-
-def test_an_ignored_signal_stays_ignored():
-    started_with = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with Interruption() as interruption:
-            signal.raise_signal(signal.SIGINT)
-            assert not interruption.due
-    finally:
-        signal.signal(signal.SIGINT, started_with)
-
-
-def test_time_is_up():
-    with Interruption(max_hours=1e-7) as interruption:
-        time.sleep(0.01)
-        assert interruption.due
-        assert interruption.failure("here").exit_code == ExitCode.PREEMPTED
-    assert not Interruption(max_hours=1).due
 
 
 def test_a_run_goes_on_with_another_number_of_devices(dataset, tmp_path, monkeypatch):

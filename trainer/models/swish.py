@@ -18,6 +18,7 @@ import tensorflow as tf
 @tf.autograph.experimental.do_not_convert
 def swish(inputs: tf.Tensor) -> tf.Tensor:
     """Returns inputs * sigmoid(inputs), any shape and floating dtype."""
+    # By itself, since Keras asks an activation for its name.
     return _swish(inputs)
 
 
@@ -63,7 +64,10 @@ def _derivative(inputs, upstream):
 
 
 def fuse(model: keras.Model) -> None:
-    """Makes every swish of a model this one, also in models within the model."""
+    """Makes every activation layer that is swish this one, also in models within.
+
+    Convolutions with a swish of their own keep it: the encoders' have one pixel.
+    """
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             fuse(layer)

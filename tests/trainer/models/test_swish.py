@@ -88,7 +88,7 @@ def activations(model):
 
 
 @pytest.mark.parametrize("spec", ["uefficientnet(encoder=b0)", "efficientnet_b4"])
-def test_every_swish_of_a_network_is_this_one(spec):
+def test_every_swish_layer_of_a_network_is_this_one(spec):
     model = registry.build_from_spec(spec, image_size=64)
     names = [a.__name__ for a in activations(model)]
     assert names.count("swish") > 20
