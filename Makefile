@@ -64,8 +64,8 @@ $(BENCH)/installed: requirements.txt constraints.txt $(VENV)/python \
 	touch $@
 
 $(VENV)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' \
-	    || { echo "Python 3.10 to 3.12 is needed: make PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	    || { echo "Python 3.11 to 3.13 is needed: make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	touch $@
 

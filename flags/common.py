@@ -4,6 +4,7 @@ import pathlib
 
 from absl import flags
 
+from data_prep import cores
 from data_prep.failures import ExitCode
 from data_prep.failures import Failure
 
@@ -26,7 +27,8 @@ MASK_SIZE = flags.DEFINE_integer(
 NUM_WORKERS = flags.DEFINE_integer(
     "num_workers",
     0,
-    "Processes; 0 means one per core. No influence on the output's bytes.",
+    "Processes; 0 means one per core that this process may use. No influence on the "
+    "output's bytes.",
     lower_bound=0,
 )
 NUM_PICTURES = flags.DEFINE_integer(
@@ -59,6 +61,11 @@ def required(holder: flags.FlagHolder) -> str:
 def path(holder: flags.FlagHolder) -> pathlib.Path | None:
     """Returns an optional path flag."""
     return pathlib.Path(holder.value) if holder.value else None
+
+
+def num_workers() -> int:
+    """Returns --num_workers, or the number of cores that this process may use."""
+    return NUM_WORKERS.value or cores.available()
 
 
 def integers(holder: flags.FlagHolder) -> list[int]:

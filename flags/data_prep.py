@@ -1,6 +1,5 @@
 """Flags of `python -m data_prep.main`."""
 
-import os
 import pathlib
 
 from absl import flags
@@ -132,5 +131,5 @@ def convert_config() -> ConvertConfig:
         group_salt=_GROUP_SALT.value,
         max_bad_fraction=_MAX_BAD_FRACTION.value,
         allow_quarantined=_ALLOW_QUARANTINED.value,
-        num_workers=common.NUM_WORKERS.value or os.cpu_count(),
+        num_workers=common.num_workers(),
     )

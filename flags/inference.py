@@ -1,7 +1,6 @@
 """Flags of `python -m inference.main`."""
 
 import glob
-import os
 import pathlib
 
 from absl import flags
@@ -95,7 +94,7 @@ def predict_config() -> PredictConfig:
         outputs=tuple(_OUTPUTS.value),
         engine=Engine(name=_ENGINE.value, precision=_OPENVINO_PRECISION.value),
         batch_size=_BATCH_SIZE.value,
-        num_workers=common.NUM_WORKERS.value or os.cpu_count(),
+        num_workers=common.num_workers(),
     )
 
 

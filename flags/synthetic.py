@@ -1,6 +1,5 @@
 """Flags of `python -m data_prep.synthetic`."""
 
-import os
 import pathlib
 
 from absl import flags
@@ -33,5 +32,5 @@ def synthetic_config() -> SyntheticConfig:
         positive_fraction=_POSITIVE_FRACTION.value,
         image_size=_SOURCE_SIZE.value,
         seed=common.SEED.value,
-        num_workers=common.NUM_WORKERS.value or os.cpu_count(),
+        num_workers=common.num_workers(),
     )

@@ -1,6 +1,5 @@
 """Flags of `python -m inference.tune`."""
 
-import os
 import pathlib
 
 from absl import flags
@@ -45,5 +44,5 @@ def tune_config() -> TuneConfig:
         min_areas=tuple(sorted(common.numbers(_MIN_AREAS))),
         bottoms=tuple(sorted(common.numbers(_BOTTOMS))),
         gates=tuple(sorted(common.numbers(_GATES))),
-        num_workers=common.NUM_WORKERS.value or os.cpu_count() or 1,
+        num_workers=common.num_workers(),
     )

@@ -18,6 +18,9 @@ from flags import inference as inference_flags
 def main() -> ExitCode:
     config = inference_flags.predict_config()
     # After the flags: TensorFlow takes seconds to import, and --help should not.
+    from trainer import backend
+
+    backend.load()
     from inference import predict
 
     code = predict.predict(config)

@@ -1,7 +1,6 @@
 """Ensemble members: rebuilt from their run folders, weights verified."""
 
 import dataclasses
-import os
 import pathlib
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from data_prep import cores
 from data_prep.failures import ExitCode
 from data_prep.failures import Failure
 from inference import datasets as dataset_folders
@@ -141,7 +141,7 @@ class Network:
             run = openvino_engine.compiled(
                 self.model,
                 name=name,
-                num_threads=len(os.sched_getaffinity(0)),
+                num_threads=cores.available(),
                 precision=engine.precision,
             )
             return lambda seen: tf.constant(run(seen.numpy())[output])

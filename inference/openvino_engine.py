@@ -131,12 +131,18 @@ def _openvino():
     try:
         with _own_logging():
             import openvino
+            from openvino.frontend.tensorflow import utils as tensorflow_utils
     except ImportError as e:
         raise Failure(
             ExitCode.ENVIRONMENT,
             "OpenVINO is not installed",
             mend=f"pip install -r requirements-openvino.txt, or {_OTHER_ENGINE}",
         ) from e
+    # OpenVINO 2026.4 finds TensorFlow's version by `exec("import tensorflow")` and a
+    # local of that name, which Python 3.13 has no longer (PEP 667).
+    tensorflow_utils.get_environment_setup = lambda framework: {
+        "tensorflow": tf.__version__
+    }
     return openvino
 
 

@@ -15,8 +15,9 @@ MAY_IMPORT = {
     "inference": {"data_prep", "trainer"},
     "flags": {"data_prep", "trainer", "inference"},
 }
-# What flags/ may know of a package: its configuration, and how to report a fault.
-FOR_FLAGS = ("config", "failures")
+# What flags/ may know of a package: its configuration, how to report a fault, and the
+# cores that a default counts.
+FOR_FLAGS = ("config", "cores", "failures")
 OWNERS = {
     "pydicom": {f"data_prep/dicom{s}.py" for s in ("", "_pixels", "_writer")},
     "tensorflow_io": {"data_prep/dicom_tfio.py"},

@@ -17,6 +17,9 @@ def main() -> ExitCode:
     config = crossval_flags.cross_validation()
     member = trainer_flags.train_config()
     # After the flags: TensorFlow takes seconds to import, and --help should not.
+    from trainer import backend
+
+    backend.load()
     from trainer import cross_validation
 
     return cross_validation.run(config, member)

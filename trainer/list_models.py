@@ -10,6 +10,9 @@ from flags import list_models as list_models_flags
 def main() -> None:
     image_size = list_models_flags.image_size()
     # After the flags: TensorFlow takes seconds to import, and --help should not.
+    from trainer import backend
+
+    backend.load()
     import tensorflow as tf
 
     from trainer import model_table

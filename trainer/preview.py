@@ -12,6 +12,9 @@ from flags import preview as preview_flags
 def main() -> None:
     config = preview_flags.preview_config()
     # After the flags: TensorFlow takes seconds to import, and --help should not.
+    from trainer import backend
+
+    backend.load()
     from trainer.augment import preview_pictures
 
     preview_pictures.write(config)

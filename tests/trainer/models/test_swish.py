@@ -66,6 +66,8 @@ def test_each_of_two_replicas_has_the_gradient_of_its_own_part():
 def test_a_process_of_it_prints_nothing():
     # XLA introduces itself in the middle of a progress bar otherwise.
     code = """
+from trainer import backend
+backend.load()
 import tensorflow as tf
 from trainer.models import swish
 @tf.function

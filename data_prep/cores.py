@@ -1,0 +1,13 @@
+"""How many cores this process may use."""
+
+
+def available() -> int:
+    """Returns the cores that affinity, cgroup quota and the host leave us, at least 1.
+
+    Slurm, containers and `taskset` allow fewer than the host has; more workers than
+    that only wait for each other.
+    """
+    # Late: it takes a tenth of a second, and `--help` needs no count.
+    import joblib
+
+    return joblib.cpu_count()
