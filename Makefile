@@ -1,11 +1,25 @@
 # make demo   synthetic DICOMs -> records -> two members -> submission -> score
 # make test   lint and tests
 # make bench  every benchmark against its peers; BENCH_FLAGS=--quick for a short run
+# make test-tensorflow-io  what differs beside tensorflow-io, in its own environment
+# GPU=1 before any of them installs NVIDIA's libraries, too: make GPU=1 demo
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+GPU ?=
+REQUIREMENTS := $(if $(GPU),requirements-gpu.txt,requirements.txt)
+INSTALLED := $(VENV)/installed$(if $(GPU),-gpu)
 DEMO ?= build/demo
+# tensorflow-io loads with TensorFlow 2.16 alone, which Python 3.13 has not.
+TFIO := build/tensorflow-io-venv
+TFIO_PYTHON ?= $(PYTHON)
+# Decoding, conversion and its bytes, golden losses, run folders, one network's contract.
+TFIO_TESTS := tests/data_prep/test_dicom_tfio.py tests/data_prep/test_golden_shards.py \
+    tests/data_prep/test_convert.py tests/data_prep/test_convert_options.py \
+    tests/data_prep/test_privacy.py tests/trainer/test_golden.py \
+    tests/trainer/test_checkpoints.py tests/trainer/models/test_swish.py \
+    tests/trainer/models/test_contract.py tests/inference/test_detection.py
 # The benchmarks' peers live in an environment of their own.
 BENCH := build/bench-venv
 BENCH_FLAGS ?=
@@ -15,9 +29,9 @@ NUM_TEST ?= 60
 DEMO_FLAGS ?=
 PRESET := flags/presets/demo.flagfile
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-tensorflow-io lint bench clean
 
-demo: $(VENV)/installed
+demo: $(INSTALLED)
 	$(BIN)/python -m data_prep.synthetic --output=$(DEMO)/source \
 	    --num_train=$(NUM_TRAIN) --num_test=$(NUM_TEST)
 	$(BIN)/python -m data_prep.main --source=$(DEMO)/source/dicom-images-train \
@@ -49,6 +63,10 @@ demo: $(VENV)/installed
 test: lint
 	$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 
+test-tensorflow-io: $(TFIO)/installed
+	$(TFIO)/bin/python -m pytest --numprocesses=auto --dist=loadfile $(TFIO_TESTS) \
+	    -k "not test_contract or uefficientnetpp"
+
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -69,11 +87,19 @@ $(VENV)/python:
 	$(PYTHON) -m venv $(VENV)
 	touch $@
 
-$(VENV)/installed: requirements.txt constraints.txt $(VENV)/python
-	$(BIN)/pip install --quiet -r requirements.txt -c constraints.txt
+$(INSTALLED): $(REQUIREMENTS) requirements.txt constraints.txt $(VENV)/python
+	$(BIN)/pip install --quiet -r $(REQUIREMENTS) -c constraints.txt
 	touch $@
 
-$(VENV)/installed-dev: requirements-dev.txt requirements-codecs.txt requirements-openvino.txt $(VENV)/installed
+$(TFIO)/installed: requirements-tensorflow-io.txt constraints-tensorflow-io.txt
+	@$(TFIO_PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' \
+	    || { echo "tensorflow-io needs Python 3.11 or 3.12: make test-tensorflow-io TFIO_PYTHON=python3.12"; exit 1; }
+	$(TFIO_PYTHON) -m venv $(TFIO)
+	$(TFIO)/bin/pip install --quiet -r requirements-tensorflow-io.txt \
+	    -c constraints-tensorflow-io.txt
+	touch $@
+
+$(VENV)/installed-dev: requirements-dev.txt requirements-codecs.txt requirements-openvino.txt $(INSTALLED)
 	$(BIN)/pip install --quiet -r requirements-dev.txt -c constraints.txt
 	touch $@
 

@@ -15,6 +15,7 @@ import shutil
 from typing import Any
 
 from data_prep import clahe
+from data_prep import dicom_tfio
 from data_prep import durable
 from data_prep import manifest
 from data_prep import plan
@@ -51,7 +52,7 @@ def convert(config: ConvertConfig) -> ExitCode:
     Raises:
       Failure: bad flags, a conflicting output, or too many bad inputs.
     """
-    clahe.parse(config.clahe)
+    _check_options(config)
     inputs = plan.digest_of_inputs(config)
     with durable.locked(config.output):
         if _published(config, inputs):
@@ -69,7 +70,7 @@ def dry_run(config: ConvertConfig) -> ExitCode:
     Returns:
       As `convert` would, as far as headers tell.
     """
-    clahe.parse(config.clahe)
+    _check_options(config)
     bad = _quarantine(config)
     with workers.Crew(look, num_workers=config.num_workers, limits=LIMITS) as crew:
         planned = plan.make(config, crew, bad)
@@ -82,6 +83,13 @@ def dry_run(config: ConvertConfig) -> ExitCode:
     code = _exit_code(config, bad.rows())
     _refuse_too_many_bad(config, planned, bad)
     return code
+
+
+def _check_options(config: ConvertConfig) -> None:
+    """Refuses what no file could be converted with, before any is looked at."""
+    clahe.parse(config.clahe)
+    if config.dicom_decoder == "tfio":
+        dicom_tfio.check()
 
 
 def _build(config: ConvertConfig, inputs: str) -> None:

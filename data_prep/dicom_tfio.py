@@ -5,15 +5,83 @@ end the process or fill a cut file with zeros. Hence each file is also read by
 data_prep/dicom.py first, and only plain 8-bit grey files come here.
 """
 
+import contextlib
 import functools
+import importlib.metadata
+import importlib.util
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
 
 import numpy as np
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from data_prep import dicom
+from data_prep.failures import ExitCode
+from data_prep.failures import Failure
 from data_prep.failures import Rejected
 
 _MEND = "convert it with --dicom_decoder=pydicom"
+# Loads the library itself, which the package's import leaves until a first use.
+_LOAD = """
+import tensorflow_io
+from tensorflow_io.python.ops import core_ops
+core_ops.io_decode_dicom_image
+"""
+_LOAD_SECONDS = 120
+
+
+def check() -> None:
+    """Makes sure that the decoder loads, before it is asked about thousands of files.
+
+    Its own metadata say which TensorFlow it fits, which takes no second. What they
+    allow is then loaded, in another process: a library that does not fit may end the
+    one that tries.
+
+    Raises:
+      Failure: tensorflow-io is not installed, or does not load.
+    """
+    if importlib.util.find_spec("tensorflow_io") is None:
+        raise _unusable("is not installed")
+    for name, version, fits in _tensorflows():
+        if version not in fits:
+            raise _unusable(f"fits {name}{fits}, and {version} is installed")
+    try:
+        loading = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", _LOAD],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+            timeout=_LOAD_SECONDS,
+        )
+    except subprocess.TimeoutExpired as e:
+        raise _unusable(f"did not load within {_LOAD_SECONDS} s") from e
+    if loading.returncode:
+        said = loading.stderr.decode(errors="replace").split()
+        raise _unusable(f"does not load ({' '.join(said)[-160:]})")
+
+
+def _tensorflows() -> Iterator[tuple[str, str, SpecifierSet]]:
+    """Yields (distribution, installed version, versions that tensorflow-io fits)."""
+    for text in importlib.metadata.requires("tensorflow-io") or []:
+        requirement = Requirement(text)
+        # Each TensorFlow stands behind an extra of its own: any of them will do.
+        if requirement.marker and "extra" in str(requirement.marker):
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                version = importlib.metadata.version(requirement.name)
+                yield requirement.name, version, requirement.specifier
+
+
+def _unusable(what: str) -> Failure:
+    return Failure(
+        ExitCode.ENVIRONMENT,
+        f"--dicom_decoder=tfio needs tensorflow-io, which {what}",
+        mend="its binary fits TensorFlow 2.16 alone: in an environment of Python 3.11 "
+        "or 3.12, pip install -r requirements-tensorflow-io.txt "
+        "-c constraints-tensorflow-io.txt; or use --dicom_decoder=pydicom",
+    )
 
 
 def read_pixels(data: bytes) -> np.ndarray:

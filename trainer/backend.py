@@ -29,8 +29,7 @@ def load() -> None:
     os.environ["KERAS_BACKEND"] = BACKEND
     try:
         with _quiet():
-            import tensorflow as tf  # noqa: F401 - Keras's first import must find it quiet
-
+            # It imports TensorFlow.
             import keras
     except ImportError as e:
         raise Failure(
