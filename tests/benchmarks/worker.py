@@ -50,8 +50,21 @@ class Worker:
       facts: what the side said about itself when it was ready.
     """
 
-    def __init__(self, module: str, arguments: Sequence[str], **environment: str):
+    def __init__(
+        self,
+        module: str,
+        arguments: Sequence[str],
+        *,
+        python: str = sys.executable,
+        **environment: str,
+    ):
         """Starts the side, and waits until it is ready.
+
+        Args:
+          module: that calls `serve`.
+          arguments: for it.
+          python: of the environment that it runs in.
+          **environment: variables to set.
 
         Raises:
           RuntimeError: it ended; the message has the end of its stderr.
@@ -59,7 +72,7 @@ class Worker:
         # As long as the process; see `close`.
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
+            [python, "-m", module, *arguments],
             cwd=source_files.ROOT,
             env=os.environ | _QUIET | environment,
             stdin=subprocess.PIPE,
