@@ -1,0 +1,271 @@
+"""The driver's answers and faults, and why TensorFlow does not open a GPU."""
+
+import dataclasses
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from tests.trainer.machine import driver_library
+from tests.trainer.machine.driver_library import H100
+from trainer.machine import gpu_causes
+from trainer.machine import gpus
+from trainer.machine import tensorflow_process
+from trainer.machine.gpus import Driver
+from trainer.machine.gpus import Gpu
+from trainer.machine.tensorflow_process import Probe
+
+ROOT = pathlib.Path(__file__).parents[3]
+ASK = (
+    "import dataclasses, json; from trainer.machine import gpus; d = gpus.driver();"
+    "print(json.dumps(d and dataclasses.asdict(d)))"
+)
+WHY = (
+    "import dataclasses, json; from trainer.machine import gpus;"
+    "print(json.dumps([dataclasses.asdict(c) for c in"
+    " gpus.unused(gpus.driver(), num_opened=0)]))"
+)
+BUILD = {
+    "is_cuda_build": True,
+    "cuda_version": "12.5.1",
+    "cuda_compute_capabilities": ["sm_60", "sm_70", "sm_80", "sm_89", "compute_90"],
+}
+
+
+def gpu(index=0, capability=(9, 0), name="NVIDIA H100"):
+    return Gpu(
+        index=index,
+        name=name,
+        compute_capability=capability,
+        memory_bytes=80 << 30,
+        free_bytes=79 << 30,
+        uuid=f"GPU-{index}ab",
+    )
+
+
+def one(version="550.54.15", **changes):
+    return Driver(version=version, gpus=(gpu(**changes),))
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    return driver_library.build(tmp_path_factory.mktemp("driver"))
+
+
+def answer(code, environment):
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_driver_lists_its_gpus(library):
+    pair = f"{H100},NVIDIA GB10:12:1:0:0:0"
+    found = answer(ASK, driver_library.environment(library, gpus=pair))
+    assert found["version"] == "550.54.15"
+    assert found["problem"] == ""
+    first, second = found["gpus"]
+    assert first == {
+        "index": 0,
+        "name": "NVIDIA H100 80GB HBM3",
+        "compute_capability": [9, 0],
+        "memory_bytes": 81559 << 20,
+        "free_bytes": 81000 << 20,
+        "uuid": "GPU-0000-made-up",
+    }
+    assert second["compute_capability"] == [12, 1]
+    assert second["memory_bytes"] == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "fix"),
+    [
+        (4, "may not open /dev/nvidia", "--gpus=all"),
+        (9, "kernel module is not loaded", "modprobe nvidia"),
+        (18, "library and its kernel module are of different", "restart the machine"),
+        (999, "Unknown Error (NVML error 999)", "nvidia-smi"),
+        (1234, "an error that no table has", "nvidia-smi"),
+    ],
+)
+def test_a_driver_that_does_not_answer(library, code, reason, fix):
+    made = driver_library.environment(library, gpus=H100, FAKE_ERROR=str(code))
+    found = answer(ASK, made)
+    assert found["gpus"] == []
+    assert reason in found["problem"]
+    assert fix in found["fix"]
+    assert answer(WHY, made) == [{"reason": found["problem"], "fix": found["fix"]}]
+
+
+def test_one_lost_gpu_does_not_hide_the_others(library):
+    pair = f"{H100},NVIDIA H100 80GB HBM3:9:0:81559:81000:15"
+    found = answer(ASK, driver_library.environment(library, gpus=pair))
+    assert [g["index"] for g in found["gpus"]] == [0]
+    assert found["problem"] == "GPU 1 does not answer: a GPU is lost"
+    assert found["fix"] == "restart the machine"
+
+
+def test_a_driver_without_its_python_module(library, tmp_path):
+    (tmp_path / "pynvml.py").write_text("raise ImportError('made up')")
+    made = driver_library.environment(library, gpus=H100, PYTHONPATH=str(tmp_path))
+    found = answer(ASK, made)
+    assert "nvidia-ml-py" in found["problem"]
+    assert found["fix"].startswith("pip install")
+
+
+def test_no_library_is_no_driver_but_a_loaded_module_is(monkeypatch, tmp_path):
+    monkeypatch.setattr(gpus, "DRIVER_LIBRARY", "libnone-such.so.1")
+    monkeypatch.setattr(gpus, "_KERNEL_MODULE", tmp_path / "version")
+    assert gpus.driver() is None
+    assert gpus.unused(None, 0) == []
+    (tmp_path / "version").write_text("NVRM version: 550.54.15")
+    found = gpus.driver()
+    assert "does not open here" in found.problem
+    assert "--gpus=all" in gpus.unused(found, 0)[0].fix
+
+
+def test_real_tensorflow_names_the_libraries_that_it_misses(library):
+    made = driver_library.environment(library, gpus=H100)
+    (cause,) = answer(WHY, made)
+    assert cause["reason"].startswith("TensorFlow does not find lib")
+    for name in ("libcudart.so.12", "libcublas.so.12", "libcudnn.so"):
+        assert name in cause["reason"]
+    assert "requirements-gpu.txt" in cause["fix"]
+
+
+def test_real_tensorflow_tells_what_cuda_answered(library):
+    made = driver_library.environment(library, gpus=H100, FAKE_CU_INIT="999")
+    (cause,) = answer(WHY, made)
+    assert "failed call to cuInit" in cause["reason"]
+    assert "MADE_UP_ERROR" in cause["reason"]
+    assert "nvidia-smi" in cause["fix"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "count"),
+    [
+        (None, 3),
+        ("", 0),
+        ("-1", 0),
+        ("0", 1),
+        ("2, 0", 2),
+        ("0,-1,2", 1),
+        ("0,7,2", 1),
+        ("0,0", 0),
+        ("GPU-1", 1),
+        ("GPU-", 0),
+        ("MIG-a,MIG-b", 2),
+        ("NoDevFiles", 0),
+    ],
+)
+def test_visible_is_counted_as_cuda_counts(setting, count):
+    assert gpus.visible((gpu(0), gpu(1), gpu(2)), setting) == count
+
+
+def test_all_opened_gpus_need_no_cause(monkeypatch):
+    monkeypatch.setattr(tensorflow_process, "probe", None)
+    pair = Driver(version="550.54.15", gpus=(gpu(0), gpu(1)))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert gpus.unused(pair, 2) == []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert gpus.unused(pair, 1) == []
+    lost = dataclasses.replace(pair, problem="GPU 2 does not answer", fix="mend")
+    assert [c.fix for c in gpus.unused(lost, 1)] == ["mend"]
+
+
+def test_hidden_gpus_are_named(monkeypatch):
+    monkeypatch.setattr(tensorflow_process, "probe", None)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    (cause,) = gpus.unused(one(), 0)
+    assert cause.reason == "CUDA_VISIBLE_DEVICES='' hides 1 x NVIDIA H100"
+    assert cause.fix == "unset CUDA_VISIBLE_DEVICES"
+
+
+def test_one_gpu_of_two_is_asked_about(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    said = Probe(version="2.21.0", build=BUILD, num_gpus=1, refusals=("lost one",))
+    monkeypatch.setattr(tensorflow_process, "probe", lambda: said)
+    pair = Driver(version="550.54.15", gpus=(gpu(0), gpu(1)))
+    assert [c.reason for c in gpus.unused(pair, 1)] == ["TensorFlow says: lost one"]
+
+
+def test_a_build_without_cuda_is_the_only_cause():
+    probe = Probe(version="2.21.0", build={"is_cuda_build": False})
+    (cause,) = gpu_causes.of_tensorflow(one(version="1.0"), probe)
+    assert cause.reason == "this TensorFlow 2.21.0 was built without CUDA"
+    assert "requirements-gpu.txt" in cause.fix
+
+
+@pytest.mark.parametrize(
+    ("version", "old"), [("525.60.13", False), ("525.60.12", True), ("535.1", False)]
+)
+def test_an_old_driver(version, old):
+    probe = Probe(version="2.21.0", build=BUILD)
+    causes = gpu_causes.too_old_driver(one(version=version), probe)
+    assert [
+        f"driver {version} is too old for CUDA 12.5.1" in c.reason for c in causes
+    ] == ([True] if old else [])
+
+
+def test_libraries_are_named_with_what_the_loader_says():
+    log = (
+        "dso_loader.cc:144] Could not load dynamic library 'libcudnn.so.9'; dlerror: "
+        "libcudnn.so.9: cannot open shared object file: No such file or directory; "
+        "LD_LIBRARY_PATH: /x\n"
+        "dso_loader.cc:144] Could not load dynamic library 'libnvinfer.so.8'; dlerror: "
+        "libnvinfer.so.8: cannot open shared object file\n"
+        "dso_loader.cc:144] Could not load dynamic library 'libcuda.so.1'; dlerror: "
+        "libcuda.so.1: cannot open shared object file: No such file or directory\n"
+    )
+    probe = tensorflow_process.read(0, "", log)
+    assert list(probe.missing) == ["libcudnn.so.9", "libnvinfer.so.8", "libcuda.so.1"]
+    of_driver, other = gpu_causes.closed_libraries(probe)
+    assert "libcuda.so.1 of the driver" in of_driver.reason
+    assert other.reason == "TensorFlow does not find libcudnn.so.9"
+    broken = Probe(missing={"libcublas.so.12": "file too short"})
+    (cause,) = gpu_causes.closed_libraries(broken)
+    assert cause.reason == "libcublas.so.12 does not open: file too short"
+
+
+@pytest.mark.parametrize(
+    ("capability", "expected"),
+    [
+        ((5, 2), "none"),
+        ((6, 1), "ready"),
+        ((8, 6), "ready"),
+        ((9, 0), "ready"),
+        ((12, 0), "compiled at first use"),
+    ],
+)
+def test_kernels_by_compute_capability(capability, expected):
+    probe = Probe(version="2.21.0", build=BUILD)
+    assert gpu_causes.kernels(capability, probe) == expected
+    causes = gpu_causes.of_tensorflow(one(capability=capability), probe)
+    assert ("has no kernels" in causes[0].reason) == (expected == "none")
+
+
+def test_code_for_one_capability_only_runs_on_no_newer_one():
+    probe = Probe(build={"cuda_compute_capabilities": ["sm_90a", "compute_100f"]})
+    assert gpu_causes.kernels((9, 0), probe) == "ready"
+    assert gpu_causes.kernels((9, 1), probe) == "none"
+    assert gpu_causes.kernels((12, 0), probe) == "none"
+
+
+def test_an_import_that_dies_names_the_signal_and_the_last_line():
+    died = tensorflow_process.read(-4, "", "first\nundefined instruction\n\n")
+    assert died.death == "killed by SIGILL; its last line: undefined instruction"
+    failed = tensorflow_process.read(1, "", "Traceback\nImportError: libx.so\n")
+    assert failed.death == "ImportError: libx.so"
+    (cause,) = gpu_causes.of_tensorflow(one(), failed)
+    assert cause.reason == "TensorFlow does not load: ImportError: libx.so"
+
+
+def test_gpus_are_counted_by_name():
+    found = (gpu(0), gpu(1), gpu(2, name="NVIDIA L4"))
+    assert gpus.describe(found) == "2 x NVIDIA H100, 1 x NVIDIA L4"

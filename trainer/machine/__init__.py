@@ -1,0 +1,1 @@
+"""What this machine has for the project, and what keeps it from being used."""

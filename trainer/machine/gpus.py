@@ -1,0 +1,239 @@
+"""GPUs as NVIDIA's driver shows them, beside those that TensorFlow opens.
+
+The driver is asked by its management library (NVML), which sees every GPU of the
+machine, also those that CUDA_VISIBLE_DEVICES hides or TensorFlow cannot use.
+"""
+
+import collections
+import ctypes
+import dataclasses
+import os
+import pathlib
+from typing import Any
+
+try:
+    import pynvml
+except ImportError:
+    pynvml = None
+
+DRIVER_LIBRARY = "libnvidia-ml.so.1"
+_KERNEL_MODULE = pathlib.Path("/proc/driver/nvidia/version")
+_REINSTALL = "install the driver again and restart the machine; `nvidia-smi` tests it"
+# By NVML's error codes (nvml.h, nvmlReturn_t).
+_DRIVER_FAULTS = {
+    4: (
+        "this user may not open /dev/nvidia*",
+        "start the container with --gpus=all, or give the user access to /dev/nvidia*",
+    ),
+    9: (
+        "its kernel module is not loaded",
+        "sudo modprobe nvidia; if that fails, install the driver again",
+    ),
+    15: ("a GPU is lost", "restart the machine"),
+    18: (
+        "its library and its kernel module are of different versions",
+        "restart the machine: the driver was updated while its old module ran",
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Gpu:
+    """One GPU of the machine.
+
+    Attributes:
+      index: its number in the driver's order, which is the order of the bus.
+      name: as NVIDIA sells it.
+      compute_capability: major and minor version of its instruction set.
+      memory_bytes: its memory; 0 where the driver does not tell.
+      free_bytes: what nobody uses of it; 0 where the driver does not tell.
+      uuid: "GPU-..." as CUDA_VISIBLE_DEVICES takes it; empty where not told.
+    """
+
+    index: int
+    name: str
+    compute_capability: tuple[int, int]
+    memory_bytes: int
+    free_bytes: int
+    uuid: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Driver:
+    """What NVIDIA's driver answered.
+
+    Attributes:
+      version: of the driver, such as "550.54.15"; empty where it did not tell.
+      gpus: those that it can address.
+      problem: why it told nothing, or not all; empty when it answered.
+      fix: what mends the problem.
+    """
+
+    version: str
+    gpus: tuple[Gpu, ...]
+    problem: str = ""
+    fix: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cause:
+    """Why a GPU is not used, and what changes that."""
+
+    reason: str
+    fix: str
+
+
+def driver() -> Driver | None:
+    """Asks NVIDIA's driver for its GPUs.
+
+    Returns:
+      Its answer; None where the machine has no NVIDIA driver.
+    """
+    try:
+        ctypes.CDLL(DRIVER_LIBRARY)
+    except OSError:
+        return _without_library()
+    if pynvml is None:
+        return Driver(
+            version="",
+            gpus=(),
+            problem="NVIDIA's driver is here, but nvidia-ml-py, which asks it, is not",
+            fix="pip install -r requirements.txt -c constraints.txt",
+        )
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as e:
+        return _silent(e)
+    try:
+        return _answer()
+    except pynvml.NVMLError as e:
+        return _silent(e)
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def describe(gpus: tuple[Gpu, ...]) -> str:
+    """Returns how many of which, such as "2 x NVIDIA H100 80GB HBM3"."""
+    counts = collections.Counter(gpu.name for gpu in gpus)
+    return ", ".join(f"{count} x {name}" for name, count in counts.items())
+
+
+def visible(gpus: tuple[Gpu, ...], setting: str | None) -> int:
+    """Returns how many GPUs the value of CUDA_VISIBLE_DEVICES leaves.
+
+    Args:
+      gpus: of the machine.
+      setting: the variable's value; None where it is not set. As CUDA reads it, the
+        first entry that names no GPU ends the list, and an entry that comes twice
+        leaves none.
+    """
+    if setting is None:
+        return len(gpus)
+    found = []
+    for entry in (part.strip() for part in setting.split(",")):
+        if entry.startswith("MIG-"):
+            # A slice of a GPU. The driver lists the whole ones, and each slice counts
+            # as one device.
+            found.append(entry)
+            continue
+        match = [g.index for g in gpus if _names(entry, g)]
+        if len(match) != 1:
+            break
+        found += match
+    return len(found) if len(set(found)) == len(found) else 0
+
+
+def unused(driver: Driver | None, num_opened: int) -> list[Cause]:
+    """Tells why TensorFlow opens fewer GPUs than are there for this process.
+
+    Takes no time where all are opened. Where one is not, TensorFlow is imported in
+    another process, to read what it says of its libraries.
+
+    Args:
+      driver: as `driver()` returned it.
+      num_opened: GPUs that TensorFlow lists in this process.
+
+    Returns:
+      The causes, the likeliest first; none where all visible GPUs are opened.
+    """
+    if driver is None:
+        return []
+    setting = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if driver.gpus and num_opened >= (visible(driver.gpus, setting) or 1):
+        return _problem(driver)
+    # Late: it imports this module.
+    from trainer.machine import gpu_causes
+    from trainer.machine import tensorflow_process
+
+    known = gpu_causes.before_tensorflow(driver, setting)
+    if known or not driver.gpus:
+        return known
+    return gpu_causes.of_tensorflow(driver, tensorflow_process.probe())
+
+
+def _problem(driver: Driver) -> list[Cause]:
+    return [Cause(driver.problem, driver.fix)] if driver.problem else []
+
+
+def _names(entry: str, gpu: Gpu) -> bool:
+    if entry.startswith("GPU-"):
+        return gpu.uuid.startswith(entry)
+    return entry.isdecimal() and int(entry) == gpu.index
+
+
+def _without_library() -> Driver | None:
+    """Tells a machine without a GPU from a container that was not given one."""
+    if not _KERNEL_MODULE.exists():
+        return None
+    return Driver(
+        version="",
+        gpus=(),
+        problem="the kernel has NVIDIA's driver, but its library does not open here "
+        f"({DRIVER_LIBRARY})",
+        fix="start the container with --gpus=all (nvidia-container-toolkit), or "
+        "install the driver's libraries",
+    )
+
+
+def _silent(e: Any) -> Driver:
+    """Returns a driver that answered with an error."""
+    what, fix = _DRIVER_FAULTS.get(e.value, (f"{e} (NVML error {e.value})", _REINSTALL))
+    problem = f"NVIDIA's driver does not answer: {what}"
+    return Driver(version="", gpus=(), problem=problem, fix=fix)
+
+
+def _answer() -> Driver:
+    gpus, faults = [], []
+    for index in range(pynvml.nvmlDeviceGetCount()):
+        try:
+            gpus.append(_gpu(index))
+        except pynvml.NVMLError as e:
+            what, fix = _DRIVER_FAULTS.get(e.value, (str(e), _REINSTALL))
+            faults.append((f"GPU {index} does not answer: {what}", fix))
+    return Driver(
+        version=str(pynvml.nvmlSystemGetDriverVersion()),
+        gpus=tuple(gpus),
+        problem="; ".join(problem for problem, _ in faults),
+        fix=faults[0][1] if faults else "",
+    )
+
+
+def _gpu(index: int) -> Gpu:
+    handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+    memory = _or_none(pynvml.nvmlDeviceGetMemoryInfo, handle)
+    return Gpu(
+        index=index,
+        name=str(pynvml.nvmlDeviceGetName(handle)),
+        compute_capability=tuple(pynvml.nvmlDeviceGetCudaComputeCapability(handle)),
+        memory_bytes=int(memory.total) if memory else 0,
+        free_bytes=int(memory.free) if memory else 0,
+        uuid=str(_or_none(pynvml.nvmlDeviceGetUUID, handle) or ""),
+    )
+
+
+def _or_none(question, handle) -> Any:
+    """Asks what not every GPU answers: one with its memory in the CPU's, a slice."""
+    try:
+        return question(handle)
+    except pynvml.NVMLError:
+        return None
