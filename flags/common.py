@@ -39,6 +39,11 @@ AUGMENT = flags.DEFINE_string(
     "seed_segmentation",
     "Augmentation recipe, see trainer/augment/recipe.py; none for none.",
 )
+REQUIRE_GPU = flags.DEFINE_bool(
+    "require_gpu",
+    False,
+    "Stop with exit code 6 where a GPU is not used, instead of going on without it.",
+)
 SEED = flags.DEFINE_integer("seed", 0, "Decides everything random.", lower_bound=0)
 
 

@@ -95,6 +95,7 @@ def predict_config() -> PredictConfig:
         engine=Engine(name=_ENGINE.value, precision=_OPENVINO_PRECISION.value),
         batch_size=_BATCH_SIZE.value,
         num_workers=common.num_workers(),
+        require_gpu=common.REQUIRE_GPU.value,
     )
 
 

@@ -178,5 +178,6 @@ def execution() -> Execution:
         cache=_CACHE.value,
         data_service=_DATA_SERVICE.value,
         augment_on=_AUGMENT_ON.value,
+        require_gpu=common.REQUIRE_GPU.value,
         flagfile=command.as_flagfile(),
     )

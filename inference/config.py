@@ -58,6 +58,7 @@ class PredictConfig:
       engine: what runs the networks.
       batch_size: images at once; no influence on the submission.
       num_workers: processes that convert `source`; no influence likewise.
+      require_gpu: whether to stop where no GPU is used.
     """
 
     data: tuple[pathlib.Path, ...]
@@ -76,6 +77,7 @@ class PredictConfig:
     engine: Engine
     batch_size: int
     num_workers: int
+    require_gpu: bool
 
     def __post_init__(self):
         runs = [str(m) for m in (*self.members, *self.classifiers)]

@@ -31,6 +31,7 @@ from inference.postprocess import Postprocess
 from inference.prediction_folder import PredictionFolder
 from inference.prediction_folder import Row
 from inference.probability_maps import ProbabilityMap
+from trainer.machine import devices
 
 
 def predict(config: PredictConfig) -> ExitCode:
@@ -40,9 +41,15 @@ def predict(config: PredictConfig) -> ExitCode:
       DONE, or QUARANTINED where files of `config.source` could not be read.
 
     Raises:
-      Failure: a bad member or dataset, an output of something else, or a prediction
-        that is not finite.
+      Failure: a bad member or dataset, an output of something else, a prediction
+        that is not finite, or a GPU that is required and not used.
     """
+    devices.announce(
+        str(config.engine),
+        # One loaded ensemble works on one device.
+        most_gpus=1 if config.engine.name == "tensorflow" else 0,
+        require_gpu=config.require_gpu,
+    )
     tta.views(config.tta)
     tta.views(config.classifier_tta, "classifier_tta")
     tuned = thresholds.read(config.thresholds) if config.thresholds else None

@@ -1,6 +1,7 @@
 """Tunes the post-processing on predictions of labelled images, and reports it."""
 
 import dataclasses
+import logging
 import pathlib
 import shlex
 from typing import Any
@@ -41,6 +42,9 @@ def tune(config: TuneConfig) -> str:
       Failure: no prediction or a damaged one, an image without truth, or an output
         that was made from another prediction.
     """
+    logging.info(
+        "runs on CPU, %d processes: no part of it uses a GPU", config.num_workers
+    )
     with durable.locked(config.output):
         made_from, tables = _tables(config)
         gates = config.gates if tables.classified else ()

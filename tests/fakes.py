@@ -86,6 +86,7 @@ def execution(data, workdir, **changes) -> Execution:
         "cache": "none",
         "data_service": "",
         "augment_on": "host",
+        "require_gpu": False,
         "flagfile": "--fold=0\n",
     }
     return Execution(**(fields | changes))

@@ -102,6 +102,7 @@ class Execution:
       data_service: "grpc://host:port" of the tf.data service that makes the
         training batches; empty where this process does.
       augment_on: "host" for the input pipeline, "device" for the training step.
+      require_gpu: whether to stop where a GPU is not used.
       flagfile: text that replays the run.
     """
 
@@ -113,6 +114,7 @@ class Execution:
     cache: str
     data_service: str
     augment_on: str
+    require_gpu: bool
     flagfile: str
 
     def __post_init__(self):

@@ -21,6 +21,7 @@ from trainer.config import Execution
 from trainer.config import TrainConfig
 from trainer.fold_data import FoldData
 from trainer.interruption import Interruption
+from trainer.machine import devices
 from trainer.memory import Memory
 from trainer.run_folder import RunFolder
 from trainer.session import Session
@@ -35,10 +36,15 @@ def train(config: TrainConfig, execution: Execution) -> dict[str, Any]:
 
     Raises:
       Failure: a bad fold, dataset, batch size or spec; another run in the
-        folder; a loss that is not finite; or the run was told to stop, after
-        it has saved where it is.
+        folder; a loss that is not finite; a GPU that is required and not used; or
+        the run was told to stop, after it has saved where it is.
     """
     started = time.monotonic()
+    devices.announce(
+        config.precision,
+        most_gpus=1 if execution.strategy == "single" else None,
+        require_gpu=execution.require_gpu,
+    )
     interruption = Interruption(execution.max_hours)
     place = cluster.place(execution.strategy)
     data = FoldData(

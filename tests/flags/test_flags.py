@@ -47,8 +47,8 @@ init_from interpolation jit label_smoothing learning_rate loss mask_size mask_so
 max_bad_fraction max_hours members min_areas modalities model num_folds num_images
 num_pictures num_test num_train num_workers openvino_precision optimizer output
 outputs pixel_encoding positive_fraction postprocess precision predictions
-probabilities probability_csvs records_per_shard refuse_burned_in rle_csv rows
-sampling schedule seed seeds sizes source source_manifest source_size split
+probabilities probability_csvs records_per_shard refuse_burned_in require_gpu rle_csv
+rows sampling schedule seed seeds sizes source source_manifest source_size split
 steps_per_call strategy subgroups submission submissions swa_epochs swa_update_bn
 test_source thresholds top_k tops truth tta voi weight_decay weights workdir
 """

@@ -46,6 +46,7 @@ def config(dataset, members, output, **changes):
         "engine": Engine(name="tensorflow", precision="f32"),
         "batch_size": 4,
         "num_workers": 2,
+        "require_gpu": False,
     }
     return PredictConfig(**(fields | changes))
 

@@ -1,0 +1,87 @@
+"""What this process computes on: a command's first line, loud where a GPU lies idle."""
+
+import collections
+import logging
+
+import tensorflow as tf
+
+from data_prep import cores
+from data_prep.failures import ExitCode
+from data_prep.failures import Failure
+from trainer.machine import gpus
+from trainer.machine.gpus import Cause
+
+_DOCTOR = "`python -m trainer.doctor` examines this machine"
+
+
+def announce(
+    how: str, *, most_gpus: int | None = None, require_gpu: bool = False
+) -> None:
+    """Logs what this process runs on, and warns of GPUs that it does not use.
+
+    TensorFlow itself goes to the CPU without a word where it cannot open a GPU.
+
+    Args:
+      how: it computes, such as a precision or an engine; ends the line.
+      most_gpus: that the command makes use of; 0 for a command that runs on the CPU,
+        None for all that TensorFlow opens.
+      require_gpu: whether to fail instead of running without a GPU, or without one of
+        those that are there.
+
+    Raises:
+      Failure: a GPU is required, and one is not used.
+    """
+    opened = _names_of_opened()
+    used = opened[:most_gpus]
+    logging.info("runs on %s", _line(used, opened, how))
+    driver = gpus.driver()
+    if most_gpus == 0:
+        found = driver.gpus if driver else ()
+        why = f"{how} runs on the CPU, not on {gpus.describe(found)}"
+        causes = [Cause(why, "choose another engine")] if found else []
+    else:
+        causes = gpus.unused(driver, len(opened))
+    if require_gpu and (causes or not used):
+        raise _refusal(causes)
+    if causes:
+        _warn(gpus.describe(driver.gpus) or "an NVIDIA driver", len(opened), causes)
+
+
+def _names_of_opened() -> list[str]:
+    """Returns the names of the GPUs that TensorFlow can use here, as they are sold."""
+    return [
+        tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
+        for gpu in tf.config.list_physical_devices("GPU")
+    ]
+
+
+def _line(used: list[str], opened: list[str], how: str) -> str:
+    if not used:
+        count = cores.available()
+        return f"CPU, {count} core{'s' * (count > 1)}, {how}"
+    named = ", ".join(f"{n} x {name}" for name, n in collections.Counter(used).items())
+    more = f" (of {len(opened)} GPUs)" if len(opened) > len(used) else ""
+    return f"{named}{more}, {how}"
+
+
+def _refusal(causes: list[Cause]) -> Failure:
+    if not causes:
+        return Failure(
+            ExitCode.ENVIRONMENT,
+            "--require_gpu is set, and this machine has no NVIDIA driver",
+            mend=f"run it on a machine with a GPU, or without --require_gpu; {_DOCTOR}",
+        )
+    return Failure(
+        ExitCode.ENVIRONMENT,
+        f"--require_gpu is set, and a GPU is not used: {causes[0].reason}",
+        mend=f"{causes[0].fix}; {_DOCTOR}",
+    )
+
+
+def _warn(present: str, num_opened: int, causes: list[Cause]) -> None:
+    seen = f"{num_opened} GPU{'s' * (num_opened != 1)}" if num_opened else "NO GPU"
+    lines = [f"THIS MACHINE HAS {present}, AND TENSORFLOW USES {seen}."]
+    lines += [f"  why: {cause.reason}\n  fix: {cause.fix}" for cause in causes]
+    lines.append(f"  {_DOCTOR}; --require_gpu stops instead of running on.")
+    rule = "!" * 72
+    logging.warning("\n%s\n%s\n%s", rule, "\n".join(lines), rule)
