@@ -2,6 +2,7 @@
 # make test   lint and tests
 # make bench  every benchmark against its peers; BENCH_FLAGS=--quick for a short run
 # make test-tensorflow-io  what differs beside tensorflow-io, in its own environment
+# make test-other-python OTHER_PYTHON=python3.13  the package on another Python
 # GPU=1 before any of them installs NVIDIA's libraries, too: make GPU=1 demo
 
 PYTHON ?= python3
@@ -20,6 +21,12 @@ TFIO_TESTS := tests/data_prep/test_dicom_tfio.py tests/data_prep/test_golden_sha
     tests/data_prep/test_privacy.py tests/trainer/test_golden.py \
     tests/trainer/test_checkpoints.py tests/trainer/models/test_swish.py \
     tests/trainer/models/test_contract.py tests/inference/test_detection.py
+# The package itself, installed; and what depends on the Python: AutoGraph, OpenVINO.
+OTHER := build/other-python-venv
+OTHER_PYTHON ?= python3.13
+OTHER_TESTS := $(filter-out %/test_dicom_tfio.py,$(TFIO_TESTS)) \
+    tests/trainer/test_step.py tests/inference/test_openvino_engine.py \
+    tests/inference/test_predict.py
 # The benchmarks' peers live in an environment of their own.
 BENCH := build/bench-venv
 BENCH_FLAGS ?=
@@ -29,7 +36,7 @@ NUM_TEST ?= 60
 DEMO_FLAGS ?=
 PRESET := flags/presets/demo.flagfile
 
-.PHONY: demo test test-tensorflow-io lint bench clean
+.PHONY: demo test test-tensorflow-io test-other-python lint bench clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m data_prep.synthetic --output=$(DEMO)/source \
@@ -67,11 +74,16 @@ test-tensorflow-io: $(TFIO)/installed
 	$(TFIO)/bin/python -m pytest --numprocesses=auto --dist=loadfile $(TFIO_TESTS) \
 	    -k "not test_contract or uefficientnetpp"
 
+test-other-python: $(OTHER)/installed
+	$(OTHER)/bin/python -m pytest --numprocesses=auto --dist=loadfile $(OTHER_TESTS) \
+	    -k "not test_contract or uefficientnetpp"
+
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 bench: $(BENCH)/installed
+	@$(MAKE) $(TFIO)/installed || echo 'tensorflow-io is left out.'
 	$(BENCH)/bin/python -m tests.benchmarks.suite --output=build/benchmarks $(BENCH_FLAGS)
 
 $(BENCH)/installed: requirements.txt constraints.txt $(VENV)/python \
@@ -97,6 +109,11 @@ $(TFIO)/installed: requirements-tensorflow-io.txt constraints-tensorflow-io.txt
 	$(TFIO_PYTHON) -m venv $(TFIO)
 	$(TFIO)/bin/pip install --quiet -r requirements-tensorflow-io.txt \
 	    -c constraints-tensorflow-io.txt
+	touch $@
+
+$(OTHER)/installed: pyproject.toml requirements-dev.txt constraints.txt
+	$(OTHER_PYTHON) -m venv $(OTHER)
+	$(OTHER)/bin/pip install --quiet . -r requirements-dev.txt -c constraints.txt
 	touch $@
 
 $(VENV)/installed-dev: requirements-dev.txt requirements-codecs.txt requirements-openvino.txt $(INSTALLED)

@@ -34,7 +34,6 @@ MEMORY_FILES = (1000, 5000)
 MEMORY_GOAL = 1.05
 _PACKAGES = (
     "tensorflow",
-    "tensorflow-io",
     "pydicom",
     "pillow",
     "opencv-python-headless",

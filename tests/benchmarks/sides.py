@@ -14,6 +14,8 @@ OURS, NATURAL, TFIO, KERNELS = "ours", "natural", "tfio", "kernels"
 DALI = "dali"
 NUM_WORKERS = 2
 _PEERS = "tests.benchmarks"
+# tensorflow-io has an environment of its own: no later TensorFlow than 2.16 loads it.
+TFIO_PYTHON = source_files.ROOT / "build" / "tensorflow-io-venv" / "bin" / "python"
 # TensorFlow's start-up warnings are not worth a line in a benchmark's report.
 _ENV = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
 
@@ -25,7 +27,7 @@ def command(
     module = "data_prep.main" if side == OURS else f"{_PEERS}.{side}_conversion"
     more = [f"--num_workers={NUM_WORKERS}", "--num_folds=2"] if side == OURS else []
     return [
-        sys.executable,
+        str(TFIO_PYTHON) if side == TFIO else sys.executable,
         "-m",
         module,
         f"--source={source.folder}",
@@ -61,8 +63,9 @@ def kernels(source: Source, sizes: tuple[int, ...]) -> timing.Run:
 
 
 def tfio_works() -> bool:
-    """Tells whether tensorflow-io loads beside this TensorFlow."""
-    return _runs("import tensorflow_io as t; t.image.decode_dicom_image")
+    """Tells whether tensorflow-io's environment is there, and loads it."""
+    code = "import tensorflow_io as t; t.image.decode_dicom_image"
+    return TFIO_PYTHON.exists() and _runs(code, str(TFIO_PYTHON))
 
 
 def dali_works() -> bool:
@@ -70,9 +73,9 @@ def dali_works() -> bool:
     return _runs("from nvidia.dali import fn")
 
 
-def _runs(code: str) -> bool:
+def _runs(code: str, python: str = sys.executable) -> bool:
     try:
-        timing.run_process([sys.executable, "-c", code], env=_ENV)
+        timing.run_process([python, "-c", code], env=_ENV)
     except RuntimeError:
         return False
     return True

@@ -55,6 +55,7 @@ BENCHMARKS = (
     Benchmark(module="input_peers", guarded=True),
     Benchmark(module="training", quick=("--rounds=1", "--cases=small")),
     Benchmark(module="training_peers", guarded=True),
+    Benchmark(module="stacks", guarded=True),
     Benchmark(module="engines", guarded=True),
     Benchmark(
         module="bulk_inference", quick=("--rounds=1", "--films=32", "--members=2")
