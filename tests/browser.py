@@ -1,12 +1,23 @@
-"""Opens a page in headless Chromium, as `.ci/run` installs it."""
+"""Opens a page in headless Chromium, as `.ci/run` installs it, at any width.
 
+The page stands in a frame of the asked width: a window of the full Chromium is never
+narrower than 500 pixels, whatever is asked for, only that of the headless shell is.
+It comes from a server of our own, because a browser keeps no account of the files
+that a page loads beside it, but does of what comes over HTTP, even in vain.
+"""
+
+import contextlib
 import dataclasses
+import functools
 import html
+import http.server
 import json
 import pathlib
 import re
 import shutil
 import subprocess
+import threading
+from collections.abc import Iterator
 
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 # Before the page's own head, so that its policy against scripts stands afterwards.
@@ -24,9 +35,20 @@ addEventListener("load", () => {
     dark: matchMedia("(prefers-color-scheme: dark)").matches,
     paper: getComputedStyle(document.body).backgroundColor,
   };
-  root.setAttribute("data-seen", JSON.stringify(seen));
+  parent.postMessage(JSON.stringify(seen), "*");
 });
 </script>"""
+# The frame is as dark as the browser is only where its own page may be dark.
+_FRAME = """<!doctype html><html><head><meta charset="utf-8">
+<meta name="color-scheme" content="light dark">
+<script>
+addEventListener("message", (message) => {{
+  document.documentElement.setAttribute("data-seen", message.data);
+}});
+</script></head><body>
+<iframe src="{src}" style="border: 0; width: {width}px; height: 900px"></iframe>
+</body></html>
+"""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,11 +72,43 @@ def find() -> str | None:
 def open_page(
     page: pathlib.Path, aside: pathlib.Path, *, width: int, dark: bool = False
 ) -> Opened:
-    """Opens a copy of `page`, written to the file `aside`, in a window of `width`."""
+    """Opens a copy of `page`, written to the file `aside`, `width` pixels wide."""
     text = page.read_text(encoding="utf-8")
     assert text.count("<head>") == 1
     aside.write_text(text.replace("<head>", "<head>" + _PROBE), encoding="utf-8")
-    done = subprocess.run(
+    frame = aside.with_suffix(".frame.html")
+    frame.write_text(_FRAME.format(src=aside.name, width=width), encoding="utf-8")
+    with _served(frame.parent) as address:
+        done = _dump(f"{address}/{frame.name}", aside, width=width, dark=dark)
+    assert done.returncode == 0, done.stderr
+    seen = re.search(r'data-seen="([^"]*)"', done.stdout)
+    assert seen, done.stdout[:500]
+    return Opened(
+        seen=json.loads(html.unescape(seen[1])),
+        console=[line for line in done.stderr.splitlines() if ":CONSOLE" in line],
+    )
+
+
+class _Silent(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@contextlib.contextmanager
+def _served(folder: pathlib.Path) -> Iterator[str]:
+    """Serves a folder on this machine; yields the address."""
+    handler = functools.partial(_Silent, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
+def _dump(address: str, aside: pathlib.Path, *, width: int, dark: bool):
+    """Runs the browser, which prints the page's document when all is loaded."""
+    return subprocess.run(
         [
             find(),
             "--headless",
@@ -65,20 +119,13 @@ def open_page(
             "--enable-logging=stderr",
             "--hide-scrollbars",
             f"--user-data-dir={aside.with_suffix('.profile')}",
-            f"--window-size={width},900",
+            f"--window-size={width + 100},1000",
             f"--blink-settings=preferredColorScheme={0 if dark else 1}",
             "--virtual-time-budget=10000",
             "--dump-dom",
-            aside.resolve().as_uri(),
+            address,
         ],
         capture_output=True,
         text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    seen = re.search(r'data-seen="([^"]*)"', done.stdout)
-    assert seen, done.stdout[:500]
-    return Opened(
-        seen=json.loads(html.unescape(seen[1])),
-        console=[line for line in done.stderr.splitlines() if ":CONSOLE" in line],
+        timeout=120,
     )

@@ -1,8 +1,23 @@
 """Two logical CPUs, so that mirrored code is tested, and shared small datasets."""
 
+# ruff: noqa: E402 - Keras reads the user's settings when it is first imported, so
+# that backend.load() has to come before all that imports it.
+
+import os
 import pathlib
+import subprocess
+import sys
 
 import pytest
+
+from trainer import backend
+
+# As the commands do. What the tests start must set it by itself: see pytest_configure.
+LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+_GIVEN_LEVEL = os.environ.get(LOG_LEVEL)
+os.environ.setdefault(LOG_LEVEL, "3")
+backend.load()
+
 import tensorflow as tf
 
 from data_prep import convert
@@ -20,6 +35,9 @@ def pytest_configure(config):
     tf.config.set_logical_device_configuration(
         cpu, [tf.config.LogicalDeviceConfiguration()] * 2
     )
+    # TensorFlow has read it by now.
+    if _GIVEN_LEVEL is None:
+        del os.environ[LOG_LEVEL]
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +45,33 @@ def _tiny_model(monkeypatch):
     """Registers networks that trace in a second."""
     monkeypatch.setitem(registry.MODELS, "tiny", fakes.build_tiny)
     monkeypatch.setitem(registry.MODELS, "encoded", fakes.build_encoded)
+
+
+# It decodes a file, since some builds import and only fail when they are used.
+_DECODE = """
+import tensorflow_io
+from tests import dicom_files
+data = dicom_files.as_bytes(dicom_files.dataset())
+assert tensorflow_io.image.decode_dicom_image(data).shape[1:3] == (24, 24)
+"""
+
+
+@pytest.fixture(scope="session")
+def tfio() -> None:
+    """Skips a test that needs tensorflow-io where that does not load and decode.
+
+    It is tried in a process of its own, because a build for another TensorFlow may
+    end the process that imports it.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", _DECODE],
+        cwd=pathlib.Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        pytest.skip(f"tensorflow-io does not decode here: {said[-1]}")
 
 
 @pytest.fixture(scope="session")

@@ -67,7 +67,11 @@ def test_help_shows_the_command_and_its_flags(module):
         ),
         ("data_prep.main fold=3", 1, "not a flag: 'fold=3'; write --name=value"),
         ("data_prep.main --num_fold=3", 1, "Unknown command line flag 'num_fold'"),
-        ("data_prep.main --flagfile=none.flagfile", 1, "none.flagfile"),
+        (
+            "data_prep.main --flagfile=none.flagfile",
+            1,
+            "Unable to open flagfile: [Errno 2] No such file or directory: 'none.",
+        ),
         ("trainer.main --data={data} --workdir={tmp}/r --fold=9", 1, "folds [0, 1, 2]"),
         (
             "trainer.main --data={data} --workdir={tmp}/r --model=unet5",
@@ -88,7 +92,7 @@ def test_help_shows_the_command_and_its_flags(module):
         (
             "inference.main --data={data} --members=none --output={tmp}/p",
             1,
-            "no config",
+            "no config.json in none; give the folder of a",
         ),
         (
             "inference.main --data={data} --members=none --output={tmp}/p --tta=spin",
@@ -170,6 +174,7 @@ def test_a_signal_is_one_line(tmp_path, number, code, said):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not list(tmp_path.rglob("*.dcm")):
+        assert process.poll() is None, process.communicate()
         time.sleep(0.1)
     process.send_signal(number)
     _, errors = process.communicate(timeout=30)

@@ -33,6 +33,7 @@ def imports(path: pathlib.Path) -> list[str]:
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path} has a relative import"
             found += [f"{node.module}.{alias.name}" for alias in node.names]
     return found
 
@@ -72,11 +73,64 @@ def test_imports(path):
     ],
 )
 def test_import_stays_light(module, absent):
+    for name in absent:
+        # Of a module that is no longer there, nobody would notice the import.
+        assert name.split(".")[0] not in PACKAGES or file_of(name), name
     code = f"import sys, {module}; print([m for m in {absent} if m in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
     )
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def file_of(name: str) -> pathlib.Path | None:
+    """Returns our own file that an imported name stands for, or is in."""
+    parts = name.split(".")
+    for count in (len(parts), len(parts) - 1):
+        path = ROOT.joinpath(*parts[:count]).with_suffix(".py")
+        if path in FILES:
+            return path
+    return None
+
+
+def needs_keras(path: pathlib.Path, seen: frozenset = frozenset()) -> bool:
+    """Whether a file imports Keras or TensorFlow, itself or by another of ours."""
+    names = imports(path)
+    if any(name.split(".")[0] in ("keras", "tensorflow") for name in names):
+        return True
+    files = {file_of(name) for name in names} - {None, path} - seen
+    return any(needs_keras(file, seen | files | {path}) for file in files)
+
+
+# data_prep/dicom_tfio.py takes a decoder from TensorFlow, and nothing of Keras.
+LOADING = [
+    p
+    for p in FILES
+    if is_main(p) and p.relative_to(ROOT).parts[0] != "data_prep" and needs_keras(p)
+]
+
+
+def test_the_mains_that_compute_are_known():
+    names = {str(p.relative_to(ROOT)) for p in LOADING}
+    assert {"trainer/main.py", "trainer/list_models.py", "inference/main.py"} <= names
+    assert "inference/vote.py" not in names
+
+
+@pytest.mark.parametrize("path", LOADING, ids=lambda p: str(p.relative_to(ROOT)))
+def test_the_backend_is_loaded_before_keras(path):
+    """Otherwise the user's keras.json decides what a command computes."""
+    lines = [n.lineno for n in ast.walk(ast.parse(path.read_text())) if is_load(n)]
+    assert lines, "backend.load() is not called"
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            files = [file_of(name) for name in names if name != "trainer.backend"]
+            if any(needs_keras(file) for file in files if file):
+                assert node.lineno > lines[0], f"{names} is imported before the load"
+
+
+def is_load(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and ast.unparse(node.func) == "backend.load"
 
 
 def test_no_main_is_imported():

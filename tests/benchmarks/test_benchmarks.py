@@ -5,6 +5,7 @@ Nothing here asserts a time.
 
 import json
 import sys
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -91,6 +92,23 @@ def test_interleaves_after_a_warm_up():
     assert timing.per_round(lambda a, b: b.wall_s - a.wall_s, *runs.values()) == (
         timing.Spread(median=1, low=1, high=1)
     )
+
+
+def test_tensorflow_may_be_the_one_for_cpus_alone(monkeypatch):
+    installed = {"tensorflow-cpu": "2.0.1", "numpy": "1.2.3"}
+
+    def version(name):
+        if name not in installed:
+            raise metadata.PackageNotFoundError(name)
+        return installed[name]
+
+    monkeypatch.setattr(timing.metadata, "version", version)
+    found = timing.machine(("tensorflow", "numpy"))
+    assert (found["tensorflow"], found["numpy"]) == ("2.0.1", "1.2.3")
+    installed["tensorflow"] = "2.0.2"
+    assert timing.machine(("tensorflow",))["tensorflow"] == "2.0.2"
+    with pytest.raises(metadata.PackageNotFoundError, match="keras"):
+        timing.machine(("keras",))
 
 
 def test_a_table_has_whole_rows():

@@ -25,6 +25,8 @@ from typing import Any
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _ADOPTING: list[bool] = []
+# The distributions that hold a package, where it is not the one of its name alone.
+_DISTRIBUTIONS = {"tensorflow": ("tensorflow", "tensorflow-cpu")}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -148,7 +150,7 @@ def as_json(report: dict[str, Any]) -> str:
 
 def machine(packages: Iterable[str]) -> dict[str, str]:
     """Returns the processor, the cores we may use, the load, and versions."""
-    versions = {name: metadata.version(name) for name in packages}
+    versions = {name: _version(name) for name in packages}
     return {
         "processor": _processor(),
         "cores": str(len(os.sched_getaffinity(0))),
@@ -156,6 +158,15 @@ def machine(packages: Iterable[str]) -> dict[str, str]:
         "python": platform.python_version(),
         **versions,
     }
+
+
+def _version(package: str) -> str:
+    """Returns a package's version, from whichever distribution holds it."""
+    names = _DISTRIBUTIONS.get(package, (package,))
+    for name in names:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            return metadata.version(name)
+    raise metadata.PackageNotFoundError(" or ".join(names))
 
 
 def pin(num_cores: int) -> None:

@@ -66,9 +66,17 @@ def test_scikit_image_form_is_that_of_the_2019_images(phantoms):
     np.testing.assert_array_equal(clahe.parse("skimage")(small), made)
 
 
-@pytest.mark.parametrize("text", ["sharpen", "opencv(clip_limit=0)", "opencv(x=1)"])
-def test_faults(text):
-    with pytest.raises(ValueError, match="Expected|fit"):
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("sharpen", r"Unknown CLAHE method. Expected one of \['none', 'opencv'"),
+        ("opencv(clip_limit=0)", "Expected clip_limit > 0 .* Received: clip_limit=0"),
+        ("opencv(tiles=0)", "Expected clip_limit > 0 .*, tiles=0"),
+        ("opencv(x=1)", r"Arguments of CLAHE method 'opencv\(x=1\)' do not fit"),
+    ],
+)
+def test_faults(text, said):
+    with pytest.raises(ValueError, match=said):
         clahe.parse(text)
 
 

@@ -237,6 +237,7 @@ def test_every_truncation_is_refused():
 
     def cuts():
         for name, data in dicom_files.seeds(16).items():
+            assert dicom.read_pixels(data).shape == (16, 16), "the whole is sound"
             # Deflated files may end with one byte that belongs to nothing.
             padding = name == "deflated" and data.endswith(b"\0")
             for length in range(len(data) - padding):
@@ -262,11 +263,15 @@ def test_a_cut_behind_the_pixels_costs_no_pixel():
             shown += 1
         except Rejected as fault:
             check_refusal(fault)
-    assert shown <= 52, "eight of the cuts are in the pixels"
+    # Of the 60 cuts, 52 are behind the pixels. Some leave half a header of the
+    # element there, which is a fault of its own.
+    assert 45 <= shown <= 52
 
 
 def test_every_cut_of_a_stream_in_a_whole_file_is_refused():
     stream = dicom_files.compressed(dicom_files.picture(24), format="JPEG")
+    whole = dicom_files.as_bytes(dicom_files.framed(stream))
+    assert dicom.read_pixels(whole).shape == (24, 24)
     for length in range(len(stream)):
         data = dicom_files.as_bytes(dicom_files.framed(stream[:length]))
         with pytest.raises(Rejected) as caught:

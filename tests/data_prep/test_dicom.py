@@ -3,6 +3,7 @@ import io
 import jpeg_ls
 import numpy as np
 import PIL.Image
+import PIL.ImageFile
 import pytest
 
 from data_prep import dicom
@@ -291,12 +292,14 @@ def test_other_encodings_of_the_header(path, image, syntax):
     np.testing.assert_array_equal(show(path), image)
 
 
-def test_stream_of_another_size_is_refused_before_decoding(path):
+def test_stream_of_another_size_is_refused_before_decoding(path, monkeypatch):
     dataset = dicom.pydicom.dcmread(path)
     stream = io.BytesIO()
     PIL.Image.fromarray(np.zeros((8, 8), np.uint8)).save(stream, format="JPEG")
     dataset.PixelData = dicom.pydicom.encaps.encapsulate([stream.getvalue()])
     dataset.save_as(path)
+    # Any attempt to decode would now end as DCM_DAMAGED.
+    monkeypatch.setattr(PIL.ImageFile.ImageFile, "load", None)
     assert code_of(path) == "DCM_BAD_GEOMETRY"
 
 
@@ -306,14 +309,14 @@ def test_nested_sequences(path):
     start = b"\x08\x00\x10\x11SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff"
     place = data.index(b"\x10\x00\x10\x00PN")
     path.write_bytes(data[:place] + start * 5000 + data[place:])
-    assert code_of(path) in {"DCM_NESTED", "DCM_DAMAGED"}
+    assert code_of(path) == "DCM_NESTED"
 
 
 def test_without_a_transfer_syntax(path):
     dataset = dicom.pydicom.dcmread(path)
     del dataset.file_meta.TransferSyntaxUID
     dicom.pydicom.dcmwrite(path, dataset, implicit_vr=False, little_endian=True)
-    assert code_of(path) in {"DCM_NO_SYNTAX", "DCM_DAMAGED"}
+    assert code_of(path) == "DCM_NO_SYNTAX"
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_groups_that_share_a_picture_are_joined():
 
 def test_too_few():
     labels, groups = make(num_images=6, num_patients=3)
-    with pytest.raises(Failure, match="3 patients cannot make 5 folds|patients cannot"):
+    with pytest.raises(Failure, match="2 patients cannot make 5 folds"):
         folds.assign(labels, groups, num_folds=5, seed=0)
     none = dict.fromkeys(labels, 0)
     single = {i: i for i in labels}

@@ -78,6 +78,7 @@ def test_no_image():
 
 
 def test_bomb_is_refused_before_decoding(monkeypatch, image):
+    monkeypatch.setattr(raster, "_decode", None)
     monkeypatch.setattr(raster, "MAX_PIXELS", 599)
     with pytest.raises(Rejected, match="IMG_BOMB"):
         raster.read_pixels(encoded(image))

@@ -27,12 +27,18 @@ def die_once(marker):
 
 
 def die_in_company(folder):
-    """Dies if another process does the same."""
+    """Dies if another process does the same; waits until one has done so."""
+    met = folder / "met"
     with (folder / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            met.touch()
             os.abort()
+        # On a busy machine the other process may come late.
+        ends = time.monotonic() + 30
+        while not met.exists() and time.monotonic() < ends:
+            time.sleep(0.05)
         time.sleep(1.5)
     return folder
 
@@ -132,4 +138,6 @@ def test_a_worker_killed_from_outside_costs_no_input(tmp_path):
 def test_the_second_trial_is_alone(tmp_path):
     """Of two inputs that only fail together, both succeed."""
     items = [("die in company", tmp_path)] * 2 + [("ok", 0)] * 6
-    assert [r for _, r in run(items)] == [tmp_path] * 2 + [0] * 6
+    limits = workers.Limits(memory_bytes=256 << 20, seconds=60)
+    assert [r for _, r in run(items, limits=limits)] == [tmp_path] * 2 + [0] * 6
+    assert (tmp_path / "met").exists(), "one of them died"

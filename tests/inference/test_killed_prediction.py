@@ -86,6 +86,10 @@ def many(like, folder, count):
 
 
 def _main(data: pathlib.Path, tmp: pathlib.Path, what: str = "kills") -> None:
+    from trainer import backend
+
+    # Before anything imports Keras, which reads the user's settings then.
+    backend.load()
     from inference import image_stream
     from inference import predict
     from tests import fakes

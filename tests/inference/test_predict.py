@@ -75,6 +75,7 @@ def test_equals_a_plain_loop(dataset, runs, tmp_path):
             mean = (total / 4)[0, ..., 0]
             large = cv2.resize(mean, (128, 128), interpolation=cv2.INTER_LINEAR)
             mask = rle.decode(rows[record.image_id], 128, 128)
+            assert 0 < mask.mean() < 1
             # Means are rounded to float16: what lies on the threshold may differ.
             assert (np.abs(large[mask != (large >= 0.5)] - 0.5) <= 2**-12).all()
             seen.append(record.image_id)
@@ -89,6 +90,7 @@ def test_batch_size_and_order_of_members_do_not_matter(dataset, runs, tmp_path):
         for k, (members, size) in enumerate([(paths, 1), (paths, 32), (paths[::-1], 4)])
     ]
     assert outputs[0] == outputs[1] == outputs[2]
+    assert len(set(outputs[0].values())) > 1
 
 
 def test_complete_output_is_confirmed_and_another_refused(
@@ -225,6 +227,7 @@ def test_the_engine_is_part_of_the_request(dataset, runs, tmp_path):
     with pytest.raises(Failure, match="engine: stored 'tensorflow'"):
         predict.predict(config(dataset, runs[0], output, engine=openvino))
     others = rows_of(config(dataset, runs[0], tmp_path / "other", engine=openvino))
+    assert set(rows.values()) != {rle.EMPTY}
     for image_id, code in rows.items():
         masks = [rle.decode(c, 128, 128) for c in (code, others[image_id])]
         assert (masks[0] != masks[1]).mean() < 0.001

@@ -9,6 +9,7 @@ import pytest
 
 from data_prep import rle
 from data_prep.failures import BadValue
+from data_prep.failures import Failure
 from inference import predict
 from inference import prediction_outputs
 from inference import probability_csv
@@ -66,7 +67,7 @@ def test_pictures_may_be_asked_for_later(asked, tmp_path, monkeypatch):
 
 def test_probabilities_cannot_be_asked_for_later(asked):
     predict.predict(asked())
-    with pytest.raises(Exception, match="keeps_maps: stored False, asked True"):
+    with pytest.raises(Failure, match="keeps_maps: stored False, asked True"):
         predict.predict(asked(outputs=OUTPUTS))
 
 
@@ -102,7 +103,9 @@ def test_the_page_in_a_browser(asked, tmp_path, width):
     opened = browser.open_page(page, tmp_path / "page.html", width=width)
     assert opened.console == []
     masks = sum(code != rle.EMPTY for code in rows.values())
+    assert masks > 0
     assert opened.seen["pictures"] == [True] * masks
     assert opened.seen["drawings"] == 2
     assert opened.seen["loads"] == []
+    assert opened.seen["width"] == width
     assert opened.seen["content_width"] <= width

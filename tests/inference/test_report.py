@@ -153,11 +153,14 @@ def test_the_browser_would_notice(tmp_path):
     page = tmp_path / "bad.html"
     page.write_text(
         "<!doctype html><html><head></head><body>"
-        '<img alt="x" src="data:image/png;base64,AAAA">'
+        '<img alt="x" src="data:image/png;base64,AAAA"><img alt="" src="other.png">'
         '<p style="width: 900px">wide</p><script>nothing.at.all</script>'
         "</body></html>"
     )
     opened = browser.open_page(page, tmp_path / "page.html", width=390)
-    assert opened.seen["pictures"] == [False]
+    assert opened.seen["pictures"] == [False, False]
+    assert not all(opened.seen["alts"])
+    assert [load.rpartition("/")[2] for load in opened.seen["loads"]] == ["other.png"]
     assert opened.seen["content_width"] > 390
     assert any("nothing is not defined" in line for line in opened.console)
+    assert opened.seen["width"] == 390

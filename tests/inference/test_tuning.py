@@ -191,7 +191,7 @@ def test_a_prediction_without_aspect_or_images_is_refused(tmp_path):
         ({"postprocess": 3, "made_from": {}}, "holds no thresholds"),
         ({"postprocess": "seed", "made_from": []}, "holds no thresholds"),
         ({"postprocess": "triplet(0.3)", "made_from": {}}, "do not fit"),
-        ({"postprocess": "blur(3)", "made_from": {}}, "blur"),
+        ({"postprocess": "blur(3)", "made_from": {}}, "Expected threshold"),
     ],
 )
 def test_malformed_thresholds_are_refused(tmp_path, stored, said):

@@ -3,9 +3,15 @@
 "data" and "workdir"; "strategy"; and "config", what to change of the configuration.
 """
 
+# ruff: noqa: E402 - Keras reads the user's settings when it is first imported.
+
 import json
 import pathlib
 import sys
+
+from trainer import backend
+
+backend.load()
 
 from data_prep.failures import Failure
 from tests import fakes

@@ -12,6 +12,10 @@ import time
 import h5py
 import numpy as np
 
+# How long one process may take, or a checkpoint may be awaited. Two workers and the
+# tests beside them share two cores, where the imports alone may take a minute; the
+# limit is there to end a deadlock, and no healthy run comes near it.
+TIMEOUT_S = 300
 # Without dropout, whose noise is drawn for a replica's share; and with SGD, since
 # Adam blows up the rounding of small gradients. 40 steps.
 CONFIG = {"model": "tiny", "epochs": 8, "ema_momentum": 0.9, "optimizer": "sgd"}
@@ -53,7 +57,7 @@ def start(dataset, workdir, num_workers, changes=None, of_worker=None):
 
 def ended(processes) -> list[tuple[int, str]]:
     try:
-        said = [p.communicate(timeout=120)[1] for p in processes]
+        said = [p.communicate(timeout=TIMEOUT_S)[1] for p in processes]
     finally:
         for p in processes:
             p.kill()
@@ -67,9 +71,9 @@ def succeed(processes) -> None:
 
 def wait_for_checkpoint(workdir: pathlib.Path, but: set[pathlib.Path] = frozenset()):
     """Returns once there is a checkpoint that is not in `but`."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + TIMEOUT_S
     while not set(workdir.glob("checkpoints/epoch-*")) - but:
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, f"no checkpoint in {TIMEOUT_S} s"
         time.sleep(0.002)
 
 

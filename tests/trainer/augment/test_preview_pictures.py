@@ -39,10 +39,12 @@ def test_sheet_has_a_row_for_each_op_and_one_for_all(dataset, tmp_path):
     total = (tile(1, 0) + tile(1, 1))[grey]
     assert np.abs(total - 255).max() <= 2  # Enlarged after inversion.
     assert (tile(2, 1) <= tile(2, 0))[grey].all()
+    assert (tile(2, 1) < tile(2, 0))[grey].mean() > 0.5
     # The outline of a positive image's mask, in the sheet's green.
     assert (np.ptp(tile(0, 0), axis=-1) > 50).any()
     mirrored = np.abs(tile(0, 1)[:, ::-1] - tile(0, 0))
     assert np.median(mirrored) <= 1
+    assert np.median(np.abs(tile(0, 1) - tile(0, 0))) > 1
 
 
 def test_same_seed_same_bytes(dataset, tmp_path):
