@@ -135,7 +135,7 @@ def _decoder(dataset: pydicom.Dataset) -> tuple[pydicom.uid.UID, str]:
         raise Rejected(
             "DCM_NO_DECODER",
             f"no decoder for {_name(syntax)}",
-            mend=f"pip install -r requirements-codecs.txt (for {plugin})",
+            mend=f"pip install {plugin}",
         )
     return syntax, plugin
 

@@ -1,6 +1,6 @@
 """A member's network run by OpenVINO: an optional, faster engine for CPUs.
 
-    pip install -r requirements-openvino.txt -c constraints.txt
+    pip install openvino    # or `.[openvino]`, or requirements-openvino.txt
 
 The network goes over as a graph in memory; a SavedModel took four times as long.
 Before it is used its probabilities are held against TensorFlow's on four films, so
@@ -136,7 +136,7 @@ def _openvino():
         raise Failure(
             ExitCode.ENVIRONMENT,
             "OpenVINO is not installed",
-            mend=f"pip install -r requirements-openvino.txt, or {_OTHER_ENGINE}",
+            mend=f"pip install openvino, or {_OTHER_ENGINE}",
         ) from e
     # OpenVINO 2026.4 finds TensorFlow's version by `exec("import tensorflow")` and a
     # local of that name, which Python 3.13 has no longer (PEP 667).

@@ -35,7 +35,8 @@ def load() -> None:
         raise Failure(
             ExitCode.ENVIRONMENT,
             f"TensorFlow or Keras does not load ({str(e).splitlines()[0][:200]})",
-            mend="install them: pip install -r requirements.txt -c constraints.txt",
+            mend="in the project's folder: pip install . (or, for the versions that "
+            "its tests run with, -r requirements.txt -c constraints.txt)",
         ) from e
     if keras.backend.backend() != BACKEND:
         raise Failure(

@@ -165,7 +165,7 @@ def _copy(source: keras.Model, encoder: keras.Model) -> int:
             raise Failure(
                 ExitCode.CORRUPT,
                 f"the downloaded network has no layer {layer.name}",
-                mend="install the packages that requirements.txt pins",
+                mend="install the versions that the project's requirements.txt pins",
             )
         values = theirs[key].get_weights()
         layer.set_weights(
@@ -195,5 +195,5 @@ def _summed(value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     raise Failure(
         ExitCode.CORRUPT,
         f"a weight of shape {value.shape} where {shape} is wanted",
-        mend="install the packages that requirements.txt pins",
+        mend="install the versions that the project's requirements.txt pins",
     )

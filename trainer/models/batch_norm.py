@@ -42,7 +42,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
             channels_last
             and dtype in _FUSED_DTYPES
             and self.epsilon >= _SMALLEST_EPSILON
-            and not self.renorm
+            # Older versions of Keras do not know renormalisation.
+            and not getattr(self, "renorm", False)
         )
 
     def _of_moving_statistics(self, inputs):
