@@ -8,17 +8,17 @@ from trainer.machine.finding import warning
 
 # Without the constraints, which would replace numpy beside an older TensorFlow.
 _CODECS = "pip install -r requirements-codecs.txt"
-# Name of the extra, the distribution that tells whether it is there, what it adds.
+# Name of the line, the distribution that tells whether it is there, what it adds.
 _EXTRAS = (
     (
-        "gpu",
+        "extra gpu",
         "nvidia-cudnn-cu12",
         "CUDA and cuDNN for NVIDIA GPUs",
         "pip install -r requirements-gpu.txt -c constraints.txt",
     ),
-    ("codecs", "pyjpegls", "JPEG-LS in DICOM", _CODECS),
+    ("extra codecs", "pyjpegls", "JPEG-LS in DICOM", _CODECS),
     (
-        "openvino",
+        "extra openvino",
         "openvino",
         "faster prediction on CPUs (--engine=openvino)",
         "pip install -r requirements-openvino.txt",

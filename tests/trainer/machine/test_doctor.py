@@ -62,7 +62,9 @@ def test_a_sound_machine_is_ready(tmp_path):
         assert found[name]["status"] == "ok", found[name]
     for what in ("float32", "float16", "bfloat16", "XLA float32"):
         assert f"{what} " in found["CPU:0"]["text"]
-    assert {"GPU", "cores", "memory", "/dev/shm", "disk", "DICOM", "gpu"} <= set(found)
+    assert {"GPU", "cores", "memory", "/dev/shm", "disk", "DICOM", "extra gpu"} <= set(
+        found
+    )
     assert all(set(c) == {"name", "status", "text", "fix"} for c in found.values())
     assert list(tmp_path.iterdir()) == []
 
