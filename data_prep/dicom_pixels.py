@@ -43,6 +43,18 @@ _STREAMS_WITH_SIZE = (
 )
 
 
+def decoders() -> dict[str, str]:
+    """Returns the name of every transfer syntax that we read.
+
+    Returns:
+      For each the plugin that it lacks here; "" where it can be decoded.
+    """
+    return {
+        syntax.name: "" if _has(syntax, plugin) else plugin
+        for syntax, plugin in _PLUGINS.items()
+    }
+
+
 def stored(
     dataset: pydicom.Dataset, data: bytes, shape: tuple[int, int], frame: int | None
 ) -> grey.Stored:
@@ -131,13 +143,18 @@ def _decoder(dataset: pydicom.Dataset) -> tuple[pydicom.uid.UID, str]:
             mend=EXPORT,
         )
     plugin = _PLUGINS[syntax]
-    if plugin and plugin not in pydicom.pixels.get_decoder(syntax).available_plugins:
+    if not _has(syntax, plugin):
         raise Rejected(
             "DCM_NO_DECODER",
             f"no decoder for {_name(syntax)}",
             mend=f"pip install {plugin}",
         )
     return syntax, plugin
+
+
+def _has(syntax: pydicom.uid.UID, plugin: str) -> bool:
+    decoder = pydicom.pixels.get_decoder(syntax)
+    return not plugin or plugin in decoder.available_plugins
 
 
 def _name(syntax: pydicom.uid.UID) -> str:

@@ -18,6 +18,7 @@ MAINS = [
     "trainer.crossval",
     "trainer.preview",
     "trainer.list_models",
+    "trainer.doctor",
     "inference.main",
     "inference.evaluate",
     "inference.vote",

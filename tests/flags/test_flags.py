@@ -18,6 +18,7 @@ from flags import command
 from flags import common
 from flags import crossval as crossval_flags
 from flags import data_prep as data_prep_flags
+from flags import doctor as doctor_flags
 from flags import evaluate as evaluate_flags
 from flags import inference as inference_flags
 from flags import list_models as list_models_flags
@@ -43,10 +44,10 @@ batch_size bootstrap_samples bottoms cache clahe classifier_random_views
 classifier_tta classifiers clip_norm data data_service deterministic dicom_decoder
 dry_run ema_momentum encoder_weights engine epochs fold fold_seed folds folds_csv
 frame frozen_epochs gates global_batch_size group_csv group_salt ids image_size
-init_from interpolation jit label_smoothing learning_rate loss mask_size mask_source
-max_bad_fraction max_hours members min_areas modalities model num_folds num_images
-num_pictures num_test num_train num_workers openvino_precision optimizer output
-outputs pixel_encoding positive_fraction postprocess precision predictions
+init_from interpolation jit json label_smoothing learning_rate loss mask_size
+mask_source max_bad_fraction max_hours members min_areas modalities model num_folds
+num_images num_pictures num_test num_train num_workers openvino_precision optimizer
+output outputs pixel_encoding positive_fraction postprocess precision predictions
 probabilities probability_csvs records_per_shard refuse_burned_in require_gpu rle_csv
 rows sampling schedule seed seeds sizes source source_manifest source_size split
 steps_per_call strategy subgroups submission submissions swa_epochs swa_update_bn
@@ -145,6 +146,14 @@ def test_missing_flags_are_named(read):
 
 def test_models_have_sizes_of_their_own():
     assert list_models_flags.image_size() is None
+
+
+def test_the_doctor_looks_at_the_current_folder_and_speaks_to_people():
+    assert doctor_flags.output() == pathlib.Path()
+    assert not doctor_flags.as_json()
+    with flagsaver.flagsaver(output="runs", json=True):
+        assert doctor_flags.output() == pathlib.Path("runs")
+        assert doctor_flags.as_json()
 
 
 def test_configurations_check_themselves(tmp_path):

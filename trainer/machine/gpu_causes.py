@@ -6,6 +6,7 @@ Functions of facts only: nothing here asks the machine.
 import re
 
 from trainer.machine import gpus
+from trainer.machine import packages
 from trainer.machine.gpus import Cause
 from trainer.machine.gpus import Driver
 from trainer.machine.gpus import Gpu
@@ -58,7 +59,7 @@ def of_tensorflow(driver: Driver, probe: Probe) -> list[Cause]:
         return [
             Cause(
                 f"this TensorFlow {probe.version} was built without CUDA",
-                f"pip uninstall -y tensorflow-cpu tensorflow; {INSTALL_GPU}",
+                f"pip uninstall -y tensorflow-cpu tensorflow; {_install(probe)}",
             )
         ]
     causes = too_old_driver(driver, probe) + closed_libraries(probe)
@@ -117,7 +118,7 @@ def closed_libraries(probe: Probe) -> list[Cause]:
                 f"TensorFlow does not find {_listed(others)}"
                 if absent
                 else f"{_listed(others)} does not open: {why}",
-                INSTALL_GPU,
+                _install(probe),
             )
         )
     return causes
@@ -160,6 +161,13 @@ def kernels(capability: tuple[int, int], probe: Probe) -> str:
         if min(portable, default=(99, 0)) <= capability
         else "none"
     )
+
+
+def _install(probe: Probe) -> str:
+    """Returns what installs the CUDA libraries, without another TensorFlow."""
+    if not probe.version or probe.version.startswith(packages.PINNED):
+        return INSTALL_GPU
+    return f"pip install 'tensorflow[and-cuda]=={probe.version}'"
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -1,38 +1,33 @@
 """TensorFlow imported in a process of its own, so that its death can be read.
 
-An illegal instruction, a symbol that is missing or a library that TensorFlow cannot
-open ends that process or shows in its log. Here it becomes facts.
+An illegal instruction, a missing symbol or a library that TensorFlow cannot open ends
+that process or shows in its log. Here it becomes facts.
 """
 
 import dataclasses
 import functools
 import json
 import os
+import pathlib
 import re
 import signal
 import subprocess
 import sys
 from typing import Any
 
+from trainer import backend
+from trainer.machine.tensorflow_child import MARK
+
 # Imports take 3 to 10 seconds; from a cold network disk, minutes.
-TIMEOUT_S = 180
-_MARK = "doctor-facts:"
-_CODE = f"""
-import json
-import tensorflow as tf
-facts = {{"version": tf.__version__, "gpus": [], "refusal": ""}}
-facts["build"] = dict(tf.sysconfig.get_build_info())
-try:
-    facts["gpus"] = [d.name for d in tf.config.list_physical_devices("GPU")]
-except tf.errors.OpError as e:
-    facts["refusal"] = str(e)
-print({_MARK!r} + json.dumps(facts, default=str), flush=True)
-"""
+TIMEOUT_S = 240
+_ROOT = pathlib.Path(__file__).parents[2]
 # dso_loader.cc says so of each CUDA library, at a level that is off by default.
 _NOT_LOADED = re.compile(
     r"Could not load dynamic library '([^']+)'; dlerror: ([^;\n]*)"
 )
-_NO_GPU = re.compile(r"(failed call to cuInit: .+)|Ignoring visible gpu device (.+)")
+_NO_GPU = re.compile(r"(failed call to cuInit: .+)|(Ignoring visible gpu device .+)")
+# The last line of a traceback. TensorFlow's own wraps another one.
+_RAISED = re.compile(r"^(?:[\w.]*(?:Error|Exception|Found)|Failure): (?!Traceback).*")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,8 +39,12 @@ class Probe:
       build: `tf.sysconfig.get_build_info()`.
       num_gpus: GPUs that TensorFlow lists.
       missing: libraries that did not open, by name, with the loader's reason.
-      refusals: what TensorFlow's log says of GPUs that it cannot use.
-      death: how the import failed, in one line; empty where it did not.
+      refusals: what TensorFlow says of GPUs that it cannot use.
+      keras: version of Keras; empty where it failed or was not asked for.
+      keras_fault: why Keras does not load; empty where it does.
+      trials: of `convolution.try_all`.
+      unfinished: the trial in which the process died: its device and what it tried.
+      death: how the process ended too early, in one line; empty where it did not.
     """
 
     version: str = ""
@@ -53,57 +52,83 @@ class Probe:
     num_gpus: int = 0
     missing: dict[str, str] = dataclasses.field(default_factory=dict)
     refusals: tuple[str, ...] = ()
+    keras: str = ""
+    keras_fault: str = ""
+    trials: tuple[dict[str, Any], ...] = ()
+    unfinished: dict[str, str] = dataclasses.field(default_factory=dict)
     death: str = ""
 
 
 @functools.cache
-def probe() -> Probe:
-    """Imports TensorFlow in another process and lists its GPUs there."""
-    loud = {"TF_CPP_MIN_LOG_LEVEL": "0", "TF_CPP_VMODULE": "dso_loader=1"}
+def probe(*, thorough: bool = False) -> Probe:
+    """Imports TensorFlow in another process and lists its GPUs there.
+
+    Args:
+      thorough: whether to load Keras and to compute on every device, too.
+    """
+    child = "from trainer.machine import tensorflow_child as c; c.main(thorough={})"
+    paths = [path for path in (os.environ.get("PYTHONPATH"), str(_ROOT)) if path]
+    changes = {
+        # As trainer/backend.py does: TensorFlow may import Keras.
+        "KERAS_BACKEND": backend.BACKEND,
+        "TF_CPP_MIN_LOG_LEVEL": "0",
+        "TF_CPP_VMODULE": "dso_loader=1",
+        "PYTHONPATH": os.pathsep.join(paths),
+    }
     try:
         done = subprocess.run(
-            [sys.executable, "-c", _CODE],
-            env=os.environ | loud,
+            [sys.executable, "-X", "faulthandler", "-c", child.format(thorough)],
+            env=os.environ | changes,
             capture_output=True,
             text=True,
             errors="replace",
             timeout=TIMEOUT_S,
         )
-    except subprocess.TimeoutExpired:
-        return Probe(death=f"the import did not end within {TIMEOUT_S} s")
+    except subprocess.TimeoutExpired as e:
+        late = read(1, (e.stdout or b"").decode(errors="replace"), "")
+        return dataclasses.replace(late, death=f"it did not end within {TIMEOUT_S} s")
     return read(done.returncode, done.stdout, done.stderr)
 
 
 def read(returncode: int, output: str, log: str) -> Probe:
     """Returns the facts in what such a process left: exit code, stdout, stderr."""
-    facts = {}
-    for line in output.splitlines():
-        if line.startswith(_MARK):
-            facts = json.loads(line.removeprefix(_MARK))
+    lines = [line for line in output.splitlines() if line.startswith(MARK)]
+    told = [json.loads(line.removeprefix(MARK)) for line in lines]
+    facts = dict(told)
+    tensorflow = facts.get("tensorflow", {})
+    began = bool(told) and told[-1][0] == "begin"
     return Probe(
-        version=facts.get("version", ""),
-        build=facts.get("build", {}),
+        version=tensorflow.get("version", ""),
+        build=tensorflow.get("build", {}),
         num_gpus=len(facts.get("gpus", [])),
         missing={name: why.strip() for name, why in _NOT_LOADED.findall(log)},
         refusals=_refusals(facts.get("refusal", ""), log),
-        death="" if facts else _death(returncode, log),
+        keras=facts.get("keras", ""),
+        keras_fault=facts.get("keras_fault", ""),
+        trials=tuple(value for kind, value in told if kind == "trial"),
+        unfinished=told[-1][1] if began else {},
+        death="" if "end" in facts else _death(returncode, log),
     )
 
 
 def _refusals(raised: str, log: str) -> tuple[str, ...]:
-    said = [a or f"ignored {b}" for a, b in _NO_GPU.findall(log)]
+    said = [a or b for a, b in _NO_GPU.findall(log)]
     # Once each: two parts of TensorFlow may ask.
     return tuple(dict.fromkeys([*said, raised] if raised else said))
 
 
 def _death(returncode: int, log: str) -> str:
-    """Returns how a process ended, and the last line that tells why."""
+    """Returns how a process ended, and the line that tells why."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
-    reason = lines[-1] if lines else "it said nothing"
     if returncode >= 0:
-        return reason[:300]
+        raised = [line for line in lines if _RAISED.match(line)]
+        return (raised or lines or ["it said nothing"])[-1][:300]
     try:
         name = signal.Signals(-returncode).name
     except ValueError:
         name = f"signal {-returncode}"
-    return f"killed by {name}; its last line: {reason[:200]}"
+    # The faulthandler's stack begins where it happened.
+    places = [line for line in lines if line.startswith('File "')]
+    said = [line for line in lines if re.match(r"\S+ \d\d:\d\d:\S+ F |F\d{4} ", line)]
+    reason = said[:1] or places[:1] or lines[-1:] or ["it said nothing"]
+    return f"killed by {name}: {reason[0][:300]}"

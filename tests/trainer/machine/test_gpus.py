@@ -141,10 +141,10 @@ def test_real_tensorflow_names_the_libraries_that_it_misses(library):
 
 def test_real_tensorflow_tells_what_cuda_answered(library):
     made = driver_library.environment(library, gpus=H100, FAKE_CU_INIT="999")
-    (cause,) = answer(WHY, made)
-    assert "failed call to cuInit" in cause["reason"]
-    assert "MADE_UP_ERROR" in cause["reason"]
-    assert "nvidia-smi" in cause["fix"]
+    # TensorFlow 2.16 misses a library besides.
+    causes = [c for c in answer(WHY, made) if "failed call to cuInit" in c["reason"]]
+    assert "MADE_UP_ERROR" in causes[0]["reason"]
+    assert "nvidia-smi" in causes[0]["fix"]
 
 
 @pytest.mark.parametrize(
@@ -228,6 +228,10 @@ def test_libraries_are_named_with_what_the_loader_says():
     of_driver, other = gpu_causes.closed_libraries(probe)
     assert "libcuda.so.1 of the driver" in of_driver.reason
     assert other.reason == "TensorFlow does not find libcudnn.so.9"
+    assert other.fix == gpu_causes.INSTALL_GPU
+    other_version = dataclasses.replace(probe, version="2.19.1")
+    fix = gpu_causes.closed_libraries(other_version)[1].fix
+    assert fix == "pip install 'tensorflow[and-cuda]==2.19.1'"
     broken = Probe(missing={"libcublas.so.12": "file too short"})
     (cause,) = gpu_causes.closed_libraries(broken)
     assert cause.reason == "libcublas.so.12 does not open: file too short"
@@ -259,7 +263,7 @@ def test_code_for_one_capability_only_runs_on_no_newer_one():
 
 def test_an_import_that_dies_names_the_signal_and_the_last_line():
     died = tensorflow_process.read(-4, "", "first\nundefined instruction\n\n")
-    assert died.death == "killed by SIGILL; its last line: undefined instruction"
+    assert died.death == "killed by SIGILL: undefined instruction"
     failed = tensorflow_process.read(1, "", "Traceback\nImportError: libx.so\n")
     assert failed.death == "ImportError: libx.so"
     (cause,) = gpu_causes.of_tensorflow(one(), failed)

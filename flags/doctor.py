@@ -1,0 +1,21 @@
+"""Flags of `python -m trainer.doctor`."""
+
+import pathlib
+
+from absl import flags
+
+from flags import common
+
+_JSON = flags.DEFINE_bool(
+    "json", False, "Print the findings as JSON instead of as lines."
+)
+
+
+def output() -> pathlib.Path:
+    """Returns the folder whose file system is tested: --output, or the current one."""
+    return common.path(common.OUTPUT) or pathlib.Path()
+
+
+def as_json() -> bool:
+    """Returns whether the findings are wanted as JSON."""
+    return _JSON.value

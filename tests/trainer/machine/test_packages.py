@@ -1,0 +1,85 @@
+"""Versions that fit, and those that do not, among made-up installed packages."""
+
+import pathlib
+import re
+
+import pytest
+
+from trainer.machine import packages
+from trainer.machine.finding import Status
+
+ROOT = pathlib.Path(__file__).parents[3]
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Returns a function that installs a distribution with its requirements."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def install(name, version, *needs):
+        folder = tmp_path / f"{name.replace('-', '_')}-{version}.dist-info"
+        folder.mkdir()
+        lines = [f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}"]
+        lines += [f"Requires-Dist: {need}" for need in needs]
+        (folder / "METADATA").write_text("\n".join(lines) + "\n")
+
+    return install
+
+
+def test_the_direct_packages_are_those_of_the_requirements():
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    names = [re.match(r"[\w-]+", line)[0] for line in lines if re.match(r"\w", line)]
+    assert sorted(packages.DIRECT) == sorted(names)
+    assert any(line.startswith(f"tensorflow=={packages.PINNED}") for line in lines)
+
+
+def test_what_is_installed_here_fits():
+    found = packages.fit()
+    assert [f.status for f in found] == [Status.OK], found
+    assert "numpy" in found[0].text
+
+
+def test_a_package_that_does_not_fit_is_named_with_what_mends_it(install):
+    install("pydicom", "9.9", "made-up-below>=2", "numpy<1.5", "nothing; extra == 'x'")
+    install("made-up-below", "2.1", "made-up-absent>=3")
+    found = {f.text: f for f in packages.fit()}
+    wrong = next(f for text, f in found.items() if "numpy<1.5" in text)
+    assert wrong.status is Status.WARNING
+    assert wrong.text.startswith("pydicom 9.9 needs numpy<1.5, not ")
+    assert wrong.fix == "pip install 'numpy<1.5'"
+    absent = found["made-up-absent is not installed; made-up-below needs it"]
+    assert absent.status is Status.FAULT
+    assert absent.fix == "pip install 'made-up-absent>=3'"
+    assert len(found) == 2
+
+
+def test_a_missing_package_and_one_that_is_there_twice(install, monkeypatch):
+    monkeypatch.setattr(packages, "DIRECT", ("made-up", "opencv-python-headless"))
+    install("opencv-python", "4.9")
+    missing, twice = packages.fit()
+    assert missing.text == "made-up is not installed"
+    assert missing.status is Status.FAULT
+    assert "opencv-python-headless and opencv-python overwrite" in twice.text
+    assert twice.status is Status.WARNING
+    assert "pip uninstall -y opencv-python;" in twice.fix
+
+
+@pytest.mark.parametrize(
+    ("version", "status"),
+    [
+        ((3, 10, 4), "fault"),
+        ((3, 11, 0), "ok"),
+        ((3, 13, 9), "ok"),
+        ((3, 14), "warning"),
+    ],
+)
+def test_python(version, status):
+    assert packages.python(version)[0].status.value == status
+
+
+@pytest.mark.parametrize(
+    ("version", "status"),
+    [("2.15.1", "warning"), ("2.16.2", "ok"), ("2.21.0", "ok"), ("2.22.0", "warning")],
+)
+def test_tensorflow(version, status):
+    assert packages.tensorflow_version(version)[0].status.value == status

@@ -1,0 +1,44 @@
+"""What one check of the machine found."""
+
+import dataclasses
+import enum
+
+
+class Status(enum.StrEnum):
+    """How bad a finding is; the values are in `--json`."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAULT = "fault"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One line of the doctor.
+
+    Attributes:
+      name: of the check, stable.
+      status: FAULT where the project cannot run, or not as the user must expect.
+      text: what was found, in a few words.
+      fix: the command or step that mends it; empty where nothing is to be done.
+    """
+
+    name: str
+    status: Status
+    text: str
+    fix: str = ""
+
+
+def ok(name: str, text: str, fix: str = "") -> Finding:
+    """Returns a green finding; its `fix` is what could be added."""
+    return Finding(name=name, status=Status.OK, text=text, fix=fix)
+
+
+def warning(name: str, text: str, fix: str = "") -> Finding:
+    """Returns a yellow finding."""
+    return Finding(name=name, status=Status.WARNING, text=text, fix=fix)
+
+
+def fault(name: str, text: str, fix: str) -> Finding:
+    """Returns a red finding, which always has a fix."""
+    return Finding(name=name, status=Status.FAULT, text=text, fix=fix)

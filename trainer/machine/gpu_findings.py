@@ -1,0 +1,121 @@
+"""The lines on GPUs: what the driver shows, what TensorFlow opens, and why not all."""
+
+import pathlib
+
+from trainer.machine import gpu_causes
+from trainer.machine import gpus
+from trainer.machine import sizes
+from trainer.machine.finding import Finding
+from trainer.machine.finding import fault
+from trainer.machine.finding import ok
+from trainer.machine.finding import warning
+from trainer.machine.gpus import Driver
+from trainer.machine.gpus import Gpu
+from trainer.machine.tensorflow_process import Probe
+
+_BUS = pathlib.Path("/sys/bus/pci/devices")
+_NVIDIA, _DISPLAY = "0x10de", "0x03"
+_AMD = pathlib.Path("/dev/kfd")
+# Below it, training in a batch of usual size will not fit.
+_LEAST_MEMORY = 2 << 30
+
+
+def on_bus(bus: pathlib.Path = _BUS) -> int:
+    """Returns how many NVIDIA GPUs the PCI bus has, with or without a driver."""
+    count = 0
+    for device in bus.glob("*"):
+        try:
+            vendor = (device / "vendor").read_text().strip()
+            kind = (device / "class").read_text().strip()
+        except OSError:
+            continue
+        count += vendor == _NVIDIA and kind.startswith(_DISPLAY)
+    return count
+
+
+def has_amd() -> bool:
+    """Returns whether AMD's compute driver is loaded."""
+    return _AMD.exists()
+
+
+def without_driver(num_on_bus: int, *, amd: bool) -> list[Finding]:
+    """Returns the lines of a machine without NVIDIA's driver."""
+    if amd:
+        return [warning("GPU", "AMD, which this project's TensorFlow does not use")]
+    if num_on_bus:
+        text = f"{num_on_bus} x NVIDIA on the bus, but no driver"
+        mend = "install NVIDIA's driver 525.60.13 or newer; nvidia-smi tests it"
+        return [warning("GPU", text, mend)]
+    return [ok("GPU", "none; everything runs on the CPU")]
+
+
+def check(driver: Driver, setting: str | None, probe: Probe) -> list[Finding]:
+    """Returns the lines of a machine with NVIDIA's driver.
+
+    Args:
+      driver: what it answered before TensorFlow took memory.
+      setting: CUDA_VISIBLE_DEVICES; None where it is not set.
+      probe: of TensorFlow.
+    """
+    if not driver.gpus:
+        if driver.problem:
+            return [fault("GPU", driver.problem, driver.fix)]
+        text = f"none, though NVIDIA's driver {driver.version} is here"
+        return [warning("GPU", text, "start the container with --gpus=all")]
+    shown = f"{gpus.describe(driver.gpus)}, driver {driver.version}"
+    visible = gpus.visible(driver.gpus, setting)
+    findings = [ok("GPU", shown)]
+    if driver.problem:
+        findings.append(fault("GPU", driver.problem, driver.fix))
+    hidden = gpu_causes.before_tensorflow(driver, setting)
+    if hidden:
+        # It may be meant so: this is how one asks for the CPU.
+        return findings + [warning("GPU use", c.reason, c.fix) for c in hidden]
+    if not probe.version:
+        # Its own line has the reason.
+        return [*findings, warning("GPU use", "not seen: TensorFlow does not load")]
+    if probe.num_gpus < visible:
+        causes = gpu_causes.of_tensorflow(driver, probe)
+        text = f"TensorFlow opens {probe.num_gpus} of {visible}: "
+        return findings + [fault("GPU use", text + c.reason, c.fix) for c in causes]
+    hidden_by = f" of {len(driver.gpus)}, by CUDA_VISIBLE_DEVICES={setting}"
+    all_of_them = visible == len(driver.gpus)
+    findings.append(
+        ok("GPU use", f"TensorFlow opens {visible}{'' if all_of_them else hidden_by}")
+    )
+    for gpu in driver.gpus if all_of_them else ():
+        findings += _first_use(gpu, probe) + _memory(gpu)
+    findings += [
+        fault("driver", c.reason, c.fix)
+        for c in gpu_causes.too_old_driver(driver, probe)
+    ]
+    return findings
+
+
+def _first_use(gpu: Gpu, probe: Probe) -> list[Finding]:
+    if gpu_causes.kernels(gpu.compute_capability, probe) != "compiled at first use":
+        return []
+    capability = ".".join(map(str, gpu.compute_capability))
+    text = (
+        f"GPU {gpu.index} is newer than TensorFlow's kernels ({capability}): its first "
+        "run compiles them, for up to 30 minutes"
+    )
+    # CUDA keeps what it compiled there, 1 GB unless told.
+    return [warning("GPU kernels", text, "export CUDA_CACHE_MAXSIZE=4294967296")]
+
+
+def _memory(gpu: Gpu) -> list[Finding]:
+    if not gpu.memory_bytes:
+        return []
+    free, total = sizes.shown(gpu.free_bytes), sizes.shown(gpu.memory_bytes)
+    text = f"GPU {gpu.index}: {free} of {total} free"
+    taken = f"{text}; another process holds the rest"
+    mend = (
+        "nvidia-smi lists the processes: end them, or choose another GPU by "
+        "CUDA_VISIBLE_DEVICES"
+    )
+    if gpu.free_bytes < _LEAST_MEMORY < gpu.memory_bytes:
+        return [fault("GPU memory", taken, mend)]
+    if gpu.free_bytes < gpu.memory_bytes / 2:
+        return [warning("GPU memory", taken, mend)]
+    return [ok("GPU memory", text)]
