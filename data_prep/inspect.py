@@ -3,19 +3,16 @@
 python -m data_prep.inspect --data=data/siim/256 --output=report
 """
 
-import pathlib
-
 from data_prep import inspect_page
 from flags import command
-from flags import common
+from flags import inspect as inspect_flags
 
 
 def main() -> None:
-    output = pathlib.Path(common.required(common.OUTPUT))
-    data = pathlib.Path(common.required(common.DATA))
-    inspect_page.write(data, output, common.NUM_PICTURES.value)
+    output = inspect_flags.output()
+    inspect_page.write(inspect_flags.data(), output, inspect_flags.num_pictures())
     print(output / inspect_page.PAGE)
 
 
 if __name__ == "__main__":
-    command.run(main, common)
+    command.run(main, inspect_flags.GROUPS)

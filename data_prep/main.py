@@ -7,7 +7,6 @@
 from data_prep import convert
 from data_prep.failures import ExitCode
 from flags import command
-from flags import common
 from flags import data_prep as data_prep_flags
 
 
@@ -19,4 +18,4 @@ def main() -> ExitCode:
 
 
 if __name__ == "__main__":
-    command.run(main, common, data_prep_flags)
+    command.run(main, data_prep_flags.GROUPS)

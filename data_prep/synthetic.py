@@ -5,7 +5,6 @@ python -m data_prep.synthetic --output=data/synthetic
 
 from data_prep import synthetic_folder
 from flags import command
-from flags import common
 from flags import synthetic as synthetic_flags
 
 
@@ -14,4 +13,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main, common, synthetic_flags)
+    command.run(main, synthetic_flags.GROUPS)

@@ -3,17 +3,15 @@
 python -m data_prep.verify --data=data/siim
 """
 
-import pathlib
-
 from data_prep import verification
 from data_prep.failures import ExitCode
 from data_prep.failures import Failure
 from flags import command
-from flags import common
+from flags import verify as verify_flags
 
 
 def main() -> None:
-    folder = pathlib.Path(common.required(common.DATA))
+    folder = verify_flags.data()
     result = verification.verify(folder)
     for line in result.findings.lines():
         print(line)
@@ -30,4 +28,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main, common)
+    command.run(main, verify_flags.GROUPS)

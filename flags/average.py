@@ -5,10 +5,18 @@ import pathlib
 from absl import flags
 
 from flags import common
+from flags.groups import Groups
 from inference.config import AverageConfig
 
 _PROBABILITY_CSVS = flags.DEFINE_list(
-    "probability_csvs", [], "Csvs of ImageId,Probability, separated by commas."
+    "probability_csvs",
+    [],
+    "Csv `files` of ImageId,Probability for the same images; two or more.",
+)
+
+GROUPS = Groups(
+    needed=(_PROBABILITY_CSVS, common.OUTPUT),
+    meanings={"output": "Csv `file` to write: ImageId and the mean probability."},
 )
 
 

@@ -3,11 +3,13 @@
 import functools
 import logging as logging_lib
 import os
+import shutil
 import signal
 import sys
 import traceback
 from collections.abc import Callable
 from types import ModuleType
+from typing import NoReturn
 
 from absl import app
 from absl import flags
@@ -16,35 +18,38 @@ from absl import logging
 from data_prep.failures import BadValue
 from data_prep.failures import ExitCode
 from data_prep.failures import Failure
+from flags import command_line
+from flags import help as help_text
+from flags import preset
+from flags.groups import Groups
 
 
-def run(main: Callable[[], ExitCode | None], *modules: ModuleType) -> None:
+def run(main: Callable[[], ExitCode | None], groups: Groups) -> None:
     """Parses flags, calls `main`, and exits with its code.
 
     Args:
       main: takes nothing; returns an ExitCode, None meaning DONE.
-      modules: of `flags/`, whose flags `--help` is to show.
+      groups: the flags that `main` uses; --help shows them, and others are refused.
     """
     # TensorFlow's native log says on every start that CUDA plugins register twice
     # and that an optional graph rewrite was skipped. Faults come as exceptions.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    for module in modules:
-        flags.adopt_module_key_flags(module)
     signal.signal(signal.SIGTERM, _terminate)
-    app.run(functools.partial(_guarded, main))
+    module = sys.modules[main.__module__]
+    app.run(
+        functools.partial(_guarded, main),
+        flags_parser=functools.partial(_parsed, module, groups),
+    )
 
 
-def as_flagfile(*modules: ModuleType) -> str:
-    """Returns our own flags of this process as a flagfile that replays it.
+def as_flagfile(groups: Groups) -> str:
+    """Returns the flags of a command as a flagfile that replays it.
 
-    Args:
-      *modules: of `flags/`, whose flags to return; all without.
+    A preset is not named in it: its flags are written out, so that the file replays
+    the same run when the preset has changed.
     """
-    by_module = flags.FLAGS.flags_by_module_dict()
-    names = [module.__name__ for module in modules]
-    names = names or [name for name in by_module if name.startswith("flags.")]
-    ours = [flag for name in names for flag in by_module.get(name, [])]
-    ours.sort(key=lambda flag: flag.name)
+    names = sorted(set(groups.names()) - {preset.PRESET.name})
+    ours = [flags.FLAGS[name] for name in names]
     return "".join(f"{f.serialize()}\n" for f in ours if f.value is not None)
 
 
@@ -54,6 +59,39 @@ class _Terminated(BaseException):
 
 def _terminate(signum, frame):
     raise _Terminated
+
+
+def _parsed(module: ModuleType, groups: Groups, argv: list[str]) -> list[str]:
+    """Parses flags; exits where they are faulty, or where help or a list was wanted."""
+    # absl stops at the first fault of a command line; --help should help with it.
+    asked = set(argv[1:])
+    if asked & (help_text.SHORT | help_text.FULL):
+        full = bool(asked & help_text.FULL)
+        doc = module.__doc__ or ""
+        _show(help_text.text(doc, groups, width=_width(), full=full))
+    spec = module.__spec__
+    try:
+        left = command_line.parse(argv, spec.name if spec else argv[0], groups)
+        if preset.PRESET.value == preset.LIST:
+            _show(preset.table(_width()))
+    except Failure as e:
+        sys.exit(_refuse(e.exit_code, str(e)))
+    return left
+
+
+def _show(text: str) -> NoReturn:
+    """Prints what was asked for in place of the work, and exits."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # As in `--help | head`. What is left in the buffer goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(ExitCode.DONE)
+
+
+def _width() -> int:
+    """Returns the terminal's width in characters, within what can be read."""
+    return min(max(shutil.get_terminal_size((80, 24)).columns, 60), 100)
 
 
 def _plain_log_lines() -> None:

@@ -7,44 +7,53 @@ from absl import flags
 from data_prep import cores
 from data_prep.failures import ExitCode
 from data_prep.failures import Failure
+from flags import groups
 
 DATA = flags.DEFINE_string(
     "data",
     None,
-    "Dataset folder of one size, as data_prep.main wrote it; for inference.main also "
-    "several, separated by commas, or the folder of all sizes.",
+    "Dataset `folder` of one image size, as data_prep.main wrote it.",
 )
 SOURCE = flags.DEFINE_string(
-    "source", None, "Folder of images, nested or flat: DICOM, or PNG and JPEG."
+    "source",
+    None,
+    "`Folder` of images, nested or flat: DICOM files, or PNG and JPEG files.",
 )
-OUTPUT = flags.DEFINE_string(
-    "output", None, "Folder to write, or the file of a command that writes one."
+OUTPUT = flags.DEFINE_string("output", None, "`Folder` to write.")
+TRUTH = flags.DEFINE_string(
+    "truth",
+    None,
+    "Csv `file` of the true masks: ImageId,EncodedPixels, as the competition has it.",
 )
-TRUTH = flags.DEFINE_string("truth", None, "Csv of the true masks.")
 MASK_SIZE = flags.DEFINE_integer(
-    "mask_size", 1024, "Side of the masks where no --data tells it.", lower_bound=1
+    "mask_size",
+    1024,
+    "Side of the masks that the csvs encode, in `pixels`; a dataset given by --data "
+    "knows it better.",
+    lower_bound=1,
 )
 NUM_WORKERS = flags.DEFINE_integer(
     "num_workers",
     0,
-    "Processes; 0 means one per core that this process may use. No influence on the "
-    "output's bytes.",
+    "Number of `processes`; 0 for one on each core that may be used. The output's "
+    "bytes do not depend on it.",
     lower_bound=0,
 )
 NUM_PICTURES = flags.DEFINE_integer(
-    "num_pictures", 24, "Images on the sheet of pictures.", lower_bound=1
+    "num_pictures", 24, "How many `images` the sheet of pictures shows.", lower_bound=1
 )
 AUGMENT = flags.DEFINE_string(
     "augment",
     "seed_segmentation",
-    "Augmentation recipe, see trainer/augment/recipe.py; none for none.",
+    "Augmentation `recipe`: a name, or ops such as hflip(p=0.5)|rotation(10, p=0.3); "
+    "none for none. See trainer/augment/recipe.py.",
 )
 REQUIRE_GPU = flags.DEFINE_bool(
     "require_gpu",
     False,
     "Stop with exit code 6 where a GPU is not used, instead of going on without it.",
 )
-SEED = flags.DEFINE_integer("seed", 0, "Decides everything random.", lower_bound=0)
+SEED = flags.DEFINE_integer("seed", 0, "`Seed` of everything random.", lower_bound=0)
 
 
 def required(holder: flags.FlagHolder) -> str:
@@ -58,7 +67,7 @@ def required(holder: flags.FlagHolder) -> str:
         raise Failure(
             ExitCode.FLAGS,
             f"--{holder.name} is missing",
-            mend=f"give it; {flags.FLAGS[holder.name].help}",
+            mend=f"give it; {groups.plain(flags.FLAGS[holder.name].help)}",
         )
     return holder.value
 

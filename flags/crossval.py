@@ -7,10 +7,31 @@ from absl import flags
 from flags import command
 from flags import common
 from flags import trainer
+from flags.groups import Groups
 from trainer.config import CrossValidation
 
-_FOLDS = flags.DEFINE_list("folds", ["all"], "Validation folds, or all.")
-_SEEDS = flags.DEFINE_list("seeds", ["0"], "Seeds; every fold is trained with each.")
+_FOLDS = flags.DEFINE_list(
+    "folds",
+    ["all"],
+    "Validation `folds`, counted from 0, each of which a member is trained for; or "
+    "all.",
+)
+_SEEDS = flags.DEFINE_list(
+    "seeds", ["0"], "`Seeds`, with each of which every fold is trained."
+)
+# Each member is trained by trainer.main, with fold, seed and folder of its own.
+_DECIDED = {"fold": "folds", "seed": "seeds", "workdir": "output"}
+_MEMBER = trainer.GROUPS.without(*_DECIDED)
+GROUPS = Groups(
+    needed=(*_MEMBER.needed, common.OUTPUT),
+    common=(_FOLDS, _SEEDS, *_MEMBER.common),
+    rare=_MEMBER.rare,
+    meanings={
+        **_MEMBER.meanings,
+        "output": "`Folder` to write: a run folder for each member, and their scores.",
+    },
+    decided=_DECIDED,
+)
 
 
 def cross_validation() -> CrossValidation:
@@ -21,5 +42,5 @@ def cross_validation() -> CrossValidation:
         output=pathlib.Path(common.required(common.OUTPUT)),
         folds=() if every else tuple(common.integers(_FOLDS)),
         seeds=tuple(common.integers(_SEEDS)),
-        flagfile=command.as_flagfile(common, trainer),
+        flagfile=command.as_flagfile(_MEMBER),
     )

@@ -5,9 +5,17 @@ import pathlib
 from absl import flags
 
 from flags import common
+from flags.groups import Groups
 
 _JSON = flags.DEFINE_bool(
     "json", False, "Print the findings as JSON instead of as lines."
+)
+
+GROUPS = Groups(
+    common=(common.OUTPUT, _JSON),
+    meanings={
+        "output": "`Folder` whose file system is tested; the current one without."
+    },
 )
 
 

@@ -5,28 +5,60 @@ import pathlib
 from absl import flags
 
 from flags import common
+from flags.groups import Groups
 from inference.config import EvaluateConfig
 
-_SUBMISSION = flags.DEFINE_string("submission", None, "Csv of the predicted masks.")
+_SUBMISSION = flags.DEFINE_string(
+    "submission",
+    None,
+    "Csv `file` of the predicted masks: ImageId,EncodedPixels.",
+)
 _ROWS = flags.DEFINE_enum(
     "rows",
     "one",
     ["one", "merge"],
-    "Several predicted rows of an image: refuse them, or merge them to their union.",
+    "What an image with several predicted rows is: one refuses it, merge takes the "
+    "union of its masks.",
 )
 _IDS = flags.DEFINE_string(
-    "ids", None, "Score these images alone: a text or csv, one id a line."
+    "ids",
+    None,
+    "`File` of the only images to score: text or csv, one image id a line.",
 )
 _PROBABILITIES = flags.DEFINE_string(
-    "probabilities", None, "Csv of ImageId,Probability of a pneumothorax."
+    "probabilities",
+    None,
+    "Csv `file` of ImageId,Probability of a pneumothorax, from 0 to 1; it is scored as "
+    "a classification.",
 )
 _SUBGROUPS = flags.DEFINE_string(
     "subgroups",
     None,
-    "Csv of ImageId and columns to group by, as view, sex, age: a dataset keeps none.",
+    "Csv `file` of ImageId and columns to score by group, such as view, sex or age, "
+    "none of which a dataset keeps.",
 )
 _BOOTSTRAP_SAMPLES = flags.DEFINE_integer(
-    "bootstrap_samples", 2000, "Samples for the intervals.", lower_bound=1
+    "bootstrap_samples",
+    2000,
+    "How many bootstrap `samples` the confidence intervals are taken from.",
+    lower_bound=1,
+)
+
+GROUPS = Groups(
+    needed=(_SUBMISSION, common.TRUTH, common.OUTPUT),
+    common=(common.DATA, _PROBABILITIES, _SUBGROUPS, _IDS, _ROWS),
+    rare=(
+        common.NUM_PICTURES,
+        common.MASK_SIZE,
+        _BOOTSTRAP_SAMPLES,
+        common.SEED,
+    ),
+    meanings={
+        "data": "Dataset `folder` of these images; with it the intervals are over "
+        "patients, and the report shows the images.",
+        "output": "`Folder` to write: numbers, report and pictures.",
+        "seed": "`Seed` of the bootstrap samples.",
+    },
 )
 
 

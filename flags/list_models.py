@@ -2,12 +2,17 @@
 
 from absl import flags
 
+from flags.groups import Groups
+
 _IMAGE_SIZE = flags.DEFINE_integer(
     "image_size",
     None,
-    "Side for all models, in pixels; without, each has its own.",
+    "Side of the images that every model is counted at, in `pixels`; if it is not "
+    "given, each has the side that it was published with.",
     lower_bound=32,
 )
+
+GROUPS = Groups(common=(_IMAGE_SIZE,))
 
 
 def image_size() -> int | None:

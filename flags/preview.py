@@ -1,14 +1,27 @@
-"""Flags of `python -m trainer.preview`, beside those of flags/common.py."""
+"""Flags of `python -m trainer.preview`."""
 
 import pathlib
 
 from absl import flags
 
 from flags import common
+from flags.groups import Groups
 from trainer.config import PreviewConfig
 
 _NUM_IMAGES = flags.DEFINE_integer(
-    "num_images", 3, "Images in a row, each before and after.", lower_bound=1
+    "num_images",
+    3,
+    "How many `images` a row of the picture has, each before and after.",
+    lower_bound=1,
+)
+
+GROUPS = Groups(
+    needed=(common.DATA, common.OUTPUT),
+    common=(common.AUGMENT, _NUM_IMAGES, common.SEED),
+    meanings={
+        "output": "PNG `file` to write.",
+        "seed": "`Seed` of the images that are drawn and of what is done to them.",
+    },
 )
 
 

@@ -5,32 +5,48 @@ import pathlib
 from absl import flags
 
 from flags import common
+from flags.groups import Groups
 from inference.config import TuneConfig
 
 _PREDICTIONS = flags.DEFINE_string(
-    "predictions", None, "Folder with probability maps of labelled images."
+    "predictions",
+    None,
+    "`Folder` that inference.main --split=out_of_fold wrote: probability maps of "
+    "labelled images.",
 )
 _TOPS = flags.DEFINE_list(
     "tops",
     [f"{k / 20:g}" for k in range(2, 20)],
-    "Probabilities of evidence to try, separated by commas.",
+    "Values to try: `probabilities` from which a pixel is evidence of a pneumothorax.",
 )
 _MIN_AREAS = flags.DEFINE_list(
     "min_areas",
     # Strings are split as they are on the command line.
     "0,1,64,128,256,400,512,600,800,1000,1250,1500,1750,2000,2048,2500,3000,3500,"
     "4096,5000,6000,7000,8192",
-    "Least areas of evidence to try, in pixels at 1024; 0 for none.",
+    "Values to try: least area of the evidence, in `pixels` of a mask of 1024 x 1024;"
+    " 0 for none.",
 )
 _BOTTOMS = flags.DEFINE_list(
     "bottoms",
     [f"{k / 20:g}" for k in range(2, 15)],
-    "Probabilities of the mask to try, separated by commas.",
+    "Values to try: `probabilities` from which a pixel belongs to the mask, where "
+    "there is evidence.",
 )
 _GATES = flags.DEFINE_list(
     "gates",
     [f"{k / 20:g}" for k in range(1, 20)],
-    "Classifier's probabilities to try as a gate, where the maps have them.",
+    "Values to try: `probabilities` that the classifiers have to give an image for a "
+    "mask at all; used where the predictions have classifiers.",
+)
+
+GROUPS = Groups(
+    needed=(_PREDICTIONS, common.TRUTH, common.OUTPUT),
+    common=(_TOPS, _MIN_AREAS, _BOTTOMS, _GATES),
+    rare=(common.NUM_WORKERS,),
+    meanings={
+        "output": "`Folder` to write: thresholds.json, tables and a picture.",
+    },
 )
 
 

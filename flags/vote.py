@@ -5,10 +5,22 @@ import pathlib
 from absl import flags
 
 from flags import common
+from flags.groups import Groups
 from inference.config import VoteConfig
 
 _SUBMISSIONS = flags.DEFINE_list(
-    "submissions", [], "Csvs of one row an image, separated by commas."
+    "submissions",
+    [],
+    "Csv `files` of ImageId,EncodedPixels with one row an image; two or more.",
+)
+
+GROUPS = Groups(
+    needed=(_SUBMISSIONS, common.OUTPUT),
+    rare=(common.DATA, common.MASK_SIZE),
+    meanings={
+        "output": "Csv `file` to write: ImageId,EncodedPixels of the majority.",
+        "data": "Dataset `folder` of these images; it tells the size of each mask.",
+    },
 )
 
 

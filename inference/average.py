@@ -7,7 +7,6 @@ import json
 
 from flags import average as average_flags
 from flags import command
-from flags import common
 from inference import averaging
 
 
@@ -16,4 +15,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main, common, average_flags)
+    command.run(main, average_flags.GROUPS)

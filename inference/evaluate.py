@@ -7,7 +7,6 @@
 import json
 
 from flags import command
-from flags import common
 from flags import evaluate as evaluate_flags
 from inference import evaluation
 
@@ -18,4 +17,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main, common, evaluate_flags)
+    command.run(main, evaluate_flags.GROUPS)

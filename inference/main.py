@@ -3,15 +3,14 @@
     python -m inference.main --data=data/siim/256 --members='runs/*' \\
         --output=predictions --tta=hflip
 
-Classifiers may decide first which images are segmented; files may be predicted as
-they come, with --source; and labelled images by the members that did not train on
-them, for inference.tune, with --split=out_of_fold. An interrupted prediction goes on
-with the same command.
+Classifiers may decide first which images are segmented; files may be predicted
+as they come, with --source; and labelled images by the members that did not
+train on them, for inference.tune, with --split=out_of_fold. An interrupted
+prediction goes on with the same command.
 """
 
 from data_prep.failures import ExitCode
 from flags import command
-from flags import common
 from flags import inference as inference_flags
 
 
@@ -29,4 +28,4 @@ def main() -> ExitCode:
 
 
 if __name__ == "__main__":
-    command.run(main, common, inference_flags)
+    command.run(main, inference_flags.GROUPS)

@@ -4,12 +4,11 @@
         --output=tuning
 
 Every triplet of --tops, --min_areas and --bottoms is scored, and every gate of
---gates if classifiers were there. The counts of pixels are kept in the output, so
-that another grid of the same thresholds takes seconds.
+--gates if classifiers were there. The counts of pixels are kept in the output,
+so that another grid of the same thresholds takes seconds.
 """
 
 from flags import command
-from flags import common
 from flags import tune as tune_flags
 from inference import tuning
 
@@ -19,4 +18,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main, common, tune_flags)
+    command.run(main, tune_flags.GROUPS)

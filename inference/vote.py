@@ -1,6 +1,7 @@
 """Combines several submissions to one by the majority of each pixel.
 
-    python -m inference.vote --submissions=a.csv,b.csv,c.csv --output=majority.csv
+    python -m inference.vote --submissions=a.csv,b.csv,c.csv \\
+        --output=majority.csv
 
 A tie leaves the pixel empty. Masks are 1024 x 1024 unless --mask_size or --data
 tells otherwise.
@@ -9,7 +10,6 @@ tells otherwise.
 import json
 
 from flags import command
-from flags import common
 from flags import vote as vote_flags
 from inference import voting
 
@@ -19,4 +19,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main, common, vote_flags)
+    command.run(main, vote_flags.GROUPS)

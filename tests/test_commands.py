@@ -1,6 +1,8 @@
 """The commands as a user meets them: exit code, one line, no traceback."""
 
+import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -8,23 +10,10 @@ import time
 
 import pytest
 
+from data_prep.failures import ExitCode
+from tests.flags import reads
+
 ROOT = pathlib.Path(__file__).parent.parent
-MAINS = [
-    "data_prep.synthetic",
-    "data_prep.main",
-    "data_prep.verify",
-    "data_prep.inspect",
-    "trainer.main",
-    "trainer.crossval",
-    "trainer.preview",
-    "trainer.list_models",
-    "trainer.doctor",
-    "inference.main",
-    "inference.evaluate",
-    "inference.vote",
-    "inference.average",
-    "inference.tune",
-]
 PREDICT = "inference.main --data={data} --members=none --output={tmp}/p"
 CONVERT = "data_prep.main --source={source} --rle_csv={csv} --output={tmp}/x"
 EVALUATE = "inference.evaluate --submission={csv} --truth={csv} --output={tmp}/e"
@@ -39,12 +28,59 @@ def run(module, *arguments):
     )
 
 
-@pytest.mark.parametrize("module", MAINS)
-def test_help_shows_the_command_and_its_flags(module):
+@pytest.mark.parametrize("module", sorted(reads.COMMANDS))
+def test_help_lists_the_flags_that_the_command_reads_and_no_other(module):
     done = run(module, "--help")
+    assert done.returncode == 0
     assert f"python -m {module}" in done.stdout
-    assert any(f"--{f}" in done.stdout for f in ("data", "output", "image_size"))
-    assert "tensorflow" not in done.stderr.lower()
+    listed = re.findall(r"^  --(?:\[no\])?(\w+)", done.stdout, re.MULTILINE)
+    assert sorted(listed) == sorted(reads.of(module))
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["-h", "-help", "--data=a --help", "--epochs=x --no_such_flag=1 word --help"],
+)
+def test_help_wherever_and_however_it_is_asked_for(arguments):
+    done = run("trainer.main", *arguments.split(" "))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == run("trainer.main", "--help").stdout
+
+
+def test_full_help_has_the_flags_of_absl_too():
+    done = run("trainer.list_models", "--helpfull")
+    assert done.returncode == 0
+    for name in ("--image_size=PIXELS", "--verbosity=VALUE"):
+        assert f"\n  {name}" in done.stdout
+    assert "--num_workers" not in done.stdout
+
+
+def test_a_reader_of_help_may_leave():
+    done = subprocess.run(
+        [
+            "bash",
+            "-c",
+            f"{sys.executable} -m trainer.main --help | true; echo ${{PIPESTATUS[0]}}",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout, done.stderr) == ("0\n", "")
+
+
+def test_presets_are_listed_from_any_folder(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "trainer.main", "--preset=list"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "\ndemo " in done.stdout
+    assert "tensorflow" not in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -72,6 +108,23 @@ def test_help_shows_the_command_and_its_flags(module):
             "data_prep.main --flagfile=none.flagfile",
             1,
             "Unable to open flagfile: [Errno 2] No such file or directory: 'none.",
+        ),
+        ("data_prep.main --aspect=fill", 1, "ERROR FLAGS: flag --aspect=fill"),
+        ("data_prep.main --truth={csv}", 1, "data_prep.main does not use --truth; "),
+        (
+            "trainer.main --workdirs={tmp}",
+            1,
+            "'workdirs'; did you mean --workdir? --help lists the flags of this",
+        ),
+        (
+            "trainer.main --preset=demos --data={data} --workdir={tmp}/r",
+            1,
+            "no preset 'demos'; did you mean demo? --preset=list shows all",
+        ),
+        (
+            "trainer.crossval --data={data} --output={tmp}/r --fold=1",
+            1,
+            "trainer.crossval does not use --fold; give --folds",
         ),
         ("trainer.main --data={data} --workdir={tmp}/r --fold=9", 1, "folds [0, 1, 2]"),
         (
@@ -155,6 +208,7 @@ def test_faults(command, code, said, dataset, source, tmp_path):
     assert done.returncode == code, done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith(f"ERROR {ExitCode(code).name}: ")
     assert not list(tmp_path.rglob("dataset.json"))
 
 

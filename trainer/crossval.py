@@ -1,14 +1,15 @@
 """Trains the folds and seeds of an ensemble, one member after the other.
 
     python -m trainer.crossval --data=data/siim/256 --folds=all --seeds=0,1 \\
-        --flagfile=flags/presets/uefficientnetpp_b4_256.flagfile --output=runs/b4
+        --preset=uefficientnetpp_b4_256 --output=runs/b4
 
-Takes every flag of `python -m trainer.main`. The same command continues.
+It takes the flags of `python -m trainer.main` but --fold, --seed and --workdir,
+which it gives to each member. The flags.txt of a run folder may be its
+--flagfile: those three are then passed over. The same command continues.
 """
 
 from data_prep.failures import ExitCode
 from flags import command
-from flags import common
 from flags import crossval as crossval_flags
 from flags import trainer as trainer_flags
 
@@ -26,4 +27,4 @@ def main() -> ExitCode:
 
 
 if __name__ == "__main__":
-    command.run(main, common, trainer_flags, crossval_flags)
+    command.run(main, crossval_flags.GROUPS)

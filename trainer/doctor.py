@@ -8,20 +8,20 @@ something is red.
 
 from data_prep.failures import ExitCode
 from flags import command
-from flags import common
 from flags import doctor as doctor_flags
 
 
 def main() -> ExitCode:
+    folder, as_json = doctor_flags.output(), doctor_flags.as_json()
     from trainer.machine import examination
     from trainer.machine import screen
 
     colour, found = screen.coloured(), []
-    for title, findings in examination.examine(doctor_flags.output()):
+    for title, findings in examination.examine(folder):
         found += findings
-        if findings and not doctor_flags.as_json():
+        if findings and not as_json:
             print(screen.section(title, findings, colour=colour), flush=True)
-    if doctor_flags.as_json():
+    if as_json:
         print(screen.as_json(found))
     else:
         print(screen.summary(found, colour=colour))
@@ -29,4 +29,4 @@ def main() -> ExitCode:
 
 
 if __name__ == "__main__":
-    command.run(main, doctor_flags, common)
+    command.run(main, doctor_flags.GROUPS)

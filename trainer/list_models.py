@@ -23,4 +23,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main, list_models_flags)
+    command.run(main, list_models_flags.GROUPS)

@@ -1,13 +1,15 @@
 """Trains one member of an ensemble: one model, one fold, one seed.
 
-    python -m trainer.main --flagfile=flags/presets/uefficientnetpp_b4_256.flagfile \\
+    python -m trainer.main --preset=uefficientnetpp_b4_256 \\
         --data=data/siim/256 --fold=0 --seed=0 --workdir=runs/b4-fold0
+
+--preset=list shows all recipes. The flags.txt of a run folder replays the run,
+by --flagfile. The same command continues an interrupted run.
 """
 
 import json
 
 from flags import command
-from flags import common
 from flags import trainer as trainer_flags
 
 
@@ -25,4 +27,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main, common, trainer_flags)
+    command.run(main, trainer_flags.GROUPS)

@@ -24,7 +24,7 @@ KNOWN = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Of one model with its default options.
+    """Of one model.
 
     Attributes:
       parameters: all weights, moving statistics included.
@@ -38,10 +38,10 @@ class Cost:
     activation_mib: float
 
 
-def cost(name: str, image_size: int) -> Cost:
-    """Builds a model and counts."""
+def cost(model_spec: str, image_size: int) -> Cost:
+    """Builds a model of a spec, such as `unet` or `unet(n_pools=4)`, and counts."""
     keras.backend.clear_session()
-    model = registry.build(name, image_size=image_size)
+    model = registry.build_from_spec(model_spec, image_size=image_size)
     image = tf.TensorSpec([1, image_size, image_size, 1], tf.float32)
     function = tf.function(lambda x: model(x, training=False))
     graph = function.get_concrete_function(image).graph

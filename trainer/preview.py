@@ -1,11 +1,10 @@
-"""Draws what an augmentation recipe does: a PNG of images before and after each op.
+"""Draws what an augmentation recipe does: images before and after each op.
 
-python -m trainer.preview --data=data/siim/256 --augment=seed_segmentation \\
-    --output=preview.png
+    python -m trainer.preview --data=data/siim/256 --augment=seed_segmentation \\
+        --output=preview.png
 """
 
 from flags import command
-from flags import common
 from flags import preview as preview_flags
 
 
@@ -22,4 +21,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main, common, preview_flags)
+    command.run(main, preview_flags.GROUPS)

@@ -22,6 +22,7 @@ from flags import doctor as doctor_flags
 from flags import evaluate as evaluate_flags
 from flags import inference as inference_flags
 from flags import list_models as list_models_flags
+from flags import preset
 from flags import preview as preview_flags
 from flags import synthetic as synthetic_flags
 from flags import trainer as trainer_flags
@@ -29,6 +30,7 @@ from flags import tune as tune_flags
 from flags import vote as vote_flags
 from inference import postprocess
 from trainer import losses
+from trainer import model_table
 from trainer import optimizers
 from trainer import sampling
 from trainer import schedules
@@ -48,10 +50,11 @@ init_from interpolation jit json label_smoothing learning_rate loss mask_size
 mask_source max_bad_fraction max_hours members min_areas modalities model num_folds
 num_images num_pictures num_test num_train num_workers openvino_precision optimizer
 output outputs pixel_encoding positive_fraction postprocess precision predictions
-probabilities probability_csvs records_per_shard refuse_burned_in require_gpu rle_csv
-rows sampling schedule seed seeds sizes source source_manifest source_size split
-steps_per_call strategy subgroups submission submissions swa_epochs swa_update_bn
-test_source thresholds top_k tops truth tta voi weight_decay weights workdir
+preset probabilities probability_csvs records_per_shard refuse_burned_in require_gpu
+rle_csv rows sampling schedule seed seeds sizes source source_manifest source_size
+split steps_per_call strategy subgroups submission submissions swa_epochs
+swa_update_bn test_source thresholds top_k tops truth tta voi weight_decay weights
+workdir
 """
 
 
@@ -102,7 +105,18 @@ def test_presets(path):
     losses.parse(config.loss)
     sampling.parse(config.sampling)
     schedules.parse(config.schedule)
-    registry.build_from_spec(config.model, image_size=128)
+    said = preset.read(path.stem)
+    model = registry.build_from_spec(config.model, image_size=said.size)
+    assert said.cost.startswith(f"{model.count_params():,} parameters, ")
+
+
+@pytest.mark.parametrize("name", ["classifier_xception_nih", "demo", "unet_512"])
+def test_the_cost_of_a_preset_is_what_is_counted(name):
+    """The others' arithmetic was counted in the same way, which takes longer."""
+    said = preset.read(name)
+    found = model_table.cost(said.value("model"), said.size)
+    counted = f"{found.parameters:,} parameters, {found.gflop:.1f} GFLOP an image"
+    assert said.cost == counted
 
 
 def test_the_seed_recipe_is_the_default():
@@ -117,7 +131,7 @@ def test_replay():
     with flagsaver.flagsaver():
         flags.FLAGS(["test", "--model=unet(a=1, b=x)", "--noswa_update_bn", "--fold=2"])
         expected = trainer_flags.train_config()
-        text = command.as_flagfile()
+        text = command.as_flagfile(trainer_flags.GROUPS)
     assert "verbosity" not in text
     flags.FLAGS(["test", *text.splitlines()])
     assert trainer_flags.train_config() == expected

@@ -1,0 +1,27 @@
+"""Flags of `python -m data_prep.inspect`."""
+
+import pathlib
+
+from flags import common
+from flags.groups import Groups
+
+GROUPS = Groups(
+    needed=(common.DATA, common.OUTPUT),
+    common=(common.NUM_PICTURES,),
+    meanings={"output": "`Folder` to write: a page, index.html, and its pictures."},
+)
+
+
+def data() -> pathlib.Path:
+    """Returns the dataset folder to look at."""
+    return pathlib.Path(common.required(common.DATA))
+
+
+def output() -> pathlib.Path:
+    """Returns the folder to write."""
+    return pathlib.Path(common.required(common.OUTPUT))
+
+
+def num_pictures() -> int:
+    """Returns how many images the sheet of pictures shows."""
+    return common.NUM_PICTURES.value

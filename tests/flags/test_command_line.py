@@ -1,0 +1,144 @@
+"""A flag is used, or refused: on the command line, in a flagfile and in a preset."""
+
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+from data_prep.failures import ExitCode
+from data_prep.failures import Failure
+from flags import command
+from flags import command_line
+from flags import crossval as crossval_flags
+from flags import data_prep as data_prep_flags
+from flags import evaluate as evaluate_flags
+from flags import preset
+from flags import trainer as trainer_flags
+from flags import tune as tune_flags
+
+TRAIN = ["--data=a", "--workdir=b"]
+
+
+@pytest.fixture(autouse=True)
+def restored():
+    with flagsaver.flagsaver():
+        yield
+
+
+def parse(groups, *arguments, name="test.main"):
+    return command_line.parse(["program", *arguments], name, groups)
+
+
+def refused(groups, *arguments, name="test.main"):
+    with pytest.raises(Failure) as caught:
+        parse(groups, *arguments, name=name)
+    assert caught.value.exit_code == ExitCode.FLAGS
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("written", ["--truth=x", "-truth=x", "--truth x"])
+def test_a_flag_of_another_command_is_refused(written):
+    said = refused(data_prep_flags.GROUPS, *written.split(), name="data_prep.main")
+    assert said.startswith("data_prep.main does not use --truth; --help lists")
+
+
+def test_its_default_is_refused_on_the_command_line(tmp_path):
+    """It has no influence, but who writes it thinks that it has."""
+    assert "not use --jit" in refused(data_prep_flags.GROUPS, "--nojit")
+    assert "not use --mask_size" in refused(trainer_flags.GROUPS, "--mask_size=1024")
+    file = tmp_path / "flags.txt"
+    file.write_text("--mask_size=1024\n--nojit\n--gates=0.05,0.1\n")
+    assert "gates" in tune_flags.GROUPS.names()
+    assert "not use --gates" in refused(trainer_flags.GROUPS, f"--flagfile={file}")
+
+
+def test_the_nearest_flags_are_of_this_command():
+    said = refused(evaluate_flags.GROUPS, "--num_images=3")
+    assert "did you mean --num_pictures?" in said
+    said = refused(evaluate_flags.GROUPS, "--num_imagez=3")
+    assert said.startswith("Unknown command line flag 'num_imagez'; ")
+    assert "--num_images" not in said
+    assert "did you mean --submission?" in refused(evaluate_flags.GROUPS, "--submision")
+    assert "did you mean" not in refused(evaluate_flags.GROUPS, "--qqq")
+
+
+@pytest.mark.parametrize(
+    "argument", ["--epochs=x", "--epochs=0", "--nojit=1", "--optimizer=lion"]
+)
+def test_bad_values_are_refused(argument):
+    assert argument.split("=")[0] in refused(trainer_flags.GROUPS, argument)
+
+
+def test_words_are_left():
+    assert parse(trainer_flags.GROUPS, "fold=3", *TRAIN) == ["program", "fold=3"]
+
+
+def test_a_flagfile_of_an_earlier_version_is_taken(tmp_path):
+    """It held the defaults of flags that the trainer does not use."""
+    file = tmp_path / "flags.txt"
+    file.write_text("--fold=2\n--mask_size=1024\n--num_pictures=24\n--num_workers=0\n")
+    parse(trainer_flags.GROUPS, f"--flagfile={file}", *TRAIN)
+    assert trainer_flags.train_config().fold == 2
+
+
+def test_a_run_and_its_cross_validation_replay(tmp_path):
+    file = tmp_path / "flags.txt"
+    given = ["--preset=winner_like_512", "--epochs=9", "--fold=3", "--seed=4"]
+    with flagsaver.flagsaver():
+        parse(trainer_flags.GROUPS, *given, *TRAIN)
+        expected = trainer_flags.train_config()
+        file.write_text(trainer_flags.execution().flagfile)
+    assert "--preset" not in file.read_text()
+    assert "--weight_decay=5e-06" in file.read_text()
+    with flagsaver.flagsaver():
+        parse(trainer_flags.GROUPS, f"--flagfile={file}")
+        assert trainer_flags.train_config() == expected
+    # Fold, seed and workdir of the file are passed over.
+    with flagsaver.flagsaver():
+        parse(crossval_flags.GROUPS, f"--flagfile={file}", "--output=c", "--folds=1")
+        text = crossval_flags.cross_validation().flagfile
+    assert not {"--fold", "--seed", "--workdir", "--output", "--folds"} & {
+        line.partition("=")[0] for line in text.splitlines()
+    }
+    # What cross-validation hands to each member.
+    file.write_text(text)
+    member = ["--fold=3", "--seed=4", "--workdir=d"]
+    parse(trainer_flags.GROUPS, f"--flagfile={file}", *member)
+    assert trainer_flags.train_config() == expected
+
+
+@pytest.mark.parametrize("name", preset.names())
+def test_what_is_given_wins_over_the_preset(name, tmp_path):
+    wanted = preset.read(name)
+    file = tmp_path / "own.flagfile"
+    file.write_text("--swa_epochs=0\n")
+    own = ["--model=tiny", f"--flagfile={file}"]
+    for arguments in ([f"--preset={name}", *own], [*own, f"--preset={name}"]):
+        with flagsaver.flagsaver():
+            parse(trainer_flags.GROUPS, *arguments, *TRAIN)
+            config = trainer_flags.train_config()
+        assert (config.model, config.swa_epochs) == ("tiny", 0)
+        assert config.epochs == int(wanted.value("epochs"))
+        assert config.learning_rate == float(wanted.value("learning_rate"))
+
+
+@pytest.mark.parametrize("name", preset.names())
+def test_a_preset_is_its_flagfile(name):
+    with flagsaver.flagsaver():
+        parse(trainer_flags.GROUPS, f"--flagfile={preset.FOLDER}/{name}.flagfile")
+        expected = command.as_flagfile(trainer_flags.GROUPS)
+    parse(crossval_flags.GROUPS, f"--preset={name}", "--data=a", "--output=b")
+    found = command.as_flagfile(trainer_flags.GROUPS).splitlines()
+    assert sorted(found) == sorted([*expected.splitlines(), "--data=a"])
+
+
+def test_a_preset_in_a_flagfile(tmp_path):
+    file = tmp_path / "own.flagfile"
+    file.write_text("--preset=unet_512\n--epochs=5\n")
+    parse(trainer_flags.GROUPS, f"--flagfile={file}", *TRAIN)
+    config = trainer_flags.train_config()
+    assert (config.model.partition("(")[0], config.epochs) == ("unet", 5)
+
+
+def test_presets_are_for_training():
+    assert "not use --preset" in refused(data_prep_flags.GROUPS, "--preset=demo")
+    assert flags.FLAGS["preset"].default is None

@@ -1,0 +1,154 @@
+"""Help has each flag in its group, with its value's name, its default and no quirks."""
+
+import pathlib
+import re
+import runpy
+
+import pytest
+from absl import flags
+
+from data_prep.failures import BadValue
+from data_prep.failures import Failure
+from flags import command
+from flags import common
+from flags import crossval as crossval_flags
+from flags import help as help_text
+from flags import preset
+from flags import trainer as trainer_flags
+from flags import tune as tune_flags
+from flags.groups import Groups
+from tests.flags import reads
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def groups_of(name, monkeypatch) -> Groups:
+    """Returns the groups that a command's main hands over when it is run."""
+    found = []
+    monkeypatch.setattr(command, "run", lambda main, groups: found.append(groups))
+    runpy.run_path(f"{ROOT}/{name.replace('.', '/')}.py", run_name="__main__")
+    return found[0]
+
+
+@pytest.fixture(params=sorted(reads.COMMANDS))
+def command_name(request):
+    return request.param
+
+
+@pytest.fixture
+def groups(command_name, monkeypatch):
+    return groups_of(command_name, monkeypatch)
+
+
+def test_no_flag_is_listed_twice_and_meanings_are_of_shared_flags(groups):
+    names = groups.names()
+    assert len(set(names)) == len(names)
+    shared = {f.name for f in flags.FLAGS.flags_by_module_dict()["flags.common"]}
+    assert set(groups.meanings) <= shared & set(names)
+
+
+def test_the_command_refuses_to_work_without_each_needed_flag(command_name, groups):
+    given = {a.partition("=")[0]: a for a in reads.needed(command_name)}
+    reads.read_by_main(command_name, list(given.values()))
+    for choice in groups.choices():
+        kept = [a for name, a in given.items() if name[2:] not in choice]
+        assert len(kept) == len(given) - 1, "one of a choice is given"
+        with pytest.raises((Failure, BadValue), match=f"--{choice[0]}|--{choice[-1]}"):
+            reads.read_by_main(command_name, kept)
+
+
+def test_each_text_names_its_value_and_stands_alone(groups):
+    for name in groups.names():
+        text = groups.help_of(name)
+        flag = flags.FLAGS[name]
+        tells = flag.boolean or isinstance(flag, flags.EnumFlag)
+        assert len(help_text.placeholders(text)) == (0 if tells else 1), name
+        assert re.fullmatch(r"[A-Z`'].*\.", text, re.DOTALL), name
+        assert not re.match(r"Their|Likewise|Of ", text), name
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_entries_fit_and_have_their_default(groups, width):
+    shown = help_text.text("What it is.", groups, width=width, full=False)
+    lines = shown.splitlines()
+    # A name and its values are not broken.
+    assert all(len(x) <= width for x in lines if " " in x.strip())
+    entries = [" ".join(e.split()) for e in re.split(r"\n(?=  --)|\n\n", shown)]
+    default = r"\((needed(, or --\w+)*|default: .+|not set by default)\)$"
+    for name in groups.names():
+        entry = [e for e in entries if re.match(rf"--(\[no\])?{name}\b", e)]
+        assert len(entry) == 1, name
+        assert re.search(default, entry[0]), entry
+
+
+def test_help_of_a_command():
+    shown = help_text.text(
+        """Checks a dataset.
+
+        python -m data_prep.verify
+        """,
+        Groups(
+            needed=((common.DATA, common.SOURCE),),
+            common=(common.SEED, trainer_flags._JIT, trainer_flags._OPTIMIZER),
+            rare=(tune_flags._GATES, trainer_flags._LEARNING_RATE, preset.PRESET),
+            meanings={"data": "`Folder` to look at, which is said in many words."},
+        ),
+        width=60,
+        full=False,
+    )
+    assert shown.startswith(
+        """\
+Checks a dataset.
+
+python -m data_prep.verify
+
+Needed:
+  --data=FOLDER     Folder to look at, which is said in many
+                    words. (needed, or --source)
+  --source=FOLDER   Folder of images, nested or flat: DICOM
+                    files, or PNG and JPEG files. (needed,
+                    or --data)
+
+Often used:
+  --seed=SEED       Seed of everything random. (default: 0)
+  --[no]jit         Compile the forward and the backward
+                    pass with XLA; on one device only.
+                    (default: off)
+  --optimizer=adam|adamw|sgd
+                    Rule by which the weights are updated.
+                    (default: adam)
+
+Rarely used:
+  --gates=PROBABILITIES,...
+                    Values to try: probabilities that the
+"""
+    )
+    assert "(default: 0.001)" in shown
+    assert "(not set by default)" in shown
+    assert "0.9, 0.95)" in " ".join(shown.split())
+
+
+def test_groups_without_some():
+    groups = Groups(
+        needed=(common.DATA, (common.SOURCE, common.TRUTH)),
+        common=(common.SEED,),
+        rare=(common.AUGMENT, common.OUTPUT),
+        meanings={"seed": "a", "output": "b"},
+    )
+    rest = groups.without("data", "source", "seed", "augment")
+    assert rest.choices() == [["truth"]]
+    assert rest.names() == ["truth", "output"]
+    assert rest.meanings == {"output": "b"}
+
+
+def test_missing_flags_are_explained_without_quotes():
+    with pytest.raises(Failure, match="^--truth is missing; give it; Csv file of the"):
+        common.required(common.TRUTH)
+
+
+def test_the_groups_of_a_member_are_those_of_the_trainer():
+    member = set(trainer_flags.GROUPS.names()) - reads.DECIDED
+    own = {"output", "folds", "seeds"}
+    assert set(crossval_flags.GROUPS.names()) == member | own
+    assert set(crossval_flags.GROUPS.decided) == reads.DECIDED
+    assert set(crossval_flags.GROUPS.decided.values()) == own

@@ -1,0 +1,65 @@
+import re
+
+import pytest
+from absl import flags
+
+from data_prep.failures import Failure
+from flags import crossval as crossval_flags
+from flags import preset
+from flags import trainer as trainer_flags
+from trainer.models import registry
+
+
+@pytest.mark.parametrize("name", preset.names())
+def test_the_header_says_what_the_recipe_is(name):
+    found = preset.read(name)
+    assert found.size % 32 == 0
+    assert not re.search(r"_\d+$", name) or name.endswith(f"_{found.size}")
+    assert f"{found.size} px" in found.about
+    assert re.fullmatch(r"[\d,]+ parameters, [\d.]+ GFLOP an image", found.cost)
+    assert found.score
+    assert re.match(r"[A-Z].+\.", found.about)
+    assert "Cost" not in found.about
+    assert "Size" not in found.about
+    assert found.value("model").partition("(")[0] in registry.MODELS
+
+
+@pytest.mark.parametrize("name", preset.names())
+def test_both_commands_use_its_flags(name):
+    names = {a.partition("=")[0][2:] for a in preset.read(name).arguments}
+    for groups in (trainer_flags.GROUPS, crossval_flags.GROUPS):
+        assert names <= set(groups.names())
+    assert "preset" not in names
+
+
+def test_what_it_does_not_say_is_the_flag_s_default():
+    assert preset.read("demo").value("epochs") == "10"
+    assert preset.read("demo").value("fold") == str(flags.FLAGS["fold"].default)
+
+
+@pytest.mark.parametrize(
+    ("name", "tip"),
+    [
+        ("unet512", "did you mean unet_512"),
+        ("flags/presets/unet_512.flagfile", "did you mean unet_512"),
+        ("../presets/unet_512", "did you mean unet_512"),
+        ("zzz", "--preset=list shows all"),
+    ],
+)
+def test_an_unknown_preset(name, tip):
+    with pytest.raises(Failure, match="no preset") as caught:
+        preset.read(name)
+    assert f"; {tip}" in str(caught.value)
+    assert "--preset=list" in str(caught.value)
+
+
+def test_the_table_has_every_preset():
+    lines = preset.table(80).splitlines()
+    assert max(map(len, lines)) <= 80
+    rows = [line.split() for line in lines if line and not line.startswith(" ")]
+    assert ["unet_512", "unet", "512", "70", "8"] in rows
+    assert {row[0] for row in rows} >= set(preset.names())
+    flat = " ".join(" ".join(lines).split())
+    for name in preset.names():
+        assert preset.read(name).cost in flat
+    assert flat.count("float32") == flat.count("Score: not measured") == 13
