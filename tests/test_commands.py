@@ -92,7 +92,7 @@ def test_help_shows_the_command_and_its_flags(module):
         (
             "inference.main --data={data} --members=none --output={tmp}/p",
             1,
-            "no config.json in none; give the folder of a",
+            "no config.json in none; give a run folder that",
         ),
         (
             "inference.main --data={data} --members=none --output={tmp}/p --tta=spin",
