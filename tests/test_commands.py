@@ -146,7 +146,7 @@ def test_presets_are_listed_from_any_folder(tmp_path):
         (
             "inference.main --data={data} --members=none --output={tmp}/p",
             1,
-            "no config.json in none; give the folder of a",
+            "no config.json in none; give a run folder that",
         ),
         (
             "inference.main --data={data} --members=none --output={tmp}/p --tta=spin",
