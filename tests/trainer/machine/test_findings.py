@@ -398,6 +398,12 @@ def test_the_screen_fits_and_ends_with_the_worst():
     assert screen.summary(found[1:], colour=False).endswith("Ready, with 1 warning")
 
 
+def test_a_name_that_is_to_be_copied_stays_whole():
+    path = "/a-folder" * 12
+    lines = screen.section("T", [fault("a", path, f"rm {path}")], colour=False)
+    assert lines.count(path) == 2
+
+
 def test_json_has_the_worst_status_and_every_key():
     read = json.loads(screen.as_json([ok("a", "b"), fault("c", "d", "e")]))
     assert read["status"] == "fault"

@@ -259,6 +259,9 @@ def test_code_for_one_capability_only_runs_on_no_newer_one():
     assert gpu_causes.kernels((9, 0), probe) == "ready"
     assert gpu_causes.kernels((9, 1), probe) == "none"
     assert gpu_causes.kernels((12, 0), probe) == "none"
+    # Machine code of a newer minor version does not run on an older GPU.
+    newer = Probe(build={"cuda_compute_capabilities": ["sm_89"]})
+    assert gpu_causes.kernels((8, 6), newer) == "none"
 
 
 def test_an_import_that_dies_names_the_signal_and_the_last_line():
