@@ -68,6 +68,7 @@ def test_imports(path):
         ("trainer.loop", ["pydicom", "data_prep.clahe", "tensorflow_io"]),
         ("data_prep.convert", ["tensorflow", "keras", "sklearn"]),
         ("flags.trainer", ["tensorflow", "keras", "numpy"]),
+        ("trainer.machine.examination", ["tensorflow", "keras"]),
         ("inference.evaluation", ["tensorflow", "keras"]),
         ("inference.tuning", ["tensorflow", "keras"]),
     ],
@@ -102,11 +103,15 @@ def needs_keras(path: pathlib.Path, seen: frozenset = frozenset()) -> bool:
     return any(needs_keras(file, seen | files | {path}) for file in files)
 
 
-# data_prep/dicom_tfio.py takes a decoder from TensorFlow, and nothing of Keras.
+# data_prep/dicom_tfio.py takes a decoder from TensorFlow, and nothing of Keras. The
+# doctor loads them in another process (trainer/machine/tensorflow_child.py).
 LOADING = [
     p
     for p in FILES
-    if is_main(p) and p.relative_to(ROOT).parts[0] != "data_prep" and needs_keras(p)
+    if is_main(p)
+    and p.relative_to(ROOT).parts[0] != "data_prep"
+    and p.name != "doctor.py"
+    and needs_keras(p)
 ]
 
 

@@ -31,13 +31,8 @@ def load() -> None:
         with _quiet():
             # It imports TensorFlow.
             import keras
-    except ImportError as e:
-        raise Failure(
-            ExitCode.ENVIRONMENT,
-            f"TensorFlow or Keras does not load ({str(e).splitlines()[0][:200]})",
-            mend="in the project's folder: pip install . (or, for the versions that "
-            "its tests run with, -r requirements.txt -c constraints.txt)",
-        ) from e
+    except Exception as e:
+        raise _explained(e) from e
     if keras.backend.backend() != BACKEND:
         raise Failure(
             ExitCode.ENVIRONMENT,
@@ -47,6 +42,25 @@ def load() -> None:
     keras.config.set_image_data_format(IMAGE_DATA_FORMAT)
     keras.config.set_floatx("float32")
     keras.config.set_epsilon(1e-7)
+
+
+def _explained(e: Exception) -> Exception:
+    """Returns the Failure that says why the libraries do not load, or `e` itself."""
+    # Late: a check of what the user has set, which needs this module's names.
+    from trainer.machine import keras_settings
+    from trainer.machine.finding import Status
+
+    for finding in keras_settings.check(keras_settings.path(), BACKEND):
+        if finding.status == Status.FAULT:
+            return Failure(ExitCode.ENVIRONMENT, finding.text, mend=finding.fix)
+    if not isinstance(e, ImportError):
+        return e
+    return Failure(
+        ExitCode.ENVIRONMENT,
+        f"TensorFlow or Keras does not load ({str(e).splitlines()[0][:200]})",
+        mend="in the project's folder: pip install . (or, for the versions that its "
+        "tests run with, -r requirements.txt -c constraints.txt)",
+    )
 
 
 @contextlib.contextmanager

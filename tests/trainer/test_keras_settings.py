@@ -113,3 +113,25 @@ def test_a_run_trains_the_same(dataset, tmp_path):
     )
     for one, other in zip(last, expected, strict=True):
         assert one == other or float(one) == pytest.approx(float(other), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"floatx": "float8"}, "Keras does not load with floatx='float8' in"),
+        ([], "Keras does not load with a list instead of an object in"),
+    ],
+)
+def test_what_keras_itself_refuses_is_one_line(tmp_path, settings, said):
+    done = subprocess.run(
+        [sys.executable, "-m", "trainer.list_models", "--image_size=32"],
+        cwd=ROOT,
+        env=environment(tmp_path, json.dumps(settings)),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 6, done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert said in done.stderr
+    assert "rm " in done.stderr
+    assert "keras.json" in done.stderr

@@ -31,6 +31,7 @@ DIRECT = (
     "rich",
     "joblib",
     "nvidia-ml-py",
+    "packaging",
     "matplotlib",
     "tensorboard",
 )
