@@ -153,7 +153,7 @@ _DETERMINISTIC = flags.DEFINE_bool(
     "deterministic",
     True,
     "The same flags give the same weights bit by bit on the same devices; without, a "
-    "GPU is faster.",
+    "GPU may be faster.",
 )
 
 GROUPS = Groups(
