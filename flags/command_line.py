@@ -46,7 +46,9 @@ def _parsed(argv: list[str], groups: Groups) -> list[str]:
             mend=flag_groups.nearest(e.flagname, groups.names()) + _SEE,
         ) from e
     except (flags.Error, ValueError) as e:
-        raise Failure(ExitCode.FLAGS, str(e).rstrip("."), mend=_SEE) from e
+        # absl begins some of its texts with this, and ours stands before it already.
+        text = str(e).removeprefix("ERROR:: ").rstrip(".")
+        raise Failure(ExitCode.FLAGS, text, mend=_SEE) from e
 
 
 def _refuse_unused(argv: list[str], command: str, groups: Groups) -> None:

@@ -11,7 +11,8 @@ from flags.groups import Groups
 _RLE_CSV = flags.DEFINE_string(
     "rle_csv",
     None,
-    "Csv `file` of ImageId,EncodedPixels: the masks of the images of --source.",
+    "Csv `file` of ImageId,EncodedPixels: the masks of the images of --source; a test "
+    "source alone has none.",
 )
 _MASK_SOURCE = flags.DEFINE_string(
     "mask_source",
