@@ -107,8 +107,7 @@ def test_presets_are_listed_from_any_folder(tmp_path):
         (
             "data_prep.main --flagfile=none.flagfile",
             1,
-            "ERROR FLAGS: Unable to open flagfile: [Errno 2] No such file or directory: "
-            "'none.",
+            "ERROR FLAGS: Unable to open flagfile: [Errno 2] No such file or dir",
         ),
         ("data_prep.main --aspect=fill", 1, "ERROR FLAGS: flag --aspect=fill"),
         ("data_prep.main --truth={csv}", 1, "data_prep.main does not use --truth; "),
