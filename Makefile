@@ -1,18 +1,23 @@
 # make demo   synthetic DICOMs -> records -> two members -> submission -> score
 # make test   lint and tests
 # make bench  every benchmark against its peers; BENCH_FLAGS=--quick for a short run
-# make test-tensorflow-io  what differs beside tensorflow-io, in its own environment
-# make test-other-python OTHER_PYTHON=python3.13  the package on another Python
-# GPU=1 before any of them installs NVIDIA's libraries, too: make GPU=1 demo
+# make test-tensorflow-io  in its environment, the tests that depend on the stack
+# make test-other-python OTHER_PYTHON=python3.13  the same and more on another Python
+# GPU=1 with demo, test or bench installs NVIDIA's libraries, too: make GPU=1 demo
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 GPU ?=
-REQUIREMENTS := $(if $(GPU),requirements-gpu.txt,requirements.txt)
-INSTALLED := $(VENV)/installed$(if $(GPU),-gpu)
+WITH_GPU := $(filter-out 0,$(GPU))
+REQUIREMENTS := $(if $(WITH_GPU),requirements-gpu.txt,requirements.txt)
+INSTALLED := $(VENV)/installed$(if $(WITH_GPU),-gpu)
+# Ends with one line where a Python is not of these minor versions of 3, or not there.
+check_python = @$(1) -c 'import sys, ensurepip; v = sys.version_info[:2]; \
+    sys.exit(not (3, $(2)) <= v <= (3, $(3)))' 2> /dev/null \
+    || { echo "Python 3.$(2) to 3.$(3) with venv is needed, and $(1) is not: $(4)"; exit 1; }
 DEMO ?= build/demo
-# tensorflow-io loads with TensorFlow 2.16 alone, which Python 3.13 has not.
+# tensorflow-io loads with TensorFlow 2.16 alone, which has no build for Python 3.13.
 TFIO := build/tensorflow-io-venv
 TFIO_PYTHON ?= $(PYTHON)
 # Decoding, conversion and its bytes, golden losses, run folders, one network's contract.
@@ -21,12 +26,13 @@ TFIO_TESTS := tests/data_prep/test_dicom_tfio.py tests/data_prep/test_golden_sha
     tests/data_prep/test_privacy.py tests/trainer/test_golden.py \
     tests/trainer/test_checkpoints.py tests/trainer/models/test_swish.py \
     tests/trainer/models/test_contract.py tests/inference/test_detection.py
-# The package itself, installed; and what depends on the Python: AutoGraph, OpenVINO.
-OTHER := build/other-python-venv
+# Beside those: the package itself, and what depends on the Python, as AutoGraph does.
 OTHER_PYTHON ?= python3.13
-OTHER_TESTS := $(filter-out %/test_dicom_tfio.py,$(TFIO_TESTS)) \
-    tests/trainer/test_step.py tests/inference/test_openvino_engine.py \
-    tests/inference/test_predict.py
+OTHER := build/python$(shell $(OTHER_PYTHON) -c 'import sys; print(sys.version_info[1])' \
+    2> /dev/null)-venv
+OTHER_TESTS := $(filter-out %/test_dicom_tfio.py,$(TFIO_TESTS)) tests/test_package.py \
+    tests/trainer/test_step.py tests/trainer/test_keras_settings.py \
+    tests/inference/test_openvino_engine.py tests/inference/test_predict.py
 # The benchmarks' peers live in an environment of their own.
 BENCH := build/bench-venv
 BENCH_FLAGS ?=
@@ -34,7 +40,7 @@ BENCH_FLAGS ?=
 NUM_TRAIN ?= 240
 NUM_TEST ?= 60
 DEMO_FLAGS ?=
-PRESET := flags/presets/demo.flagfile
+PRESET := demo
 
 .PHONY: demo test test-tensorflow-io test-other-python lint bench clean
 
@@ -47,9 +53,9 @@ demo: $(INSTALLED)
 	    --output=$(DEMO)/data --sizes=128,256 --allow_quarantined=2
 	$(BIN)/python -m trainer.preview --data=$(DEMO)/data/256 \
 	    --augment=seed_segmentation --output=$(DEMO)/preview.png
-	$(BIN)/python -m trainer.main --flagfile=$(PRESET) --data=$(DEMO)/data/128 \
+	$(BIN)/python -m trainer.main --preset=$(PRESET) --data=$(DEMO)/data/128 \
 	    --fold=0 --workdir=$(DEMO)/runs/fold0-seed0 $(DEMO_FLAGS)
-	$(BIN)/python -m trainer.crossval --flagfile=$(PRESET) \
+	$(BIN)/python -m trainer.crossval --preset=$(PRESET) \
 	    --data=$(DEMO)/data/128 --folds=0,1 --output=$(DEMO)/runs $(DEMO_FLAGS)
 	$(BIN)/python -m inference.main --data=$(DEMO)/data/128 --split=out_of_fold \
 	    --members=$(DEMO)/runs/fold0-seed0,$(DEMO)/runs/fold1-seed0 \
@@ -71,7 +77,7 @@ test: lint
 	$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 
 test-tensorflow-io: $(TFIO)/installed
-	$(TFIO)/bin/python -m pytest --numprocesses=auto --dist=loadfile $(TFIO_TESTS) \
+	REQUIRE_TENSORFLOW_IO=1 $(TFIO)/bin/python -m pytest --numprocesses=auto --dist=loadfile $(TFIO_TESTS) \
 	    -k "not test_contract or uefficientnetpp"
 
 test-other-python: $(OTHER)/installed
@@ -89,31 +95,35 @@ bench: $(BENCH)/installed
 $(BENCH)/installed: requirements.txt constraints.txt $(VENV)/python \
     tests/benchmarks/requirements-bench.txt tests/benchmarks/bench-constraints.txt
 	$(PYTHON) -m venv $(BENCH)
-	$(BENCH)/bin/pip install --quiet -r requirements.txt -c constraints.txt
+	$(BENCH)/bin/pip install --quiet -r $(REQUIREMENTS) -c constraints.txt
 	$(BENCH)/bin/python -m tests.benchmarks.peers
 	touch $@
 
 $(VENV)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
-	    || { echo "Python 3.11 to 3.13 is needed: make PYTHON=python3.12"; exit 1; }
+	$(call check_python,$(PYTHON),11,13,make PYTHON=python3.12)
 	$(PYTHON) -m venv $(VENV)
 	touch $@
 
 $(INSTALLED): $(REQUIREMENTS) requirements.txt constraints.txt $(VENV)/python
+	$(call check_python,$(BIN)/python,11,13,delete $(VENV) and run make PYTHON=python3.12)
 	$(BIN)/pip install --quiet -r $(REQUIREMENTS) -c constraints.txt
 	touch $@
 
 $(TFIO)/installed: requirements-tensorflow-io.txt constraints-tensorflow-io.txt
-	@$(TFIO_PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' \
-	    || { echo "tensorflow-io needs Python 3.11 or 3.12: make test-tensorflow-io TFIO_PYTHON=python3.12"; exit 1; }
-	$(TFIO_PYTHON) -m venv $(TFIO)
+	$(call check_python,$(TFIO_PYTHON),11,12,make test-tensorflow-io TFIO_PYTHON=python3.12)
+	$(TFIO_PYTHON) -m venv --clear $(TFIO)
 	$(TFIO)/bin/pip install --quiet -r requirements-tensorflow-io.txt \
 	    -c constraints-tensorflow-io.txt
 	touch $@
 
-$(OTHER)/installed: pyproject.toml requirements-dev.txt constraints.txt
-	$(OTHER_PYTHON) -m venv $(OTHER)
+# The package is installed for its dependencies: as pip finds them, without our list.
+$(OTHER)/installed: pyproject.toml requirements-dev.txt requirements-codecs.txt \
+    requirements-openvino.txt constraints.txt
+	$(call check_python,$(OTHER_PYTHON),11,13,make test-other-python OTHER_PYTHON=python3.13)
+	$(OTHER_PYTHON) -m venv --clear $(OTHER)
+	rm -rf build/lib build/bdist.*
 	$(OTHER)/bin/pip install --quiet . -r requirements-dev.txt -c constraints.txt
+	rm -rf build/lib build/bdist.*
 	touch $@
 
 $(VENV)/installed-dev: requirements-dev.txt requirements-codecs.txt requirements-openvino.txt $(INSTALLED)

@@ -1,5 +1,6 @@
 """The wheel holds the whole project and nothing else, and works from any folder."""
 
+import importlib.metadata
 import os
 import pathlib
 import re
@@ -14,6 +15,8 @@ import zipfile
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from tests import test_layers
 
 ROOT = pathlib.Path(__file__).parent.parent
 PACKAGES = ("data_prep", "flags", "inference", "trainer")
@@ -122,7 +125,6 @@ def test_it_works_where_it_is_installed(python, tmp_path):
     program = f"import {names}; print(*(m.__path__[0] for m in ({names})))"
     installed = run(python, "-c", program, cwd=tmp_path).split()
     assert all(pathlib.Path(p).is_relative_to(python.parents[1]) for p in installed)
-    [preset] = python.parents[1].rglob("flags/presets/demo.flagfile")
 
     def command(module, *flags):
         return run(python, "-m", module, *flags, cwd=tmp_path)
@@ -138,13 +140,37 @@ def test_it_works_where_it_is_installed(python, tmp_path):
         "--allow_quarantined=2",
     )  # fmt: skip
     command(
-        "trainer.main", f"--flagfile={preset}", "--data=data/32", "--workdir=run",
+        "trainer.main", "--preset=demo", "--data=data/32", "--workdir=run",
         "--model=unet(starting_filters=2, n_pools=2)", "--fold=0", "--epochs=1",
         "--swa_epochs=1", "--global_batch_size=4", "--steps_per_call=1",
     )  # fmt: skip
     command("inference.main", "--data=data/32", "--members=run", "--output=prediction")
     rows = (tmp_path / "prediction" / "submission.csv").read_text().splitlines()
     assert len(rows) == 1 + 3
+    # Of the preset, and not a default.
+    assert "--batch_norm_momentum=0.9\n" in (tmp_path / "run/flags.txt").read_text()
+    assert "winner_like_512" in command("trainer.main", "--preset=list")
+
+
+# Modules of the packages that are there in an environment of their own, or by an extra.
+OPTIONAL = {"tensorflow_io": "", "openvino": "openvino"}
+
+
+def test_every_import_is_a_dependency():
+    """Otherwise an environment that has it anyway would hide that it is missing."""
+    wanted = {canonicalize_name(r.name) for r in ranges().values()}
+    distributions = importlib.metadata.packages_distributions()
+    seen = set()
+    for path in (p for name in PACKAGES for p in (ROOT / name).rglob("*.py")):
+        for name in test_layers.imports(path):
+            top = name.split(".")[0]
+            if top in sys.stdlib_module_names or top in PACKAGES or top in OPTIONAL:
+                continue
+            by = {canonicalize_name(d) for d in distributions.get(top, ())}
+            assert by & wanted, f"{path}: nothing in [project] brings {top}"
+            seen |= by & wanted
+    # They are asked for by name; TensorBoard is for who looks at a run.
+    assert wanted - seen == {"tensorboard"}
 
 
 def pins(file: str) -> dict[str, Requirement]:

@@ -64,7 +64,10 @@ def kernels(source: Source, sizes: tuple[int, ...]) -> timing.Run:
 
 def tfio_works() -> bool:
     """Tells whether tensorflow-io's environment is there, and loads it."""
-    code = "import tensorflow_io as t; t.image.decode_dicom_image"
+    # The library itself is loaded at the first use of one of its functions.
+    code = (
+        "from tensorflow_io.python.ops import core_ops; core_ops.io_decode_dicom_image"
+    )
     return TFIO_PYTHON.exists() and _runs(code, str(TFIO_PYTHON))
 
 

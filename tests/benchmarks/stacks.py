@@ -47,7 +47,7 @@ def measure(case: str, other: str, rounds: int, min_s: float) -> tuple:
     try:
         off = refuse_unequal(workers)
         runs = worker.measure(workers, rounds=rounds, min_s=min_s)
-        named = [f"{side.facts['versions']}" for side in workers.values()]
+        named = [side.facts["versions"] for side in workers.values()]
     finally:
         for side in workers.values():
             side.close()
@@ -58,7 +58,7 @@ def measure(case: str, other: str, rounds: int, min_s: float) -> tuple:
         )
         for attribute in ("wall_s", "cpu_s")
     )
-    seconds = [f"{timing.spread(of_side, 'wall_s')}" for of_side in pair]
+    seconds = [timing.spread(of_side, "wall_s") for of_side in pair]
     judged = worker.verdict(wall, GOAL, *pair)
     return (case, *named, f"{off:.1e}", *seconds, wall, cpu, f">= {GOAL}", judged)
 
