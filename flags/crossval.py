@@ -6,6 +6,7 @@ from absl import flags
 
 from flags import command
 from flags import common
+from flags import execution
 from flags import trainer
 from flags.groups import Groups
 from trainer.config import CrossValidation
@@ -43,4 +44,6 @@ def cross_validation() -> CrossValidation:
         folds=() if every else tuple(common.integers(_FOLDS)),
         seeds=tuple(common.integers(_SEEDS)),
         flagfile=command.as_flagfile(_MEMBER),
+        strategy=execution.STRATEGY.value,
+        require_gpu=common.REQUIRE_GPU.value,
     )

@@ -20,6 +20,8 @@ def config(dataset, tmp_path):
         folds=(0, 2),
         seeds=(0, 1),
         flagfile="--epochs=1\n",
+        strategy="single",
+        require_gpu=False,
     )
 
 

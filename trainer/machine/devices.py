@@ -2,6 +2,7 @@
 
 import collections
 import logging
+import os
 
 import tensorflow as tf
 
@@ -11,6 +12,8 @@ from data_prep.failures import Failure
 from trainer.machine import gpus
 from trainer.machine.gpus import Cause
 
+# Set for the processes that a command starts after it has warned by itself.
+WARNED = "PNEUMOTHORAX_WARNED_OF_IDLE_GPUS"
 _DOCTOR = "`python -m trainer.doctor` examines this machine"
 
 
@@ -19,7 +22,8 @@ def announce(
 ) -> None:
     """Logs what this process runs on, and warns of GPUs that it does not use.
 
-    TensorFlow itself goes to the CPU without a word where it cannot open a GPU.
+    TensorFlow itself goes to the CPU without a word where it cannot open a GPU. A
+    process that was started with the variable `WARNED` does not repeat the warning.
 
     Args:
       how: it computes, such as a precision or an engine; ends the line.
@@ -34,6 +38,8 @@ def announce(
     opened = _names_of_opened()
     used = opened[:most_gpus]
     logging.info("runs on %s", _line(used, opened, how))
+    if os.environ.get(WARNED) and not require_gpu:
+        return
     driver = gpus.driver()
     if most_gpus == 0:
         found = driver.gpus if driver else ()

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import pathlib
 import re
 import subprocess
@@ -122,11 +123,14 @@ def made_up_driver(tmp_path_factory):
     [
         ("trainer.main", "--data={data} --workdir={tmp}/r --model=unet5 --fold=9"),
         ("inference.main", "--data={data} --members={tmp}/none --output={tmp}/p"),
+        # Its first member fails, and is the second process that could warn.
+        ("trainer.crossval", "--data={data} --output={tmp}/r --global_batch_size=999"),
     ],
 )
 @pytest.mark.parametrize("required", [False, True])
 def test_commands(made_up_driver, dataset, tmp_path, module, arguments, required):
     """On a machine whose driver has a GPU, but no CUDA: a made-up driver is all."""
+    driver_library.needs_no_cuda()
     given = arguments.format(data=dataset / "32", tmp=tmp_path).split()
     environment = driver_library.environment(made_up_driver, gpus=driver_library.H100)
     done = subprocess.run(
@@ -143,6 +147,7 @@ def test_commands(made_up_driver, dataset, tmp_path, module, arguments, required
         assert done.returncode == ExitCode.ENVIRONMENT, done.stderr
         assert lines[1].startswith("ERROR ENVIRONMENT: --require_gpu is set, and")
         assert len(lines) == 2
+        assert list(tmp_path.iterdir()) == []
     else:
         assert done.returncode == ExitCode.FLAGS, done.stderr
         assert done.stderr.count("AND TENSORFLOW USES NO GPU") == 1
@@ -158,7 +163,13 @@ def test_a_process_of_it_opens_no_device():
         "import json; from tensorflow.python.eager import context\n"
         "print(json.dumps(context.context()._initialized))"
     )
+    # Where the machine has GPUs, they are not hidden from it as from the other tests.
+    kept = {k: v for k, v in os.environ.items() if k != "CUDA_VISIBLE_DEVICES"}
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=kept,
+        capture_output=True,
+        text=True,
     )
     assert json.loads(done.stdout) is False, done.stderr
