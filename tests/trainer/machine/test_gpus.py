@@ -131,6 +131,7 @@ def test_no_library_is_no_driver_but_a_loaded_module_is(monkeypatch, tmp_path):
 
 
 def test_real_tensorflow_names_the_libraries_that_it_misses(library):
+    driver_library.needs_no_cuda()
     made = driver_library.environment(library, gpus=H100)
     (cause,) = answer(WHY, made)
     assert cause["reason"].startswith("TensorFlow does not find lib")
