@@ -46,4 +46,14 @@ def cross_validation() -> CrossValidation:
         flagfile=command.as_flagfile(_MEMBER),
         strategy=execution.STRATEGY.value,
         require_gpu=common.REQUIRE_GPU.value,
+        passed_over=tuple(_passed_over()),
     )
+
+
+def _passed_over() -> list[str]:
+    """Returns what a flagfile sets that this command decides by other flags.
+
+    On the command line such a flag is refused, so that it comes from a flagfile.
+    """
+    of_file = [flags.FLAGS[name] for name in _DECIDED]
+    return [f.serialize() for f in of_file if f.present and f.value != f.default]

@@ -142,6 +142,7 @@ class CrossValidation:
       flagfile: text that replays the trainer's other flags.
       strategy: as `Execution`; every member has it from `flagfile`.
       require_gpu: as `Execution`; every member has it from `flagfile`.
+      passed_over: flags of the user's flagfile that have no effect, as written in it.
     """
 
     data: pathlib.Path
@@ -151,6 +152,7 @@ class CrossValidation:
     flagfile: str
     strategy: str
     require_gpu: bool
+    passed_over: tuple[str, ...]
 
     def __post_init__(self):
         for name in ("folds", "seeds"):

@@ -47,6 +47,12 @@ def run(config: CrossValidation, member: TrainConfig) -> ExitCode:
         most_gpus=1 if config.strategy == "single" else None,
         require_gpu=config.require_gpu,
     )
+    if config.passed_over:
+        logging.info(
+            "of the flagfile, these have no effect here: %s; --folds, --seeds and "
+            "--output decide",
+            ", ".join(config.passed_over),
+        )
     folds = config.folds or tuple(range(manifests.read(config.data).num_folds))
     manifests.read(config.data).check_folds(folds)
     durable.write_text(config.output / _FLAGS, config.flagfile)
