@@ -111,6 +111,11 @@ def read(returncode: int, output: str, log: str) -> Probe:
     )
 
 
+def raised(lines: list[str]) -> str:
+    """Returns the last line that names an error; empty where none does."""
+    return next((line for line in reversed(lines) if _RAISED.match(line)), "")
+
+
 def _refusals(raised: str, log: str) -> tuple[str, ...]:
     said = [a or b for a, b in _NO_GPU.findall(log)]
     # Once each: two parts of TensorFlow may ask.
@@ -121,8 +126,7 @@ def _death(returncode: int, log: str) -> str:
     """Returns how a process ended, and the line that tells why."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     if returncode >= 0:
-        raised = [line for line in lines if _RAISED.match(line)]
-        return (raised or lines or ["it said nothing"])[-1][:300]
+        return (raised(lines) or (lines or ["it said nothing"])[-1])[:300]
     try:
         name = signal.Signals(-returncode).name
     except ValueError:
