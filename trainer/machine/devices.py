@@ -43,6 +43,9 @@ def announce(
         causes = gpus.unused(driver, len(opened))
     if require_gpu and (causes or not used):
         raise _refusal(causes)
+    if driver and driver.problem and not causes and most_gpus != 0:
+        # TensorFlow opens all that it may: somebody else's problem, or a small one.
+        logging.warning("%s; %s", driver.problem, driver.fix)
     if causes:
         _warn(gpus.describe(driver.gpus) or "an NVIDIA driver", len(opened), causes)
 

@@ -120,7 +120,8 @@ def _gpus() -> list[Finding]:
         on_bus = gpu_findings.on_bus()
         return gpu_findings.without_driver(on_bus, amd=gpu_findings.has_amd())
     setting = os.environ.get("CUDA_VISIBLE_DEVICES")
-    findings = gpu_findings.check(driver, setting, probe)
+    order = os.environ.get("CUDA_DEVICE_ORDER")
+    findings = gpu_findings.check(driver, setting, probe, order)
     return findings + (xla_tools.look() if probe.num_gpus else [])
 
 

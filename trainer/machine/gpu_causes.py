@@ -47,7 +47,7 @@ def of_tensorflow(driver: Driver, probe: Probe) -> list[Cause]:
       driver: with GPUs, of which TensorFlow opens too few.
       probe: of the TensorFlow that opens them.
     """
-    if probe.death:
+    if not probe.version:
         return [
             Cause(
                 f"TensorFlow does not load: {probe.death}",
@@ -69,6 +69,9 @@ def of_tensorflow(driver: Driver, probe: Probe) -> list[Cause]:
     ]
     if driver.problem:
         causes.append(Cause(driver.problem, driver.fix))
+    if probe.death:
+        text = f"TensorFlow loads, but its process ended early: {probe.death}"
+        causes.append(Cause(text, _ASK_DRIVER))
     return causes or [
         Cause(
             "TensorFlow does not list it, and its log has no reason",

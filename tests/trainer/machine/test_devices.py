@@ -1,5 +1,6 @@
 """The first line says what a command runs on, and a GPU never lies idle in silence."""
 
+import dataclasses
 import json
 import logging
 import pathlib
@@ -83,6 +84,16 @@ def test_an_idle_gpu_is_told_once_and_loudly(machine, caplog):
     assert "THIS MACHINE HAS 2 x NVIDIA T4, AND TENSORFLOW USES NO GPU" in said
     assert "why: a library is missing\n  fix: install it" in said
     assert "python -m trainer.doctor" in said
+
+
+def test_a_problem_that_costs_no_gpu_is_one_line_and_no_refusal(
+    machine, monkeypatch, caplog
+):
+    machine(2, 2)
+    lost = dataclasses.replace(driver_of(2), problem="GPU 2 is lost", fix="restart")
+    monkeypatch.setattr(gpus, "driver", lambda: lost)
+    devices.announce("float32", require_gpu=True)
+    assert [r.getMessage() for r in caplog.records] == ["GPU 2 is lost; restart"]
 
 
 def test_an_engine_of_the_cpu_leaves_a_gpu_idle(machine, caplog):

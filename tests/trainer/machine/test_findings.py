@@ -132,6 +132,19 @@ def test_hidden_gpus_are_yellow_and_some_of_them_green():
     assert found[1].text == "TensorFlow opens 1 of 2, by CUDA_VISIBLE_DEVICES=1"
 
 
+def test_the_gpus_that_are_used_are_examined_and_no_other():
+    full = dataclasses.replace(gpu(0, name="NVIDIA L4"), free_bytes=1 << 20)
+    pair = Driver(version="550.54.15", gpus=(full, gpu(1, capability=(12, 0))))
+    found = gpu_findings.check(pair, "GPU-1", OPENED)
+    assert statuses(found)[2:] == [("GPU kernels", "warning"), ("GPU memory", "ok")]
+    assert gpu_findings.check(pair, "1", OPENED, "PCI_BUS_ID")[2:] == found[2:]
+    unknown = only(gpu_findings.check(pair, "1", OPENED)[2:])
+    assert (unknown.status, unknown.name) == (Status.OK, "GPU memory")
+    assert "CUDA_DEVICE_ORDER" in unknown.fix
+    busy = gpu_findings.check(pair, "0", OPENED, "PCI_BUS_ID")
+    assert statuses(busy)[2:] == [("GPU memory", "fault")]
+
+
 def test_a_driver_without_gpus_or_answer_or_tensorflow():
     silent = Driver(version="", gpus=(), problem="it does not answer", fix="restart")
     found = only(gpu_findings.check(silent, None, OPENED))
