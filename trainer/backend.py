@@ -10,6 +10,7 @@ import os
 import warnings
 from collections.abc import Iterator
 
+from data_prep import installing
 from data_prep.failures import ExitCode
 from data_prep.failures import Failure
 from trainer import quiet
@@ -62,8 +63,7 @@ def _explained(e: Exception) -> Exception:
     return Failure(
         ExitCode.ENVIRONMENT,
         f"TensorFlow or Keras does not load ({why[:200]})",
-        mend="in the project's folder: pip install . (or, for the versions that its "
-        "tests run with, -r requirements.txt -c constraints.txt)",
+        mend=installing.everything(again=not isinstance(e, ModuleNotFoundError)),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Any
 
+from data_prep import installing
 from data_prep.failures import ExitCode
 from trainer.machine.finding import Finding
 from trainer.machine.finding import Status
@@ -30,8 +31,8 @@ def guarded(name: str, check: Check) -> list[Finding]:
     try:
         return check()
     except ImportError as e:
-        mend = "pip install -r requirements.txt -c constraints.txt"
-        return [fault(name, f"a package does not load: {e}", mend)]
+        text = f"a package does not load: {e}"
+        return [fault(name, text, installing.everything())]
     except Exception as e:  # noqa: BLE001 - a broken machine may break any check
         text = f"this check failed, by our bug: {type(e).__name__}: {e}"
         return [fault(name, text, "please report this line")]
@@ -127,8 +128,10 @@ def _gpus() -> list[Finding]:
 
 def _trials() -> list[Finding]:
     from trainer.machine import computing
+    from trainer.machine import gpu_causes
 
-    return computing.check_trials(_probe())
+    compiles = gpu_causes.compiles(_driver(), _probe())
+    return computing.check_trials(_probe(), compiles=compiles)
 
 
 def _resources() -> list[Finding]:

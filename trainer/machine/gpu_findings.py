@@ -97,7 +97,7 @@ def check(
 
 
 def _first_use(gpu: Gpu, probe: Probe) -> list[Finding]:
-    if gpu_causes.kernels(gpu.compute_capability, probe) != "compiled at first use":
+    if gpu_causes.kernels(gpu.compute_capability, probe) != gpu_causes.AT_FIRST_USE:
         return []
     capability = ".".join(map(str, gpu.compute_capability))
     text = (

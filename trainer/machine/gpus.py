@@ -11,6 +11,8 @@ import os
 import pathlib
 from typing import Any
 
+from data_prep import installing
+
 try:
     import pynvml
 except ImportError:
@@ -98,7 +100,7 @@ def driver() -> Driver | None:
             version="",
             gpus=(),
             problem="NVIDIA's driver is here, but nvidia-ml-py, which asks it, is not",
-            fix="pip install -r requirements.txt -c constraints.txt",
+            fix=installing.package("nvidia-ml-py"),
         )
     try:
         pynvml.nvmlInit()

@@ -45,6 +45,7 @@ class Probe:
       trials: of `convolution.try_all`.
       unfinished: the trial in which the process died: its device and what it tried.
       death: how the process ended too early, in one line; empty where it did not.
+      late: whether it was ended because it took too long.
     """
 
     version: str = ""
@@ -57,6 +58,7 @@ class Probe:
     trials: tuple[dict[str, Any], ...] = ()
     unfinished: dict[str, str] = dataclasses.field(default_factory=dict)
     death: str = ""
+    late: bool = False
 
 
 @functools.cache
@@ -86,7 +88,8 @@ def probe(*, thorough: bool = False) -> Probe:
         )
     except subprocess.TimeoutExpired as e:
         late = read(1, (e.stdout or b"").decode(errors="replace"), "")
-        return dataclasses.replace(late, death=f"it did not end within {TIMEOUT_S} s")
+        text = f"it did not end within {TIMEOUT_S} s"
+        return dataclasses.replace(late, death=text, late=True)
     return read(done.returncode, done.stdout, done.stderr)
 
 
