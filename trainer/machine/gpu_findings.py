@@ -9,6 +9,7 @@ from trainer.machine.finding import Finding
 from trainer.machine.finding import fault
 from trainer.machine.finding import ok
 from trainer.machine.finding import warning
+from trainer.machine.gpus import Cause
 from trainer.machine.gpus import Driver
 from trainer.machine.gpus import Gpu
 from trainer.machine.tensorflow_process import Probe
@@ -43,10 +44,17 @@ def without_driver(num_on_bus: int, *, amd: bool) -> list[Finding]:
     if amd:
         return [warning("GPU", "AMD, which this project's TensorFlow does not use")]
     if num_on_bus:
-        text = f"{num_on_bus} x NVIDIA on the bus, but no driver"
-        mend = "install NVIDIA's driver 525.60.13 or newer; nvidia-smi tests it"
-        return [warning("GPU", text, mend)]
+        cause = no_driver(num_on_bus)
+        return [warning("GPU", cause.reason, cause.fix)]
     return [ok("GPU", "none; everything runs on the CPU")]
+
+
+def no_driver(num_on_bus: int) -> Cause:
+    """Returns why GPUs of NVIDIA are not used that the bus has and no driver."""
+    return Cause(
+        f"{num_on_bus} x NVIDIA on the bus, but no driver",
+        "install NVIDIA's driver 525.60.13 or newer; nvidia-smi tests it",
+    )
 
 
 def check(
