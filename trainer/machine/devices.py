@@ -9,6 +9,7 @@ import tensorflow as tf
 from data_prep import cores
 from data_prep.failures import ExitCode
 from data_prep.failures import Failure
+from trainer.machine import gpu_findings
 from trainer.machine import gpus
 from trainer.machine.gpus import Cause
 
@@ -45,12 +46,19 @@ def announce(
         found = driver.gpus if driver else ()
         why = f"{how} runs on the CPU, not on {gpus.describe(found)}"
         causes = [Cause(why, "choose another engine")] if found else []
-    else:
+    elif driver or opened:
         causes = gpus.unused(driver, len(opened))
+    else:
+        on_bus = gpu_findings.on_bus()
+        causes = [gpu_findings.no_driver(on_bus)] if on_bus else []
     if require_gpu and (causes or not used):
         raise _refusal(causes)
+    if driver and driver.problem and not causes and most_gpus != 0:
+        # TensorFlow opens all that it may: somebody else's problem, or a small one.
+        logging.warning("%s; %s", driver.problem, driver.fix)
     if causes:
-        _warn(gpus.describe(driver.gpus) or "an NVIDIA driver", len(opened), causes)
+        present = gpus.describe(driver.gpus) if driver else "an NVIDIA GPU"
+        _warn(present or "an NVIDIA driver", len(opened), causes)
 
 
 def _names_of_opened() -> list[str]:

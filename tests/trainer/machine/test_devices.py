@@ -1,5 +1,6 @@
 """The first line says what a command runs on, and a GPU never lies idle in silence."""
 
+import dataclasses
 import json
 import logging
 import os
@@ -16,6 +17,7 @@ from data_prep.failures import ExitCode
 from data_prep.failures import Failure
 from tests.trainer.machine import driver_library
 from trainer.machine import devices
+from trainer.machine import gpu_findings
 from trainer.machine import gpus
 from trainer.machine.gpus import Cause
 from trainer.machine.gpus import Driver
@@ -52,6 +54,7 @@ def machine(monkeypatch):
         )
         driver = driver_of(present) if present else None
         monkeypatch.setattr(gpus, "driver", lambda: driver)
+        monkeypatch.setattr(gpu_findings, "on_bus", lambda: 0)
         monkeypatch.setattr(gpus, "unused", lambda d, n: list(causes))
         monkeypatch.setattr(devices.cores, "available", lambda: 16)
 
@@ -84,6 +87,26 @@ def test_an_idle_gpu_is_told_once_and_loudly(machine, caplog):
     assert "THIS MACHINE HAS 2 x NVIDIA T4, AND TENSORFLOW USES NO GPU" in said
     assert "why: a library is missing\n  fix: install it" in said
     assert "python -m trainer.doctor" in said
+
+
+def test_a_problem_that_costs_no_gpu_is_one_line_and_no_refusal(
+    machine, monkeypatch, caplog
+):
+    machine(2, 2)
+    lost = dataclasses.replace(driver_of(2), problem="GPU 2 is lost", fix="restart")
+    monkeypatch.setattr(gpus, "driver", lambda: lost)
+    devices.announce("float32", require_gpu=True)
+    assert [r.getMessage() for r in caplog.records] == ["GPU 2 is lost; restart"]
+
+
+def test_a_gpu_without_a_driver_is_told_and_refused(machine, monkeypatch, caplog):
+    machine(0, 0)
+    monkeypatch.setattr(gpu_findings, "on_bus", lambda: 2)
+    devices.announce("float32")
+    assert "THIS MACHINE HAS an NVIDIA GPU, AND TENSORFLOW USES NO GPU" in caplog.text
+    assert "why: 2 x NVIDIA on the bus, but no driver" in caplog.text
+    with pytest.raises(Failure, match="2 x NVIDIA on the bus, but no driver; install"):
+        devices.announce("float32", require_gpu=True)
 
 
 def test_an_engine_of_the_cpu_leaves_a_gpu_idle(machine, caplog):

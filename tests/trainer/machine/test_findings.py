@@ -16,6 +16,7 @@ from tests.trainer.machine.test_gpus import one
 from trainer.machine import computing
 from trainer.machine import disk
 from trainer.machine import examination
+from trainer.machine import gpu_causes
 from trainer.machine import gpu_findings
 from trainer.machine import keras_settings
 from trainer.machine import optional
@@ -132,6 +133,19 @@ def test_hidden_gpus_are_yellow_and_some_of_them_green():
     assert found[1].text == "TensorFlow opens 1 of 2, by CUDA_VISIBLE_DEVICES=1"
 
 
+def test_the_gpus_that_are_used_are_examined_and_no_other():
+    full = dataclasses.replace(gpu(0, name="NVIDIA L4"), free_bytes=1 << 20)
+    pair = Driver(version="550.54.15", gpus=(full, gpu(1, capability=(12, 0))))
+    found = gpu_findings.check(pair, "GPU-1", OPENED)
+    assert statuses(found)[2:] == [("GPU kernels", "warning"), ("GPU memory", "ok")]
+    assert gpu_findings.check(pair, "1", OPENED, "PCI_BUS_ID")[2:] == found[2:]
+    unknown = only(gpu_findings.check(pair, "1", OPENED)[2:])
+    assert (unknown.status, unknown.name) == (Status.OK, "GPU memory")
+    assert "CUDA_DEVICE_ORDER" in unknown.fix
+    busy = gpu_findings.check(pair, "0", OPENED, "PCI_BUS_ID")
+    assert statuses(busy)[2:] == [("GPU memory", "fault")]
+
+
 def test_a_driver_without_gpus_or_answer_or_tensorflow():
     silent = Driver(version="", gpus=(), problem="it does not answer", fix="restart")
     found = only(gpu_findings.check(silent, None, OPENED))
@@ -235,6 +249,41 @@ def test_a_process_that_dies_in_a_convolution_is_red():
     assert "nvidia-smi" in death.fix
 
 
+def test_xla_that_does_not_work_on_a_gpu_costs_the_jit_alone():
+    bad = {"device": "GPU:0", "what": "XLA float32", "error": "no libdevice"}
+    found = only(computing.check_trials(Probe(version="2.21.0", trials=(bad,))))
+    assert found.status is Status.WARNING
+    assert "--jit does not work here" in found.text
+    assert "no libdevice" in found.text
+    begun = {"device": "GPU:0", "what": "XLA float32"}
+    died = Probe(version="2.21.0", unfinished=begun, death="killed by SIGABRT")
+    assert only(computing.check_trials(died)).status is Status.WARNING
+    # On a CPU every training compiles a part (trainer/models/swish.py).
+    found = only(computing.check_trials(Probe(trials=(bad | {"device": "CPU:0"},))))
+    assert found.status is Status.FAULT
+
+
+def test_a_gpu_that_still_compiles_is_no_broken_one():
+    late = Probe(
+        version="2.21.0",
+        build=BUILD,
+        unfinished={"device": "GPU:0", "what": "float32"},
+        death="it did not end within 240 s",
+        late=True,
+    )
+    new, known = one(capability=(12, 0)), one()
+    assert gpu_causes.compiles(new, late)
+    assert not gpu_causes.compiles(known, late)
+    assert not gpu_causes.compiles(None, late)
+    assert not gpu_causes.compiles(new, Probe(death="killed"))
+    found = only(computing.check_trials(late, compiles=True))
+    assert (found.name, found.status) == ("GPU:0", Status.WARNING)
+    assert "still being compiled" in found.text
+    found = only(computing.check_trials(late))
+    assert found.status is Status.FAULT
+    assert found.text.endswith("in float32: it did not end within 240 s")
+
+
 def test_cores_memory_and_shared_memory():
     assert "2 of 64" in only(resources.check_cores(2, 64)).text
     memory = resources.check_memory
@@ -304,6 +353,19 @@ def test_a_sound_file_system_and_nothing_left_behind(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_that_may_not_be_entered(monkeypatch):
+    """As Python 3.11 answers another user there; root, as in a container, may."""
+
+    def refused(path, **kwargs):
+        if str(path).startswith("/root/closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **kwargs)
+
+    stat = os.stat
+    monkeypatch.setattr(os, "stat", refused)
+    assert disk.existing(pathlib.Path("/root/closed/runs")) == pathlib.Path("/root")
+
+
 def test_locks_that_fail(tmp_path, monkeypatch):
     def no_locks(file, operation):
         raise OSError(37, "No locks available")
@@ -340,7 +402,7 @@ def test_decoders():
     found = only(optional.check_decoders(no_ls))
     assert found.status is Status.WARNING
     assert "8 of 10" in found.text
-    assert "requirements-codecs.txt" in found.fix
+    assert found.fix == "pip install pyjpegls"
     no_jpeg = here | {"JPEG Baseline (Process 1)": "pillow"}
     found = only(optional.check_decoders(no_jpeg))
     assert found.status is Status.FAULT

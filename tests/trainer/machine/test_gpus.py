@@ -161,12 +161,12 @@ def test_real_tensorflow_tells_what_cuda_answered(library):
         ("0,0", 0),
         ("GPU-1", 1),
         ("GPU-", 0),
-        ("MIG-a,MIG-b", 2),
+        ("MIG-a,MIG-b", 1),
         ("NoDevFiles", 0),
     ],
 )
 def test_visible_is_counted_as_cuda_counts(setting, count):
-    assert gpus.visible((gpu(0), gpu(1), gpu(2)), setting) == count
+    assert len(gpus.visible((gpu(0), gpu(1), gpu(2)), setting)) == count
 
 
 def test_all_opened_gpus_need_no_cause(monkeypatch):
@@ -176,8 +176,34 @@ def test_all_opened_gpus_need_no_cause(monkeypatch):
     assert gpus.unused(pair, 2) == []
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     assert gpus.unused(pair, 1) == []
+    # Another user's GPU is lost, or the driver does not answer where CUDA does.
     lost = dataclasses.replace(pair, problem="GPU 2 does not answer", fix="mend")
-    assert [c.fix for c in gpus.unused(lost, 1)] == ["mend"]
+    assert gpus.unused(lost, 1) == []
+    silent = Driver(version="", gpus=(), problem="no nvidia-ml-py", fix="mend")
+    assert gpus.unused(silent, 1) == []
+    assert [c.fix for c in gpus.unused(silent, 0)] == ["mend"]
+
+
+def test_a_tensorflow_that_loads_and_dies_later_is_not_reinstalled():
+    probe = Probe(version="2.21.0", build=BUILD, death="killed by SIGABRT")
+    old, death = gpu_causes.of_tensorflow(one(version="470.1"), probe)
+    assert "too old" in old.reason
+    assert death.reason.endswith("ended early: killed by SIGABRT")
+    assert "pip" not in death.fix
+
+
+def test_which_gpus_are_visible_by_number_and_by_name():
+    mixed = (gpu(0), gpu(1, name="NVIDIA L4"), gpu(2))
+    assert [g.index for g in gpus.visible(mixed, "GPU-2,GPU-1")] == [2, 1]
+    assert [g.index for g in gpus.visible(mixed, "2,0")] == [2, 0]
+    (part,) = gpus.visible(mixed, "MIG-a")
+    assert (part.name, part.memory_bytes) == ("a slice of NVIDIA H100", 0)
+    assert gpus.visible((), "MIG-a") == ()
+    assert not gpus.known_by(mixed, "2,0", None)
+    assert gpus.known_by(mixed, "2,0", "PCI_BUS_ID")
+    assert gpus.known_by(mixed, "GPU-2", None)
+    assert gpus.known_by(mixed, None, None)
+    assert gpus.known_by((gpu(0), gpu(1)), "1", None)
 
 
 def test_hidden_gpus_are_named(monkeypatch):
@@ -229,7 +255,7 @@ def test_libraries_are_named_with_what_the_loader_says():
     of_driver, other = gpu_causes.closed_libraries(probe)
     assert "libcuda.so.1 of the driver" in of_driver.reason
     assert other.reason == "TensorFlow does not find libcudnn.so.9"
-    assert other.fix == gpu_causes.INSTALL_GPU
+    assert "requirements-gpu.txt" in other.fix
     other_version = dataclasses.replace(probe, version="2.19.1")
     fix = gpu_causes.closed_libraries(other_version)[1].fix
     assert fix == "pip install 'tensorflow[and-cuda]==2.19.1'"
