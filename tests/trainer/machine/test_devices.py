@@ -99,6 +99,28 @@ def test_a_problem_that_costs_no_gpu_is_one_line_and_no_refusal(
     assert [r.getMessage() for r in caplog.records] == ["GPU 2 is lost; restart"]
 
 
+@pytest.mark.parametrize("required", [False, True])
+def test_a_process_whose_parent_has_warned_is_silent(
+    machine, monkeypatch, caplog, required
+):
+    monkeypatch.setenv(devices.WARNED, "1")
+    machine(2, 2, [] if required else [CAUSE])
+    lost = dataclasses.replace(driver_of(2), problem="GPU 2 is lost", fix="restart")
+    monkeypatch.setattr(gpus, "driver", lambda: lost)
+    with caplog.at_level(logging.INFO):
+        devices.announce("float32", require_gpu=required)
+    assert [r.getMessage() for r in caplog.records] == [
+        "runs on 2 x NVIDIA T4, float32"
+    ]
+
+
+def test_a_parent_that_has_warned_allows_no_idle_gpu(machine, monkeypatch):
+    monkeypatch.setenv(devices.WARNED, "1")
+    machine(2, 0, [CAUSE])
+    with pytest.raises(Failure, match="a library is missing"):
+        devices.announce("float32", require_gpu=True)
+
+
 def test_a_gpu_without_a_driver_is_told_and_refused(machine, monkeypatch, caplog):
     machine(0, 0)
     monkeypatch.setattr(gpu_findings, "on_bus", lambda: 2)
