@@ -19,6 +19,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from data_prep import dicom
+from data_prep import installing
 from data_prep.failures import ExitCode
 from data_prep.failures import Failure
 from data_prep.failures import Rejected
@@ -65,9 +66,15 @@ def check() -> None:
 
 def _tensorflows() -> Iterator[tuple[str, str, SpecifierSet]]:
     """Yields (distribution, installed version, versions that tensorflow-io fits)."""
-    for text in importlib.metadata.requires("tensorflow-io") or []:
+    try:
+        texts = importlib.metadata.requires("tensorflow-io") or []
+    except importlib.metadata.PackageNotFoundError:
+        # A nightly build or one of the user's own: loading it tells.
+        return
+    for text in texts:
         requirement = Requirement(text)
-        # Each TensorFlow stands behind an extra of its own: any of them will do.
+        # Each TensorFlow (tensorflow, tensorflow-cpu, ...) stands behind an extra of
+        # its own. Those that are installed must fit.
         if requirement.marker and "extra" in str(requirement.marker):
             with contextlib.suppress(importlib.metadata.PackageNotFoundError):
                 version = importlib.metadata.version(requirement.name)
@@ -78,9 +85,8 @@ def _unusable(what: str) -> Failure:
     return Failure(
         ExitCode.ENVIRONMENT,
         f"--dicom_decoder=tfio needs tensorflow-io, which {what}",
-        mend="its binary fits TensorFlow 2.16 alone: in an environment of Python 3.11 "
-        "or 3.12, pip install -r requirements-tensorflow-io.txt "
-        "-c constraints-tensorflow-io.txt; or use --dicom_decoder=pydicom",
+        mend="its binary fits TensorFlow 2.16 alone; use --dicom_decoder=pydicom, or, "
+        f"{installing.tensorflow_io()}",
     )
 
 

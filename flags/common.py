@@ -29,7 +29,7 @@ MASK_SIZE = flags.DEFINE_integer(
     "mask_size",
     1024,
     "Side of the masks that the csvs encode, in `pixels`; a dataset given by --data "
-    "knows it better.",
+    "overrides it.",
     lower_bound=1,
 )
 NUM_WORKERS = flags.DEFINE_integer(

@@ -6,6 +6,7 @@ from absl import flags
 
 from flags import command
 from flags import common
+from flags import execution
 from flags import trainer
 from flags.groups import Groups
 from trainer.config import CrossValidation
@@ -43,4 +44,16 @@ def cross_validation() -> CrossValidation:
         folds=() if every else tuple(common.integers(_FOLDS)),
         seeds=tuple(common.integers(_SEEDS)),
         flagfile=command.as_flagfile(_MEMBER),
+        strategy=execution.STRATEGY.value,
+        require_gpu=common.REQUIRE_GPU.value,
+        passed_over=tuple(_passed_over()),
     )
+
+
+def _passed_over() -> list[str]:
+    """Returns what a flagfile sets that this command decides by other flags.
+
+    On the command line such a flag is refused, so that it comes from a flagfile.
+    """
+    of_file = [flags.FLAGS[name] for name in _DECIDED]
+    return [f.serialize() for f in of_file if f.present and f.value != f.default]

@@ -83,8 +83,8 @@ _ENGINE = flags.DEFINE_enum(
     "engine",
     "tensorflow",
     list(ENGINES),
-    "What runs the networks; openvino is faster on a CPU and has to be installed, see "
-    "requirements-openvino.txt.",
+    "What runs the networks; openvino is faster on a CPU and has to be installed: pip "
+    "install openvino.",
 )
 _OPENVINO_PRECISION = flags.DEFINE_enum(
     "openvino_precision",

@@ -42,9 +42,9 @@ def tune(config: TuneConfig) -> str:
       Failure: no prediction or a damaged one, an image without truth, or an output
         that was made from another prediction.
     """
-    logging.info(
-        "runs on CPU, %d processes: no part of it uses a GPU", config.num_workers
-    )
+    count = config.num_workers
+    processes = "1 process" if count == 1 else f"{count} processes"
+    logging.info("runs on CPU, %s: no part of it uses a GPU", processes)
     with durable.locked(config.output):
         made_from, tables = _tables(config)
         gates = config.gates if tables.classified else ()

@@ -23,6 +23,8 @@ def run(module, *arguments):
     return subprocess.run(
         [sys.executable, "-m", module, *arguments],
         cwd=ROOT,
+        # A terminal's own width, where it is exported, would change the text.
+        env=os.environ | {"COLUMNS": "80"},
         capture_output=True,
         text=True,
     )

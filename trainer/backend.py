@@ -7,12 +7,13 @@ TensorFlow's backend, with channels last.
 
 import contextlib
 import os
-import sys
 import warnings
 from collections.abc import Iterator
 
+from data_prep import installing
 from data_prep.failures import ExitCode
 from data_prep.failures import Failure
+from trainer import quiet
 
 BACKEND = "tensorflow"
 IMAGE_DATA_FORMAT = "channels_last"
@@ -46,8 +47,9 @@ def load() -> None:
 
 def _explained(e: Exception) -> Exception:
     """Returns the Failure that says why the libraries do not load, or `e` itself."""
-    # Late: a check of what the user has set, which needs this module's names.
+    # Late: they need this module's names.
     from trainer.machine import keras_settings
+    from trainer.machine import tensorflow_process
     from trainer.machine.finding import Status
 
     for finding in keras_settings.check(keras_settings.path(), BACKEND):
@@ -55,32 +57,20 @@ def _explained(e: Exception) -> Exception:
             return Failure(ExitCode.ENVIRONMENT, finding.text, mend=finding.fix)
     if not isinstance(e, ImportError):
         return e
+    # TensorFlow's own message may begin with a traceback, or be empty.
+    lines = str(e).split("\n")
+    why = tensorflow_process.raised(lines) or lines[0] or type(e).__name__
     return Failure(
         ExitCode.ENVIRONMENT,
-        f"TensorFlow or Keras does not load ({str(e).splitlines()[0][:200]})",
-        mend="in the project's folder: pip install . (or, for the versions that its "
-        "tests run with, -r requirements.txt -c constraints.txt)",
+        f"TensorFlow or Keras does not load ({why[:200]})",
+        mend=installing.everything(again=not isinstance(e, ModuleNotFoundError)),
     )
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Sends stderr's file descriptor away while libraries are loaded.
-
-    TensorFlow 2.21 writes four lines there before any of its log levels is read.
-    What goes wrong comes as an exception. Warnings of Python are kept: they are
-    collected, and shown afterwards.
-    """
-    sys.stderr.flush()
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        with warnings.catch_warnings(record=True) as caught:
-            yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+    """Imports in silence, and shows Python's warnings afterwards."""
+    with quiet.stderr_away(), warnings.catch_warnings(record=True) as caught:
+        yield
     for w in caught:
         warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)

@@ -140,6 +140,9 @@ class CrossValidation:
       folds: validation folds; empty means all of the dataset.
       seeds: every fold is trained with each of them.
       flagfile: text that replays the trainer's other flags.
+      strategy: as `Execution`; every member has it from `flagfile`.
+      require_gpu: as `Execution`; every member has it from `flagfile`.
+      passed_over: flags of the user's flagfile that have no effect, as written in it.
     """
 
     data: pathlib.Path
@@ -147,6 +150,9 @@ class CrossValidation:
     folds: tuple[int, ...]
     seeds: tuple[int, ...]
     flagfile: str
+    strategy: str
+    require_gpu: bool
+    passed_over: tuple[str, ...]
 
     def __post_init__(self):
         for name in ("folds", "seeds"):

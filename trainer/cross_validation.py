@@ -7,6 +7,7 @@ ends with it.
 import dataclasses
 import logging
 import math
+import os
 import statistics
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from data_prep.failures import Failure
 from trainer import run_folder
 from trainer.config import CrossValidation
 from trainer.config import TrainConfig
+from trainer.machine import devices
 
 SUMMARY = "summary.json"
 _FLAGS = "flags.txt"
@@ -36,8 +38,21 @@ def run(config: CrossValidation, member: TrainConfig) -> ExitCode:
       DONE, or the code of the member that stopped.
 
     Raises:
-      Failure: a bad fold, or a member of another configuration in the folder.
+      Failure: a bad fold, a member of another configuration in the folder, or a GPU
+        that is required and not used.
     """
+    # Here, so that --require_gpu refuses before the first member starts.
+    devices.announce(
+        member.precision,
+        most_gpus=1 if config.strategy == "single" else None,
+        require_gpu=config.require_gpu,
+    )
+    if config.passed_over:
+        logging.info(
+            "of the flagfile, these have no effect here: %s; --folds, --seeds and "
+            "--output decide",
+            ", ".join(config.passed_over),
+        )
     folds = config.folds or tuple(range(manifests.read(config.data).num_folds))
     manifests.read(config.data).check_folds(folds)
     durable.write_text(config.output / _FLAGS, config.flagfile)
@@ -104,7 +119,9 @@ def _train(config: CrossValidation, fold: int, seed: int) -> ExitCode:
         f"--seed={seed}",
         f"--workdir={config.output / name(fold, seed)}",
     ]
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    # This process has warned of idle GPUs, once for all members.
+    environment = os.environ | {devices.WARNED: "1"}
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
     try:
         code = child.wait()
     except BaseException:

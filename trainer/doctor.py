@@ -6,9 +6,22 @@ python -m trainer.doctor [--output=runs] [--json]
 something is red.
 """
 
+import sys
+
+from data_prep import installing
 from data_prep.failures import ExitCode
-from flags import command
-from flags import doctor as doctor_flags
+from trainer.machine import packages
+
+try:
+    from flags import command
+    from flags import doctor as doctor_flags
+except ModuleNotFoundError as e:
+    # Without absl there are no flags, and no section could be shown by them. The
+    # likeliest reason is a Python for which pip did not install the project.
+    old = [f"Python {f.text}; {f.fix}" for f in packages.python() if f.fix]
+    line = old[0] if old else f"{e}; {installing.everything()}"
+    print(f"ERROR {ExitCode.ENVIRONMENT.name}: {line}", file=sys.stderr)
+    sys.exit(ExitCode.ENVIRONMENT)
 
 
 def main() -> ExitCode:

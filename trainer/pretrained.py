@@ -12,6 +12,7 @@ from efficientnet.weights import IMAGENET_WEIGHTS_PATH
 from efficientnet.weights import NS_WEIGHTS_PATH
 
 from data_prep import durable
+from data_prep import installing
 from data_prep.failures import ExitCode
 from data_prep.failures import Failure
 from trainer import nih_weights
@@ -165,7 +166,7 @@ def _copy(source: keras.Model, encoder: keras.Model) -> int:
             raise Failure(
                 ExitCode.CORRUPT,
                 f"the downloaded network has no layer {layer.name}",
-                mend="install the versions that the project's requirements.txt pins",
+                mend=installing.everything(),
             )
         values = theirs[key].get_weights()
         layer.set_weights(
@@ -195,5 +196,5 @@ def _summed(value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     raise Failure(
         ExitCode.CORRUPT,
         f"a weight of shape {value.shape} where {shape} is wanted",
-        mend="install the versions that the project's requirements.txt pins",
+        mend=installing.everything(),
     )

@@ -1,6 +1,8 @@
 """tensorflow-io is asked whether it loads before any file is blamed for it."""
 
+import importlib.metadata
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -10,6 +12,7 @@ from data_prep import dicom_tfio
 from data_prep.failures import ExitCode
 from data_prep.failures import Failure
 
+ROOT = pathlib.Path(__file__).parents[2]
 LOADS = "io_decode_dicom_image = None"
 
 
@@ -58,6 +61,20 @@ def test_one_that_does_not(installed, fits, library, said):
     assert "requirements-tensorflow-io.txt" in str(caught.value)
 
 
+def test_another_distribution_of_the_module(installed, tmp_path, monkeypatch):
+    """A nightly build has a name of its own, and says nothing of the TensorFlow."""
+    installed(fits=">=2", library=LOADS)
+    (facts,) = tmp_path.glob("*.dist-info")
+    facts.rename(tmp_path / "tensorflow_io_nightly-0.38.dist-info")
+
+    def requires(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    # Where the true one is installed besides.
+    monkeypatch.setattr(importlib.metadata, "requires", requires)
+    dicom_tfio.check()
+
+
 def test_none(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_io", None)
     with pytest.raises(Failure, match="which is not installed; .*=pydicom"):
@@ -74,7 +91,9 @@ def test_no_file_is_blamed(installed, source, tmp_path, more):
         f"--output={output}",
         *more,
     ]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, env=os.environ
+    )
     assert done.returncode == ExitCode.ENVIRONMENT, done.stderr
     lines = done.stderr.splitlines()
     assert len(lines) == 1

@@ -95,7 +95,9 @@ def test_a_run_and_its_cross_validation_replay(tmp_path):
     # Fold, seed and workdir of the file are passed over.
     with flagsaver.flagsaver():
         parse(crossval_flags.GROUPS, f"--flagfile={file}", "--output=c", "--folds=1")
-        text = crossval_flags.cross_validation().flagfile
+        config = crossval_flags.cross_validation()
+    text = config.flagfile
+    assert config.passed_over == ("--fold=3", "--seed=4", "--workdir=b")
     assert not {"--fold", "--seed", "--workdir", "--output", "--folds"} & {
         line.partition("=")[0] for line in text.splitlines()
     }
@@ -104,6 +106,13 @@ def test_a_run_and_its_cross_validation_replay(tmp_path):
     member = ["--fold=3", "--seed=4", "--workdir=d"]
     parse(trainer_flags.GROUPS, f"--flagfile={file}", *member)
     assert trainer_flags.train_config() == expected
+
+
+def test_only_a_flag_that_is_not_its_default_is_told_to_be_passed_over(tmp_path):
+    file = tmp_path / "own.flagfile"
+    file.write_text("--fold=0\n--seed=4\n")
+    parse(crossval_flags.GROUPS, f"--flagfile={file}", "--data=a", "--output=b")
+    assert crossval_flags.cross_validation().passed_over == ("--seed=4",)
 
 
 @pytest.mark.parametrize("name", preset.names())

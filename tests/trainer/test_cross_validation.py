@@ -1,4 +1,5 @@
 import dataclasses
+import logging
 import statistics
 
 import pytest
@@ -20,6 +21,9 @@ def config(dataset, tmp_path):
         folds=(0, 2),
         seeds=(0, 1),
         flagfile="--epochs=1\n",
+        strategy="single",
+        require_gpu=False,
+        passed_over=(),
     )
 
 
@@ -84,6 +88,21 @@ def test_a_member_that_stops_stops_the_rest(config, member, monkeypatch):
     monkeypatch.setattr(cross_validation, "_train", lambda *_: next(codes))
     assert cross_validation.run(config, member) == ExitCode.PREEMPTED
     assert not (config.output / cross_validation.SUMMARY).exists()
+
+
+def test_what_is_passed_over_is_told_after_what_it_runs_on(
+    config, member, monkeypatch, caplog
+):
+    monkeypatch.setattr(cross_validation, "_train", lambda *_: ExitCode.PREEMPTED)
+    told = dataclasses.replace(config, passed_over=("--fold=3", "--seed=4"))
+    with caplog.at_level(logging.INFO):
+        cross_validation.run(told, member)
+    first, second, *_ = [record.getMessage() for record in caplog.records]
+    assert first.startswith("runs on ")
+    assert second == (
+        "of the flagfile, these have no effect here: --fold=3, --seed=4; --folds, "
+        "--seeds and --output decide"
+    )
 
 
 def test_faults(config, member):

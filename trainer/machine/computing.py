@@ -1,13 +1,18 @@
 """The lines on TensorFlow, Keras and what the devices computed."""
 
+from data_prep import installing
 from trainer.machine import packages
 from trainer.machine.finding import Finding
 from trainer.machine.finding import fault
 from trainer.machine.finding import ok
+from trainer.machine.finding import warning
 from trainer.machine.tensorflow_process import Probe
 
+# As convolution.py names it. On a GPU only --jit compiles with it.
+_XLA = "XLA"
+_NO_JIT = "--jit does not work here"
+_MEND_JIT = "train without --jit, or see what `XLA tools` says"
 _SETTINGS = "mend the Keras settings above first"
-_AGAIN = "pip install --force-reinstall -r requirements.txt -c constraints.txt"
 
 
 def check_imports(probe: Probe, *, settings_bad: bool = False) -> list[Finding]:
@@ -40,12 +45,18 @@ def import_fix(death: str) -> str:
     if "GLIBC" in death:
         return "use a newer Linux: the libraries of this one are too old"
     if "No module named" in death or "not installed" in death:
-        return packages.INSTALL
-    return _AGAIN
+        return installing.everything()
+    return installing.everything(again=True)
 
 
-def check_trials(probe: Probe) -> list[Finding]:
-    """Returns a line for each device: what it computed in each precision, how fast."""
+def check_trials(probe: Probe, *, compiles: bool = False) -> list[Finding]:
+    """Returns a line for each device: what it computed in each precision, how fast.
+
+    Args:
+      probe: of the convolutions.
+      compiles: whether a GPU is newer than TensorFlow's kernels, so that its first
+        use may take longer than the probe waits.
+    """
     by_device = {}
     for trial in probe.trials:
         by_device.setdefault(trial["device"], []).append(trial)
@@ -58,12 +69,24 @@ def check_trials(probe: Probe) -> list[Finding]:
         findings += [ok(device, rates)] if rates else []
         findings += wrong
     if probe.unfinished:
-        device, what = probe.unfinished["device"], probe.unfinished["what"]
-        text = f"a convolution in {what} ended the process: {probe.death}"
-        findings.append(fault(device, text, _mend(device)))
+        findings.append(_unfinished(probe, compiles))
     elif probe.version and probe.death:
-        findings.append(fault("computing", f"it ended early: {probe.death}", _AGAIN))
+        text = f"it ended early: {probe.death}"
+        findings.append(fault("computing", text, installing.everything(again=True)))
     return findings
+
+
+def _unfinished(probe: Probe, compiles: bool) -> Finding:
+    device, what = probe.unfinished["device"], probe.unfinished["what"]
+    if probe.late and compiles and device.startswith("GPU"):
+        text = f"its kernels are still being compiled: {probe.death}"
+        mend = "start a training, which waits for them, and run this again afterwards"
+        return warning(device, text, mend)
+    ended = "" if probe.late else " ended the process"
+    text = f"a convolution in {what}{ended}: {probe.death}"
+    if device.startswith("GPU") and what.startswith(_XLA):
+        return warning(device, f"{_NO_JIT}: {text}", _MEND_JIT)
+    return fault(device, text, _mend(device))
 
 
 def _is_wrong(trial: dict) -> bool:
@@ -78,6 +101,8 @@ def _wrong(device: str, trial: dict) -> Finding:
             f"a convolution in {trial['what']} is wrong: "
             f"{trial['difference']:.1g} off, {trial['tolerance']:.1g} is rounding"
         )
+    if device.startswith("GPU") and trial["what"].startswith(_XLA):
+        return warning(device, f"{_NO_JIT}: {text}", _MEND_JIT)
     return fault(device, text, _mend(device))
 
 
@@ -87,7 +112,8 @@ def _mend(device: str) -> str:
             "end what else runs on it (nvidia-smi), update the driver, or go without "
             "it: export CUDA_VISIBLE_DEVICES="
         )
-    return f"try export TF_ENABLE_ONEDNN_OPTS=0; else {_AGAIN}"
+    again = installing.everything(again=True)
+    return f"try export TF_ENABLE_ONEDNN_OPTS=0; else {again}"
 
 
 def _rate(gflops: float) -> str:

@@ -2,27 +2,32 @@
 
 import collections
 import logging
+import os
 
 import tensorflow as tf
 
 from data_prep import cores
 from data_prep.failures import ExitCode
 from data_prep.failures import Failure
+from trainer.machine import gpu_findings
 from trainer.machine import gpus
 from trainer.machine.gpus import Cause
 
+# Set for the processes that a command starts after it has warned by itself.
+WARNED = "PNEUMOTHORAX_WARNED_OF_IDLE_GPUS"
 _DOCTOR = "`python -m trainer.doctor` examines this machine"
 
 
 def announce(
-    how: str, *, most_gpus: int | None = None, require_gpu: bool = False
+    computed_by: str, *, most_gpus: int | None = None, require_gpu: bool = False
 ) -> None:
     """Logs what this process runs on, and warns of GPUs that it does not use.
 
-    TensorFlow itself goes to the CPU without a word where it cannot open a GPU.
+    TensorFlow itself goes to the CPU without a word where it cannot open a GPU. A
+    process that was started with the variable `WARNED` does not repeat the warning.
 
     Args:
-      how: it computes, such as a precision or an engine; ends the line.
+      computed_by: a precision or an engine; ends the line.
       most_gpus: that the command makes use of; 0 for a command that runs on the CPU,
         None for all that TensorFlow opens.
       require_gpu: whether to fail instead of running without a GPU, or without one of
@@ -33,18 +38,30 @@ def announce(
     """
     opened = _names_of_opened()
     used = opened[:most_gpus]
-    logging.info("runs on %s", _line(used, opened, how))
+    logging.info("runs on %s", _line(used, opened, computed_by))
+    warned = bool(os.environ.get(WARNED))
+    if warned and not require_gpu:
+        return
     driver = gpus.driver()
     if most_gpus == 0:
         found = driver.gpus if driver else ()
-        why = f"{how} runs on the CPU, not on {gpus.describe(found)}"
+        why = f"{computed_by} runs on the CPU, not on {gpus.describe(found)}"
         causes = [Cause(why, "choose another engine")] if found else []
-    else:
+    elif driver or opened:
         causes = gpus.unused(driver, len(opened))
+    else:
+        on_bus = gpu_findings.on_bus()
+        causes = [gpu_findings.no_driver(on_bus)] if on_bus else []
     if require_gpu and (causes or not used):
         raise _refusal(causes)
+    if warned:
+        return
+    if driver and driver.problem and not causes and most_gpus != 0:
+        # TensorFlow opens all that it may: somebody else's problem, or a small one.
+        logging.warning("%s; %s", driver.problem, driver.fix)
     if causes:
-        _warn(gpus.describe(driver.gpus) or "an NVIDIA driver", len(opened), causes)
+        present = gpus.describe(driver.gpus) if driver else "an NVIDIA GPU"
+        _warn(present or "an NVIDIA driver", len(opened), causes)
 
 
 def _names_of_opened() -> list[str]:
@@ -55,13 +72,13 @@ def _names_of_opened() -> list[str]:
     ]
 
 
-def _line(used: list[str], opened: list[str], how: str) -> str:
+def _line(used: list[str], opened: list[str], computed_by: str) -> str:
     if not used:
         count = cores.available()
-        return f"CPU, {count} core{'s' * (count > 1)}, {how}"
+        return f"CPU, {count} core{'s' * (count > 1)}, {computed_by}"
     named = ", ".join(f"{n} x {name}" for name, n in collections.Counter(used).items())
     more = f" (of {len(opened)} GPUs)" if len(opened) > len(used) else ""
-    return f"{named}{more}, {how}"
+    return f"{named}{more}, {computed_by}"
 
 
 def _refusal(causes: list[Cause]) -> Failure:

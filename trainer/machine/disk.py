@@ -20,7 +20,7 @@ _ELSEWHERE = "choose an --output on another disk, such as a local one"
 
 
 def look(output: pathlib.Path) -> list[Finding]:
-    """Tests the file system of `output`, which need not exist, and that of /tmp."""
+    """Tests the disk of `output`, which need not exist, and of temporary files."""
     folder = existing(output)
     temporary = pathlib.Path(tempfile.gettempdir())
     findings = check_free("disk", folder, shutil.disk_usage(folder).free)
@@ -32,7 +32,8 @@ def look(output: pathlib.Path) -> list[Finding]:
 def existing(folder: pathlib.Path) -> pathlib.Path:
     """Returns the folder, or the nearest one above it that exists."""
     folder = folder.absolute()
-    while not folder.is_dir():
+    # Not Path.is_dir(), which raises where a folder above may not be entered.
+    while not os.path.isdir(folder):
         folder = folder.parent
     return folder
 

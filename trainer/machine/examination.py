@@ -7,6 +7,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Any
 
+from data_prep import installing
 from data_prep.failures import ExitCode
 from trainer.machine.finding import Finding
 from trainer.machine.finding import Status
@@ -30,8 +31,8 @@ def guarded(name: str, check: Check) -> list[Finding]:
     try:
         return check()
     except ImportError as e:
-        mend = "pip install -r requirements.txt -c constraints.txt"
-        return [fault(name, f"a package does not load: {e}", mend)]
+        text = f"a package does not load: {e}"
+        return [fault(name, text, installing.everything())]
     except Exception as e:  # noqa: BLE001 - a broken machine may break any check
         text = f"this check failed, by our bug: {type(e).__name__}: {e}"
         return [fault(name, text, "please report this line")]
@@ -120,14 +121,17 @@ def _gpus() -> list[Finding]:
         on_bus = gpu_findings.on_bus()
         return gpu_findings.without_driver(on_bus, amd=gpu_findings.has_amd())
     setting = os.environ.get("CUDA_VISIBLE_DEVICES")
-    findings = gpu_findings.check(driver, setting, probe)
+    order = os.environ.get("CUDA_DEVICE_ORDER")
+    findings = gpu_findings.check(driver, setting, probe, order)
     return findings + (xla_tools.look() if probe.num_gpus else [])
 
 
 def _trials() -> list[Finding]:
     from trainer.machine import computing
+    from trainer.machine import gpu_causes
 
-    return computing.check_trials(_probe())
+    compiles = gpu_causes.compiles(_driver(), _probe())
+    return computing.check_trials(_probe(), compiles=compiles)
 
 
 def _resources() -> list[Finding]:

@@ -4,7 +4,8 @@ import dataclasses
 import enum
 
 
-class Status(enum.StrEnum):
+# Not a StrEnum: the doctor also has to say that Python 3.10 is too old.
+class Status(str, enum.Enum):  # noqa: UP042
     """How bad a finding is; the values are in `--json`."""
 
     OK = "ok"

@@ -5,14 +5,13 @@ Functions of facts only: nothing here asks the machine.
 
 import re
 
+from data_prep import installing
 from trainer.machine import gpus
-from trainer.machine import packages
 from trainer.machine.gpus import Cause
 from trainer.machine.gpus import Driver
 from trainer.machine.gpus import Gpu
 from trainer.machine.tensorflow_process import Probe
 
-INSTALL_GPU = "pip install -r requirements-gpu.txt -c constraints.txt"
 _ASK_DRIVER = "run nvidia-smi; if it fails too, restart the machine"
 # The first driver that runs programs of a CUDA major version, on data-centre and
 # desktop GPUs alike ("CUDA Compatibility", table "minor version compatibility").
@@ -21,6 +20,7 @@ _FIRST_DRIVER = {11: "450.80.02", 12: "525.60.13", 13: "580.65.06"}
 _CUDA = 12
 # The driver's own library; the others come from pip or a CUDA toolkit.
 _OF_DRIVER = ("libcuda.so", "libnvidia-")
+AT_FIRST_USE = "compiled at first use"
 _KERNELS = re.compile(r"(sm|compute)_(\d+)(\d)([af]?)")
 
 
@@ -47,19 +47,19 @@ def of_tensorflow(driver: Driver, probe: Probe) -> list[Cause]:
       driver: with GPUs, of which TensorFlow opens too few.
       probe: of the TensorFlow that opens them.
     """
-    if probe.death:
+    if not probe.version:
         return [
             Cause(
                 f"TensorFlow does not load: {probe.death}",
-                "pip install --force-reinstall -r requirements-gpu.txt "
-                "-c constraints.txt",
+                installing.gpu(again=True),
             )
         ]
     if not probe.build.get("is_cuda_build"):
         return [
             Cause(
                 f"this TensorFlow {probe.version} was built without CUDA",
-                f"pip uninstall -y tensorflow-cpu tensorflow; {_install(probe)}",
+                "pip uninstall -y tensorflow-cpu tensorflow; "
+                f"{installing.gpu(probe.version)}",
             )
         ]
     causes = too_old_driver(driver, probe) + closed_libraries(probe)
@@ -69,6 +69,9 @@ def of_tensorflow(driver: Driver, probe: Probe) -> list[Cause]:
     ]
     if driver.problem:
         causes.append(Cause(driver.problem, driver.fix))
+    if probe.death:
+        text = f"TensorFlow loads, but its process ended early: {probe.death}"
+        causes.append(Cause(text, _ASK_DRIVER))
     return causes or [
         Cause(
             "TensorFlow does not list it, and its log has no reason",
@@ -118,7 +121,7 @@ def closed_libraries(probe: Probe) -> list[Cause]:
                 f"TensorFlow does not find {_listed(others)}"
                 if absent
                 else f"{_listed(others)} does not open: {why}",
-                _install(probe),
+                installing.gpu(probe.version),
             )
         )
     return causes
@@ -129,7 +132,7 @@ def without_kernels(gpu: Gpu, probe: Probe) -> list[Cause]:
     if kernels(gpu.compute_capability, probe) != "none":
         return []
     capability = ".".join(map(str, gpu.compute_capability))
-    have = ", ".join(probe.build["cuda_compute_capabilities"])
+    have = ", ".join(probe.build.get("cuda_compute_capabilities", ()))
     return [
         Cause(
             f"TensorFlow {probe.version} has no kernels for {gpu.name} (compute "
@@ -139,6 +142,14 @@ def without_kernels(gpu: Gpu, probe: Probe) -> list[Cause]:
     ]
 
 
+def compiles(driver: Driver | None, probe: Probe) -> bool:
+    """Returns whether a GPU's first use compiles its kernels, for up to 30 minutes."""
+    if driver is None or not probe.version:
+        return False
+    found = [kernels(gpu.compute_capability, probe) for gpu in driver.gpus]
+    return AT_FIRST_USE in found
+
+
 def kernels(capability: tuple[int, int], probe: Probe) -> str:
     """Returns "ready", "compiled at first use", or "none" for a compute capability.
 
@@ -146,7 +157,9 @@ def kernels(capability: tuple[int, int], probe: Probe) -> str:
     `compute_` entries carry beside it, is compiled for every newer one ("CUDA C++
     Programming Guide", application compatibility).
     """
-    found = [_KERNELS.fullmatch(k) for k in probe.build["cuda_compute_capabilities"]]
+    found = [
+        _KERNELS.fullmatch(k) for k in probe.build.get("cuda_compute_capabilities", ())
+    ]
     built = [(m[1], (int(m[2]), int(m[3])), m[4]) for m in found if m]
     if not built:
         return "ready"
@@ -156,18 +169,7 @@ def kernels(capability: tuple[int, int], probe: Probe) -> str:
     if any(v == capability for _, v, _ in built):
         return "ready"
     portable = [v for kind, v, only in built if kind == "compute" and not only]
-    return (
-        "compiled at first use"
-        if min(portable, default=(99, 0)) <= capability
-        else "none"
-    )
-
-
-def _install(probe: Probe) -> str:
-    """Returns what installs the CUDA libraries, without another TensorFlow."""
-    if not probe.version or probe.version.startswith(packages.PINNED):
-        return INSTALL_GPU
-    return f"pip install 'tensorflow[and-cuda]=={probe.version}'"
+    return AT_FIRST_USE if min(portable, default=(99, 0)) <= capability else "none"
 
 
 def _numbers(version: str) -> tuple[int, ...]:

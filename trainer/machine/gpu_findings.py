@@ -9,6 +9,7 @@ from trainer.machine.finding import Finding
 from trainer.machine.finding import fault
 from trainer.machine.finding import ok
 from trainer.machine.finding import warning
+from trainer.machine.gpus import Cause
 from trainer.machine.gpus import Driver
 from trainer.machine.gpus import Gpu
 from trainer.machine.tensorflow_process import Probe
@@ -43,19 +44,29 @@ def without_driver(num_on_bus: int, *, amd: bool) -> list[Finding]:
     if amd:
         return [warning("GPU", "AMD, which this project's TensorFlow does not use")]
     if num_on_bus:
-        text = f"{num_on_bus} x NVIDIA on the bus, but no driver"
-        mend = "install NVIDIA's driver 525.60.13 or newer; nvidia-smi tests it"
-        return [warning("GPU", text, mend)]
+        cause = no_driver(num_on_bus)
+        return [warning("GPU", cause.reason, cause.fix)]
     return [ok("GPU", "none; everything runs on the CPU")]
 
 
-def check(driver: Driver, setting: str | None, probe: Probe) -> list[Finding]:
+def no_driver(num_on_bus: int) -> Cause:
+    """Returns why GPUs of NVIDIA are not used that the bus has and no driver."""
+    return Cause(
+        f"{num_on_bus} x NVIDIA on the bus, but no driver",
+        "install NVIDIA's driver 525.60.13 or newer; nvidia-smi tests it",
+    )
+
+
+def check(
+    driver: Driver, setting: str | None, probe: Probe, order: str | None = None
+) -> list[Finding]:
     """Returns the lines of a machine with NVIDIA's driver.
 
     Args:
       driver: what it answered before TensorFlow took memory.
       setting: CUDA_VISIBLE_DEVICES; None where it is not set.
       probe: of TensorFlow.
+      order: CUDA_DEVICE_ORDER; None where it is not set.
     """
     if not driver.gpus:
         if driver.problem:
@@ -74,17 +85,18 @@ def check(driver: Driver, setting: str | None, probe: Probe) -> list[Finding]:
     if not probe.version:
         # Its own line has the reason.
         return [*findings, warning("GPU use", "not seen: TensorFlow does not load")]
-    if probe.num_gpus < visible:
+    if probe.num_gpus < len(visible):
         causes = gpu_causes.of_tensorflow(driver, probe)
-        text = f"TensorFlow opens {probe.num_gpus} of {visible}: "
+        text = f"TensorFlow opens {probe.num_gpus} of {len(visible)}: "
         return findings + [fault("GPU use", text + c.reason, c.fix) for c in causes]
     hidden_by = f" of {len(driver.gpus)}, by CUDA_VISIBLE_DEVICES={setting}"
-    all_of_them = visible == len(driver.gpus)
-    findings.append(
-        ok("GPU use", f"TensorFlow opens {visible}{'' if all_of_them else hidden_by}")
-    )
-    for gpu in driver.gpus if all_of_them else ():
-        findings += _first_use(gpu, probe) + _memory(gpu)
+    which = hidden_by if len(visible) < len(driver.gpus) else ""
+    findings.append(ok("GPU use", f"TensorFlow opens {len(visible)}{which}"))
+    if gpus.known_by(driver.gpus, setting, order):
+        findings += [f for g in visible for f in _first_use(g, probe) + _memory(g)]
+    else:
+        text = "not looked at: CUDA may number these different GPUs in another order"
+        findings.append(ok("GPU memory", text, "export CUDA_DEVICE_ORDER=PCI_BUS_ID"))
     findings += [
         fault("driver", c.reason, c.fix)
         for c in gpu_causes.too_old_driver(driver, probe)
@@ -93,7 +105,7 @@ def check(driver: Driver, setting: str | None, probe: Probe) -> list[Finding]:
 
 
 def _first_use(gpu: Gpu, probe: Probe) -> list[Finding]:
-    if gpu_causes.kernels(gpu.compute_capability, probe) != "compiled at first use":
+    if gpu_causes.kernels(gpu.compute_capability, probe) != gpu_causes.AT_FIRST_USE:
         return []
     capability = ".".join(map(str, gpu.compute_capability))
     text = (

@@ -11,6 +11,8 @@ import os
 import pathlib
 from typing import Any
 
+from data_prep import installing
+
 try:
     import pynvml
 except ImportError:
@@ -98,7 +100,7 @@ def driver() -> Driver | None:
             version="",
             gpus=(),
             problem="NVIDIA's driver is here, but nvidia-ml-py, which asks it, is not",
-            fix="pip install -r requirements.txt -c constraints.txt",
+            fix=installing.package("nvidia-ml-py"),
         )
     try:
         pynvml.nvmlInit()
@@ -118,29 +120,46 @@ def describe(gpus: tuple[Gpu, ...]) -> str:
     return ", ".join(f"{count} x {name}" for name, count in counts.items())
 
 
-def visible(gpus: tuple[Gpu, ...], setting: str | None) -> int:
-    """Returns how many GPUs the value of CUDA_VISIBLE_DEVICES leaves.
+def visible(gpus: tuple[Gpu, ...], setting: str | None) -> tuple[Gpu, ...]:
+    """Returns the GPUs that the value of CUDA_VISIBLE_DEVICES leaves, in its order.
 
     Args:
       gpus: of the machine.
       setting: the variable's value; None where it is not set. As CUDA reads it, the
         first entry that names no GPU ends the list, and an entry that comes twice
-        leaves none.
+        leaves none. Numbers are taken in the driver's order, which CUDA's may differ
+        from: see `known_by`.
     """
     if setting is None:
-        return len(gpus)
+        return gpus
     found = []
     for entry in (part.strip() for part in setting.split(",")):
         if entry.startswith("MIG-"):
-            # A slice of a GPU. The driver lists the whole ones, and each slice counts
-            # as one device.
-            found.append(entry)
-            continue
-        match = [g.index for g in gpus if _names(entry, g)]
+            # A slice of a GPU. A process enumerates one slice only, however many are
+            # named ("NVIDIA Multi-Instance GPU User Guide", CUDA device enumeration).
+            return tuple(_slice(gpu) for gpu in gpus[:1])
+        match = [gpu for gpu in gpus if _names(entry, gpu)]
         if len(match) != 1:
             break
         found += match
-    return len(found) if len(set(found)) == len(found) else 0
+    return tuple(found) if len(set(found)) == len(found) else ()
+
+
+def known_by(gpus: tuple[Gpu, ...], setting: str | None, order: str | None) -> bool:
+    """Returns whether `visible` names the very GPUs that CUDA takes.
+
+    CUDA numbers the fastest GPU first unless CUDA_DEVICE_ORDER is PCI_BUS_ID ("CUDA
+    C++ Programming Guide", environment variables). GPUs of one model stay in the order
+    of the bus.
+
+    Args:
+      gpus: of the machine.
+      setting: the value of CUDA_VISIBLE_DEVICES; None where it is not set.
+      order: the value of CUDA_DEVICE_ORDER; None where it is not set.
+    """
+    by_number = any(part.strip().isdecimal() for part in (setting or "").split(","))
+    one_model = len({gpu.name for gpu in gpus}) <= 1
+    return one_model or not by_number or order == "PCI_BUS_ID"
 
 
 def unused(driver: Driver | None, num_opened: int) -> list[Cause]:
@@ -154,13 +173,14 @@ def unused(driver: Driver | None, num_opened: int) -> list[Cause]:
       num_opened: GPUs that TensorFlow lists in this process.
 
     Returns:
-      The causes, the likeliest first; none where all visible GPUs are opened.
+      The causes, the likeliest first; none where all visible GPUs are opened, also
+      where the driver has a problem that kept TensorFlow from none of them.
     """
     if driver is None:
         return []
     setting = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if driver.gpus and num_opened >= (visible(driver.gpus, setting) or 1):
-        return _problem(driver)
+    if num_opened and num_opened >= len(visible(driver.gpus, setting)):
+        return []
     # Late: it imports this module.
     from trainer.machine import gpu_causes
     from trainer.machine import tensorflow_process
@@ -171,8 +191,11 @@ def unused(driver: Driver | None, num_opened: int) -> list[Cause]:
     return gpu_causes.of_tensorflow(driver, tensorflow_process.probe())
 
 
-def _problem(driver: Driver) -> list[Cause]:
-    return [Cause(driver.problem, driver.fix)] if driver.problem else []
+def _slice(gpu: Gpu) -> Gpu:
+    """Returns what is known of a slice: which model it is of, but not its memory."""
+    return dataclasses.replace(
+        gpu, name=f"a slice of {gpu.name}", memory_bytes=0, free_bytes=0
+    )
 
 
 def _names(entry: str, gpu: Gpu) -> bool:

@@ -2,42 +2,41 @@
 
 import importlib.metadata
 import sys
+from collections.abc import Iterable
 
+from data_prep import installing
 from trainer.machine.finding import Finding
 from trainer.machine.finding import fault
 from trainer.machine.finding import ok
 from trainer.machine.finding import warning
 
-INSTALL = "pip install -r requirements.txt -c constraints.txt"
-# Of the TensorFlow that these files pin.
-PINNED = "2.21."
 # The first and last minor versions that the test suite ran on.
 PYTHONS = ((3, 11), (3, 13))
 TENSORFLOWS = ((2, 16), (2, 21))
-# As requirements.txt has them.
-DIRECT = (
-    "tensorflow",
-    "keras",
-    "efficientnet",
-    "numpy",
-    "opencv-python-headless",
-    "pydicom",
-    "pillow",
-    "absl-py",
-    "scikit-learn",
-    "scikit-image",
-    "google-crc32c",
-    "protobuf",
-    "rich",
-    "joblib",
-    "nvidia-ml-py",
-    "packaging",
-    "matplotlib",
-    "tensorboard",
-)
+# What the project needs, in which versions: pyproject.toml has the same, and why.
+REQUIRED = {
+    "tensorflow": ">=2.16.2,<2.22",
+    "keras": ">=3.8,<3.16",
+    "efficientnet": ">=1.1.1,<2",
+    "numpy": ">=1.26.4,<3",
+    "opencv-python-headless": ">=4.11.0.86,<6",
+    "pydicom": ">=3.0.2,<4",
+    "pillow": ">=10.1,<14",
+    "absl-py": ">=1.4,<3",
+    "scikit-learn": ">=1.3.2,<2",
+    "scikit-image": ">=0.22,<1",
+    "google-crc32c": ">=1.5,<2",
+    "protobuf": ">=4.25.3,<8",
+    "rich": ">=13.5,<16",
+    "joblib": ">=1.3.2,<2",
+    "nvidia-ml-py": ">=12.535.77,<14",
+    "packaging": ">=24,<27",
+    "matplotlib": ">=3.8,<4",
+    "tensorboard": ">=2.16.2,<2.22",
+}
 # Distributions with the same modules.
 _SAME = {
-    "tensorflow": ("tensorflow-cpu", "tf-nightly", "tensorflow-rocm"),
+    "tensorflow": installing.TENSORFLOWS[1:],
     "opencv-python-headless": (
         "opencv-python",
         "opencv-contrib-python",
@@ -47,9 +46,9 @@ _SAME = {
 _SHOWN = ("keras", "numpy", "protobuf")
 
 
-def versions(names: tuple[str, ...] = DIRECT) -> dict[str, str]:
+def versions(names: Iterable[str] = REQUIRED) -> dict[str, str]:
     """Returns the version of each distribution, "" where it is not installed."""
-    return {name: _version(name) for name in names}
+    return {name: installing.version(name) for name in names}
 
 
 def python(version: tuple[int, ...] = sys.version_info[:3]) -> list[Finding]:
@@ -83,33 +82,50 @@ def tensorflow_version(version: str) -> list[Finding]:
 
 def fit() -> list[Finding]:
     """Returns the packages that are missing, too old, too new, or there twice."""
-    have = {name: installed(name) for name in DIRECT}
+    have = {name: installed(name) for name in REQUIRED}
     unmet, seen = _walk([found[0] for found in have.values() if found])
-    findings = _missing(have) + unmet + _twice(have)
+    findings = _missing(have) + _outside(have) + unmet + _twice(have)
     if findings:
         return findings
-    shown = ", ".join(f"{name} {_version(name)}" for name in _SHOWN)
+    shown = ", ".join(f"{name} {installing.version(name)}" for name in _SHOWN)
     return [ok("packages", f"{shown}; {len(seen)} fit each other")]
 
 
 def installed(name: str) -> list[str]:
     """Returns the installed distributions that give the modules of `name`."""
-    return [found for found in (name, *_SAME.get(name, ())) if _version(found)]
+    return list(filter(installing.version, (name, *_SAME.get(name, ()))))
 
 
 def _missing(have: dict[str, list[str]]) -> list[Finding]:
-    tensorflow = [_version(name) for name in have.get("tensorflow", [])]
-    # Beside another TensorFlow than ours, one package must not replace that.
-    alone = any(not version.startswith(PINNED) for version in tensorflow)
     return [
         fault(
             "packages",
             f"{name} is not installed",
-            f"pip install {name}" if alone else INSTALL,
+            installing.missing(name, REQUIRED[name]),
         )
         for name, found in have.items()
         if not found
     ]
+
+
+def _outside(have: dict[str, list[str]]) -> list[Finding]:
+    """Returns the packages whose versions the project does not allow."""
+    try:
+        from packaging.specifiers import SpecifierSet
+    except ImportError:
+        # `_walk` says so.
+        return []
+    findings = []
+    for name, found in have.items():
+        wanted = REQUIRED[name]
+        # TensorFlow's version has a line of its own.
+        for distribution in found if name != "tensorflow" else ():
+            version = installing.version(distribution)
+            if not SpecifierSet(wanted).contains(version, prereleases=True):
+                text = f"this project needs {distribution}{wanted}, not {version}"
+                mend = installing.package(distribution, wanted)
+                findings.append(warning("packages", text, mend))
+    return findings
 
 
 def _twice(have: dict[str, list[str]]) -> list[Finding]:
@@ -125,20 +141,14 @@ def _twice(have: dict[str, list[str]]) -> list[Finding]:
     return findings
 
 
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name) or ""
-    except importlib.metadata.PackageNotFoundError:
-        return ""
-
-
 def _walk(roots: list[str]) -> tuple[list[Finding], set[str]]:
     """Follows what packages say they need; returns what is unmet, and all names."""
     try:
         from packaging.requirements import Requirement
         from packaging.utils import canonicalize_name
     except ImportError:
-        return [warning("packages", "not compared: no `packaging`", INSTALL)], set()
+        mend = installing.missing("packaging")
+        return [warning("packages", "not compared: no `packaging`", mend)], set()
     unmet, seen, waiting = {}, set(), list(roots)
     while waiting:
         name = canonicalize_name(waiting.pop())
@@ -150,14 +160,15 @@ def _walk(roots: list[str]) -> tuple[list[Finding], set[str]]:
             if needed.marker and not needed.marker.evaluate({"extra": ""}):
                 continue
             needed_name = canonicalize_name(needed.name)
-            version = _version(needed_name)
+            version = installing.version(needed_name)
             if not version:
                 text = f"{needed.name} is not installed; {name} needs it"
                 unmet[text] = fault("packages", text, f"pip install '{_short(needed)}'")
                 continue
             waiting.append(needed_name)
             if not needed.specifier.contains(version, prereleases=True):
-                text = f"{name} {_version(name)} needs {_short(needed)}, not {version}"
+                user = f"{name} {installing.version(name)}"
+                text = f"{user} needs {_short(needed)}, not {version}"
                 fix = f"pip install '{_short(needed)}'"
                 unmet[text] = warning("packages", text, fix)
     return list(unmet.values()), seen

@@ -45,6 +45,7 @@ class Probe:
       trials: of `convolution.try_all`.
       unfinished: the trial in which the process died: its device and what it tried.
       death: how the process ended too early, in one line; empty where it did not.
+      late: whether it was ended because it took too long.
     """
 
     version: str = ""
@@ -57,6 +58,7 @@ class Probe:
     trials: tuple[dict[str, Any], ...] = ()
     unfinished: dict[str, str] = dataclasses.field(default_factory=dict)
     death: str = ""
+    late: bool = False
 
 
 @functools.cache
@@ -86,7 +88,8 @@ def probe(*, thorough: bool = False) -> Probe:
         )
     except subprocess.TimeoutExpired as e:
         late = read(1, (e.stdout or b"").decode(errors="replace"), "")
-        return dataclasses.replace(late, death=f"it did not end within {TIMEOUT_S} s")
+        text = f"it did not end within {TIMEOUT_S} s"
+        return dataclasses.replace(late, death=text, late=True)
     return read(done.returncode, done.stdout, done.stderr)
 
 
@@ -111,6 +114,11 @@ def read(returncode: int, output: str, log: str) -> Probe:
     )
 
 
+def raised(lines: list[str]) -> str:
+    """Returns the last line that names an error; empty where none does."""
+    return next((line for line in reversed(lines) if _RAISED.match(line)), "")
+
+
 def _refusals(raised: str, log: str) -> tuple[str, ...]:
     said = [a or b for a, b in _NO_GPU.findall(log)]
     # Once each: two parts of TensorFlow may ask.
@@ -121,8 +129,7 @@ def _death(returncode: int, log: str) -> str:
     """Returns how a process ended, and the line that tells why."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     if returncode >= 0:
-        raised = [line for line in lines if _RAISED.match(line)]
-        return (raised or lines or ["it said nothing"])[-1][:300]
+        return (raised(lines) or (lines or ["it said nothing"])[-1])[:300]
     try:
         name = signal.Signals(-returncode).name
     except ValueError:

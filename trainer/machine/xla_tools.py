@@ -8,6 +8,7 @@ import shutil
 import sysconfig
 from collections.abc import Mapping
 
+from data_prep import installing
 from trainer.machine.finding import Finding
 from trainer.machine.finding import ok
 from trainer.machine.finding import warning
@@ -41,7 +42,7 @@ def check(environment: Mapping[str, str], folders: list[pathlib.Path]) -> list[F
     if not missing:
         return [ok(_NAME, "ptxas and libdevice found")]
     home = environment.get("CUDA_HOME") or environment.get("CUDA_PATH")
-    mend = "pip install -r requirements-gpu.txt -c constraints.txt (nvidia-cuda-nvcc)"
+    mend = f"{installing.gpu()} (nvidia-cuda-nvcc)"
     if home and (pathlib.Path(home) / _LIBDEVICE).exists():
         mend = f"export XLA_FLAGS={_SETTING}={home}"
     names = ", ".join(tool.name for tool in missing)

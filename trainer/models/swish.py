@@ -5,13 +5,12 @@ it as `x * sigmoid(x)`: TensorFlow keeps both factors, and differentiates in fou
 that each read and write whole tensors. What that cost is in BUILD_NOTES.md.
 """
 
-import contextlib
 import functools
-import os
-from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
+
+from trainer import quiet
 
 
 @keras.saving.register_keras_serializable("pneumothorax")
@@ -40,22 +39,9 @@ def _gradient():
     gradient = tf.function(_derivative, jit_compile=on_cpu, autograph=False)
     if on_cpu:
         # XLA announces itself once a process, past TensorFlow's log level.
-        with tf.init_scope(), _without_stderr():
+        with tf.init_scope(), quiet.stderr_away():
             gradient(tf.zeros([1]), tf.zeros([1]))
     return gradient
-
-
-@contextlib.contextmanager
-def _without_stderr() -> Iterator[None]:
-    """Drops what native code writes to stderr."""
-    kept = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as nothing:
-            os.dup2(nothing.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def _derivative(inputs, upstream):

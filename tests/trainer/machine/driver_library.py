@@ -1,5 +1,7 @@
 """A made-up NVIDIA driver: a libnvidia-ml.so.1 whose answers a variable holds."""
 
+import ctypes
+import importlib.metadata
 import os
 import pathlib
 import shutil
@@ -106,6 +108,8 @@ int cuGetErrorName(int e, const char **s) { *s = "MADE_UP_ERROR"; return 0; }
 int cuGetErrorString(int e, const char **s) { *s = "made up"; return 0; }
 """
 
+# What TensorFlow opens first of CUDA, and the distribution that brings it.
+_CUDA_LIBRARY, _CUDA_DISTRIBUTION = "libcudart.so.12", "nvidia-cuda-runtime-cu12"
 H100 = "NVIDIA H100 80GB HBM3:9:0:81559:81000:0"
 
 
@@ -122,6 +126,18 @@ def build(folder: pathlib.Path) -> pathlib.Path:
             check=True,
         )
     return folder
+
+
+def needs_no_cuda() -> None:
+    """Skips a test in which TensorFlow does not find CUDA where CUDA is installed."""
+    try:
+        ctypes.CDLL(_CUDA_LIBRARY)
+    except OSError:
+        try:
+            importlib.metadata.version(_CUDA_DISTRIBUTION)
+        except importlib.metadata.PackageNotFoundError:
+            return
+    pytest.skip("CUDA's libraries are installed, and this test needs them to be absent")
 
 
 def environment(folder: pathlib.Path, *, gpus: str = "", **settings: str) -> dict:

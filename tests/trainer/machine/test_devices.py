@@ -1,7 +1,9 @@
 """The first line says what a command runs on, and a GPU never lies idle in silence."""
 
+import dataclasses
 import json
 import logging
+import os
 import pathlib
 import re
 import subprocess
@@ -15,6 +17,7 @@ from data_prep.failures import ExitCode
 from data_prep.failures import Failure
 from tests.trainer.machine import driver_library
 from trainer.machine import devices
+from trainer.machine import gpu_findings
 from trainer.machine import gpus
 from trainer.machine.gpus import Cause
 from trainer.machine.gpus import Driver
@@ -51,6 +54,7 @@ def machine(monkeypatch):
         )
         driver = driver_of(present) if present else None
         monkeypatch.setattr(gpus, "driver", lambda: driver)
+        monkeypatch.setattr(gpu_findings, "on_bus", lambda: 0)
         monkeypatch.setattr(gpus, "unused", lambda d, n: list(causes))
         monkeypatch.setattr(devices.cores, "available", lambda: 16)
 
@@ -83,6 +87,48 @@ def test_an_idle_gpu_is_told_once_and_loudly(machine, caplog):
     assert "THIS MACHINE HAS 2 x NVIDIA T4, AND TENSORFLOW USES NO GPU" in said
     assert "why: a library is missing\n  fix: install it" in said
     assert "python -m trainer.doctor" in said
+
+
+def test_a_problem_that_costs_no_gpu_is_one_line_and_no_refusal(
+    machine, monkeypatch, caplog
+):
+    machine(2, 2)
+    lost = dataclasses.replace(driver_of(2), problem="GPU 2 is lost", fix="restart")
+    monkeypatch.setattr(gpus, "driver", lambda: lost)
+    devices.announce("float32", require_gpu=True)
+    assert [r.getMessage() for r in caplog.records] == ["GPU 2 is lost; restart"]
+
+
+@pytest.mark.parametrize("required", [False, True])
+def test_a_process_whose_parent_has_warned_is_silent(
+    machine, monkeypatch, caplog, required
+):
+    monkeypatch.setenv(devices.WARNED, "1")
+    machine(2, 2, [] if required else [CAUSE])
+    lost = dataclasses.replace(driver_of(2), problem="GPU 2 is lost", fix="restart")
+    monkeypatch.setattr(gpus, "driver", lambda: lost)
+    with caplog.at_level(logging.INFO):
+        devices.announce("float32", require_gpu=required)
+    assert [r.getMessage() for r in caplog.records] == [
+        "runs on 2 x NVIDIA T4, float32"
+    ]
+
+
+def test_a_parent_that_has_warned_allows_no_idle_gpu(machine, monkeypatch):
+    monkeypatch.setenv(devices.WARNED, "1")
+    machine(2, 0, [CAUSE])
+    with pytest.raises(Failure, match="a library is missing"):
+        devices.announce("float32", require_gpu=True)
+
+
+def test_a_gpu_without_a_driver_is_told_and_refused(machine, monkeypatch, caplog):
+    machine(0, 0)
+    monkeypatch.setattr(gpu_findings, "on_bus", lambda: 2)
+    devices.announce("float32")
+    assert "THIS MACHINE HAS an NVIDIA GPU, AND TENSORFLOW USES NO GPU" in caplog.text
+    assert "why: 2 x NVIDIA on the bus, but no driver" in caplog.text
+    with pytest.raises(Failure, match="2 x NVIDIA on the bus, but no driver; install"):
+        devices.announce("float32", require_gpu=True)
 
 
 def test_an_engine_of_the_cpu_leaves_a_gpu_idle(machine, caplog):
@@ -122,11 +168,14 @@ def made_up_driver(tmp_path_factory):
     [
         ("trainer.main", "--data={data} --workdir={tmp}/r --model=unet5 --fold=9"),
         ("inference.main", "--data={data} --members={tmp}/none --output={tmp}/p"),
+        # Its first member fails, and is the second process that could warn.
+        ("trainer.crossval", "--data={data} --output={tmp}/r --global_batch_size=999"),
     ],
 )
 @pytest.mark.parametrize("required", [False, True])
 def test_commands(made_up_driver, dataset, tmp_path, module, arguments, required):
     """On a machine whose driver has a GPU, but no CUDA: a made-up driver is all."""
+    driver_library.needs_no_cuda()
     given = arguments.format(data=dataset / "32", tmp=tmp_path).split()
     environment = driver_library.environment(made_up_driver, gpus=driver_library.H100)
     done = subprocess.run(
@@ -143,6 +192,7 @@ def test_commands(made_up_driver, dataset, tmp_path, module, arguments, required
         assert done.returncode == ExitCode.ENVIRONMENT, done.stderr
         assert lines[1].startswith("ERROR ENVIRONMENT: --require_gpu is set, and")
         assert len(lines) == 2
+        assert list(tmp_path.iterdir()) == []
     else:
         assert done.returncode == ExitCode.FLAGS, done.stderr
         assert done.stderr.count("AND TENSORFLOW USES NO GPU") == 1
@@ -158,7 +208,13 @@ def test_a_process_of_it_opens_no_device():
         "import json; from tensorflow.python.eager import context\n"
         "print(json.dumps(context.context()._initialized))"
     )
+    # Where the machine has GPUs, they are not hidden from it as from the other tests.
+    kept = {k: v for k, v in os.environ.items() if k != "CUDA_VISIBLE_DEVICES"}
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=kept,
+        capture_output=True,
+        text=True,
     )
     assert json.loads(done.stdout) is False, done.stderr

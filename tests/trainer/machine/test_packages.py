@@ -1,7 +1,7 @@
 """Versions that fit, and those that do not, among made-up installed packages."""
 
 import pathlib
-import re
+import tomllib
 
 import pytest
 
@@ -26,11 +26,9 @@ def install(tmp_path, monkeypatch):
     return install
 
 
-def test_the_direct_packages_are_those_of_the_requirements():
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
-    names = [re.match(r"[\w-]+", line)[0] for line in lines if re.match(r"\w", line)]
-    assert sorted(packages.DIRECT) == sorted(names)
-    assert any(line.startswith(f"tensorflow=={packages.PINNED}") for line in lines)
+def test_the_required_packages_are_those_of_the_project():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert [n + v for n, v in packages.REQUIRED.items()] == project["dependencies"]
 
 
 def test_what_is_installed_here_fits():
@@ -40,12 +38,12 @@ def test_what_is_installed_here_fits():
 
 
 def test_a_package_that_does_not_fit_is_named_with_what_mends_it(install):
-    install("pydicom", "9.9", "made-up-below>=2", "numpy<1.5", "nothing; extra == 'x'")
+    install("pydicom", "3.9", "made-up-below>=2", "numpy<1.5", "nothing; extra == 'x'")
     install("made-up-below", "2.1", "made-up-absent>=3")
     found = {f.text: f for f in packages.fit()}
     wrong = next(f for text, f in found.items() if "numpy<1.5" in text)
     assert wrong.status is Status.WARNING
-    assert wrong.text.startswith("pydicom 9.9 needs numpy<1.5, not ")
+    assert wrong.text.startswith("pydicom 3.9 needs numpy<1.5, not ")
     assert wrong.fix == "pip install 'numpy<1.5'"
     absent = found["made-up-absent is not installed; made-up-below needs it"]
     assert absent.status is Status.FAULT
@@ -54,7 +52,8 @@ def test_a_package_that_does_not_fit_is_named_with_what_mends_it(install):
 
 
 def test_a_missing_package_and_one_that_is_there_twice(install, monkeypatch):
-    monkeypatch.setattr(packages, "DIRECT", ("made-up", "opencv-python-headless"))
+    made_up = {"made-up": ">=1", "opencv-python-headless": ""}
+    monkeypatch.setattr(packages, "REQUIRED", made_up)
     install("opencv-python", "4.9")
     missing, twice = packages.fit()
     assert missing.text == "made-up is not installed"
@@ -62,6 +61,16 @@ def test_a_missing_package_and_one_that_is_there_twice(install, monkeypatch):
     assert "opencv-python-headless and opencv-python overwrite" in twice.text
     assert twice.status is Status.WARNING
     assert "pip uninstall -y opencv-python;" in twice.fix
+
+
+def test_a_package_outside_the_projects_own_range(install):
+    install("keras", "3.3.2")
+    install("opencv-python", "4.9")
+    found = {f.text: f for f in packages.fit()}
+    keras = found["this project needs keras>=3.8,<3.16, not 3.3.2"]
+    assert keras.status is Status.WARNING
+    assert keras.fix == "pip install 'keras>=3.8,<3.16'"
+    assert "this project needs opencv-python>=4.11.0.86,<6, not 4.9" in found
 
 
 @pytest.mark.parametrize(

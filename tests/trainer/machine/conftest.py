@@ -1,0 +1,10 @@
+"""What the doctor's mends say, on any machine: as in a checkout with its pins."""
+
+import pytest
+
+from data_prep import installing
+
+
+@pytest.fixture(autouse=True)
+def pinned_tensorflow(monkeypatch):
+    monkeypatch.setattr(installing, "tensorflow", lambda: "2.21.0")

@@ -1,0 +1,74 @@
+"""Libraries that do not load are told in one line, and their deaths are not silent."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from tests.trainer.machine.test_doctor import NESTED
+
+ROOT = pathlib.Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "trainer.list_models", "--image_size=32"]
+
+
+def run(folder, code, command=COMMAND):
+    """Runs a command for which an import of Keras is this code."""
+    (folder / "keras.py").write_text(code)
+    environment = os.environ | {"PYTHONPATH": str(folder)}
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (NESTED, "does not load (ImportError: libtf.so.2: file too short)"),
+        ("raise ImportError('no libx.so\\nmore')", "does not load (no libx.so)"),
+        ("raise ImportError", "does not load (ImportError)"),
+        ("import none_such", "does not load (No module named 'none_such')"),
+    ],
+)
+def test_the_line_that_tells_is_shown(tmp_path, code, said):
+    done = run(tmp_path, code)
+    assert done.returncode == 6, done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize("given", ["", "1"])
+def test_a_death_in_the_import_is_told(tmp_path, monkeypatch, given):
+    """Also of a user who asks Python to tell of all deaths, to stderr's descriptor."""
+    monkeypatch.setenv("PYTHONFAULTHANDLER", given)
+    code = "import os, signal; os.write(2, b'noise'); os.kill(os.getpid(), "
+    done = run(tmp_path, code + "signal.SIGILL)")
+    assert done.returncode == -4
+    assert "Fatal Python error: Illegal instruction" in done.stderr
+    assert "keras.py" in done.stderr
+    assert "noise" not in done.stderr
+
+
+@pytest.mark.parametrize("given", ["", "1"])
+def test_afterwards_deaths_are_told_as_before(tmp_path, monkeypatch, given):
+    monkeypatch.setenv("PYTHONFAULTHANDLER", given)
+    code = (
+        "from trainer import quiet\nimport os, signal\n"
+        "with quiet.stderr_away(): os.write(2, b'noise')\n"
+        "os.write(2, b'heard'); os.kill(os.getpid(), signal.SIGILL)"
+    )
+    done = run(tmp_path, "", [sys.executable, "-c", code])
+    assert done.stderr.startswith("heard")
+    assert ("Fatal Python error" in done.stderr) == bool(given)
+
+
+def test_a_closed_stderr():
+    line = "from trainer import backend; backend.load(); print('loaded')"
+    done = subprocess.run(
+        ["sh", "-c", '"$0" -c "$1" 2>&-', sys.executable, line],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (0, "loaded\n")
