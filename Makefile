@@ -42,6 +42,9 @@ NUM_TEST ?= 60
 DEMO_FLAGS ?=
 PRESET := demo
 
+# A worker that dies is told at once: with others in its place a run may wait for ever.
+PARALLEL := --numprocesses=auto --dist=loadfile --max-worker-restart=0
+
 .PHONY: demo test test-tensorflow-io test-other-python lint bench clean
 
 demo: $(INSTALLED)
@@ -74,14 +77,14 @@ demo: $(INSTALLED)
 	@echo "Look at $(DEMO)/evaluation/report.html, $(DEMO)/report/index.html"
 
 test: lint
-	$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-tensorflow-io: $(TFIO)/installed
-	REQUIRE_TENSORFLOW_IO=1 $(TFIO)/bin/python -m pytest --numprocesses=auto --dist=loadfile $(TFIO_TESTS) \
+	REQUIRE_TENSORFLOW_IO=1 $(TFIO)/bin/python -m pytest $(PARALLEL) $(TFIO_TESTS) \
 	    -k "not test_contract or uefficientnetpp"
 
 test-other-python: $(OTHER)/installed
-	$(OTHER)/bin/python -m pytest --numprocesses=auto --dist=loadfile $(OTHER_TESTS) \
+	$(OTHER)/bin/python -m pytest $(PARALLEL) $(OTHER_TESTS) \
 	    -k "not test_contract or uefficientnetpp"
 
 lint: $(VENV)/installed-dev
