@@ -86,7 +86,8 @@ def tensorflow_io() -> str:
     file = "requirements-tensorflow-io.txt"
     if (_ROOT / file).exists():
         return f"{where} {_files(file, 'constraints-tensorflow-io.txt')}"
-    return f"{where} tensorflow==2.16.2 tensorflow-io==0.37.1 'numpy<2', then this"
+    pins = "tensorflow==2.16.2 tensorflow-io==0.37.1 'numpy<2'"
+    return f"{where} {pins}, then this project"
 
 
 def _may_use(file: str, installed: str) -> bool:
