@@ -27,6 +27,7 @@ REQUIRED = {
     "scikit-image": ">=0.22,<1",
     "google-crc32c": ">=1.5,<2",
     "protobuf": ">=4.25.3,<8",
+    "h5py": ">=3.14,<4",
     "rich": ">=13.5,<16",
     "joblib": ">=1.3.2,<2",
     "nvidia-ml-py": ">=12.535.77,<14",
