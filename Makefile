@@ -21,9 +21,9 @@ DEMO ?= build/demo
 TFIO := build/tensorflow-io-venv
 TFIO_PYTHON ?= $(PYTHON)
 # Decoding, conversion and its bytes, golden losses, run folders, one network's contract.
-TFIO_TESTS := tests/data_prep/test_dicom_tfio.py tests/data_prep/test_golden_shards.py \
-    tests/data_prep/test_convert.py tests/data_prep/test_convert_options.py \
-    tests/data_prep/test_privacy.py tests/trainer/test_golden.py \
+TFIO_TESTS := tests/data_prep/source/test_dicom_tfio.py tests/data_prep/build/test_golden_shards.py \
+    tests/data_prep/build/test_convert.py tests/data_prep/build/test_convert_options.py \
+    tests/data_prep/build/test_privacy.py tests/trainer/test_golden.py \
     tests/trainer/test_checkpoints.py tests/trainer/models/test_swish.py \
     tests/trainer/models/test_contract.py tests/inference/test_detection.py
 # Beside those: the package itself, and what depends on the Python, as AutoGraph does.

@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 
-from data_prep.failures import BadValue
+from data_prep.core.failures import BadValue
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class ConvertConfig:
       source_manifest: image id and sha256 that every source must have; or None.
       aspect: "pad" or "stretch", for images that are not square.
       interpolation: "area" or "linear", for shrinking the image.
-      clahe: spec of the contrast equalisation, see data_prep/clahe.py.
+      clahe: spec of the contrast equalisation, see data_prep/build/clahe.py.
       voi: "none", "first" or "percentile": the grey values that are shown.
       frame: of multi-frame files; None refuses them.
       modalities: DICOM modalities to accept; empty accepts all.

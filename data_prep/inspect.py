@@ -3,7 +3,7 @@
 python -m data_prep.inspect --data=data/siim/256 --output=report
 """
 
-from data_prep import inspect_page
+from data_prep.view import inspect_page
 from flags import command
 from flags import inspect as inspect_flags
 

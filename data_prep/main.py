@@ -4,8 +4,8 @@
         --test_source=dicom-images-test --output=data/siim --sizes=256,512
 """
 
-from data_prep import convert
-from data_prep.failures import ExitCode
+from data_prep.build import convert
+from data_prep.core.failures import ExitCode
 from flags import command
 from flags import data_prep as data_prep_flags
 

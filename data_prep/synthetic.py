@@ -3,7 +3,7 @@
 python -m data_prep.synthetic --output=data/synthetic
 """
 
-from data_prep import synthetic_folder
+from data_prep.phantom import synthetic_folder
 from flags import command
 from flags import synthetic as synthetic_flags
 

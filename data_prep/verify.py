@@ -3,9 +3,9 @@
 python -m data_prep.verify --data=data/siim
 """
 
-from data_prep import verification
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.check import verification
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
 from flags import command
 from flags import verify as verify_flags
 

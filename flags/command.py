@@ -15,9 +15,9 @@ from absl import app
 from absl import flags
 from absl import logging
 
-from data_prep.failures import BadValue
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core.failures import BadValue
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
 from flags import command_line
 from flags import help as help_text
 from flags import preset

@@ -4,8 +4,8 @@ import re
 
 from absl import flags
 
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
 from flags import groups as flag_groups
 from flags import preset
 from flags.groups import Groups

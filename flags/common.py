@@ -4,9 +4,9 @@ import pathlib
 
 from absl import flags
 
-from data_prep import cores
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core import cores
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
 from flags import groups
 
 DATA = flags.DEFINE_string(

@@ -5,8 +5,8 @@ import pathlib
 
 from absl import flags
 
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
 from flags import common
 from flags.groups import Groups
 from inference.config import ENGINES

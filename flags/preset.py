@@ -7,8 +7,8 @@ import textwrap
 
 from absl import flags
 
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
 from flags import groups as flag_groups
 
 FOLDER = pathlib.Path(__file__).parent / "presets"

@@ -2,8 +2,8 @@
 
 import math
 
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
 from inference import probability_csv
 from inference import same_images
 from inference.config import AverageConfig

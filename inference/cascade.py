@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
 from inference.classification import Classification
 from inference.ensemble import Predict
 from inference.image_stream import Images

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from data_prep.failures import BadValue
+from data_prep.core.failures import BadValue
 from inference import runs
 from inference.runs import Runs
 

@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 
-from data_prep.failures import BadValue
+from data_prep.core.failures import BadValue
 
 OUTPUTS = ("csv", "masks", "overlays", "probabilities", "report")
 ENGINES = ("tensorflow", "openvino")

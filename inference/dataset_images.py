@@ -6,12 +6,12 @@ from collections.abc import Collection
 
 import numpy as np
 
-from data_prep import aspect
-from data_prep import inspection
-from data_prep import manifest as manifests
-from data_prep import shards
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+from data_prep.dataset import aspect
+from data_prep.dataset import manifest as manifests
+from data_prep.dataset import shards
+from data_prep.view import inspection
 
 
 class DatasetImages:

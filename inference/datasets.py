@@ -4,11 +4,11 @@ import dataclasses
 import pathlib
 from collections.abc import Sequence
 
-from data_prep import manifest as manifests
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
-from data_prep.manifest import Manifest
-from data_prep.shards import Shard
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+from data_prep.dataset import manifest as manifests
+from data_prep.dataset.manifest import Manifest
+from data_prep.dataset.shards import Shard
 from trainer.run_folder import FinishedRun
 
 

@@ -3,7 +3,7 @@
 A bilinear value lies between its four neighbours. Where no cell reaches the
 threshold no enlarged pixel does, so that most images need no enlargement and the
 others only that of a part. The masks are, bit for bit, those of enlarging the
-whole with `data_prep.aspect.from_square`.
+whole with `data_prep.dataset.aspect.from_square`.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ import math
 import cv2
 import numpy as np
 
-from data_prep import aspect
+from data_prep.dataset import aspect
 
 # OpenCV's vector code rounds by place: a part and the whole may differ in the
 # last bit, 2^-23 where it was measured. What lies this close is not left to chance.
@@ -53,7 +53,7 @@ def cut(
       values: [S, S] float32, finite.
       height: of the source image, in pixels.
       width: of the source image, in pixels.
-      how: the dataset's aspect policy, see data_prep/aspect.py.
+      how: the dataset's aspect policy, see data_prep/dataset/aspect.py.
       thresholds: in 0..1; the smallest decides which part is looked at.
 
     Returns:

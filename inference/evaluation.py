@@ -7,7 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from data_prep import durable
+from data_prep.core import durable
 from inference import bootstrap
 from inference import gallery
 from inference import measures

@@ -3,10 +3,10 @@
 import logging
 import pathlib
 
-from data_prep import convert as conversion
+from data_prep.build import convert as conversion
 from data_prep.config import ConvertConfig
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
 from inference.config import PredictConfig
 from trainer import run_folder
 

@@ -10,7 +10,7 @@ import html
 import cv2
 import numpy as np
 
-from data_prep import web_page
+from data_prep.core import web_page
 from inference.scoring import Scores
 
 _PICTURE_PX = 448

@@ -5,9 +5,9 @@ import logging
 import pathlib
 from collections.abc import Sequence
 
-from data_prep import durable
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core import durable
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
 from inference import datasets as dataset_folders
 from inference.config import PredictConfig
 from inference.datasets import Dataset

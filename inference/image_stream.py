@@ -14,9 +14,9 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
-from data_prep.shards import Shard
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+from data_prep.dataset.shards import Shard
 from inference.datasets import Dataset
 from trainer.records import Decoder
 

@@ -3,11 +3,11 @@
 import pathlib
 from collections.abc import Callable
 
-from data_prep import manifest as manifests
-from data_prep import schema
-from data_prep import shards
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+from data_prep.dataset import manifest as manifests
+from data_prep.dataset import schema
+from data_prep.dataset import shards
 
 # image id -> (height, width)
 SizeOf = Callable[[str], tuple[int, int]]

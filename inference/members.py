@@ -9,9 +9,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from data_prep import cores
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core import cores
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
 from inference import datasets as dataset_folders
 from inference import openvino_engine
 from inference.config import Engine

@@ -18,10 +18,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from data_prep import phantom
-from data_prep.failures import BadValue
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core.failures import BadValue
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+from data_prep.phantom import phantom
 
 PRECISIONS = {"f32": "float32", "bf16": "bfloat16"}
 _OUTPUTS = ("mask", "label")

@@ -29,10 +29,10 @@ import math
 
 import numpy as np
 
-from data_prep import spec
-from data_prep.failures import BadValue
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core import spec
+from data_prep.core.failures import BadValue
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
 from inference import cleaning
 from inference import enlargement
 from inference import runs
@@ -155,7 +155,7 @@ class Postprocess:
         how: str,
         image_probability: float | None = None,
     ) -> str:
-        """Returns the mask's code, see data_prep/rle.py; no mask is drawn for it."""
+        """Returns the run lengths of the mask, see data_prep/dataset/rle.py."""
         return self.runs(probabilities, height, width, how, image_probability).rle()
 
     def runs(
@@ -172,7 +172,7 @@ class Postprocess:
           probabilities: [S, S] float in 0..1.
           height: of the mask, in pixels.
           width: of the mask, in pixels.
-          how: the dataset's aspect policy, see data_prep/aspect.py.
+          how: the dataset's aspect policy, see data_prep/dataset/aspect.py.
           image_probability: of a finding anywhere in the image, for the gate.
 
         Raises:

@@ -3,11 +3,11 @@
 import logging
 import pathlib
 
-from data_prep import durable
-from data_prep import manifest as manifests
-from data_prep import rle
-from data_prep.failures import ExitCode
-from data_prep.progress import Tracker
+from data_prep.core import durable
+from data_prep.core.failures import ExitCode
+from data_prep.core.progress import Tracker
+from data_prep.dataset import manifest as manifests
+from data_prep.dataset import rle
 from inference import datasets as dataset_folders
 from inference import ensemble
 from inference import from_source

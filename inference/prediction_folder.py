@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
 
-from data_prep import durable
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core import durable
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
 from inference import probability_csv
 from inference import probability_maps
 from inference import submission
@@ -37,7 +37,7 @@ class Row:
 
     Attributes:
       image_id: its id.
-      rle: its mask, see data_prep/rle.py; None where nothing is outlined.
+      rle: its mask, see data_prep/dataset/rle.py; None where nothing is outlined.
       classified: probability of a finding, in 0..1; None without classifiers.
     """
 

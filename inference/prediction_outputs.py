@@ -11,14 +11,14 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-from data_prep import aspect
-from data_prep import durable
-from data_prep import inspection
-from data_prep import rle
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
-from data_prep.progress import tracked
-from data_prep.schema import Record
+from data_prep.core import durable
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+from data_prep.core.progress import tracked
+from data_prep.dataset import aspect
+from data_prep.dataset import rle
+from data_prep.dataset.schema import Record
+from data_prep.view import inspection
 from inference import pictures
 from inference import prediction_folder
 from inference import prediction_report

@@ -8,10 +8,10 @@ import html
 
 import numpy as np
 
-from data_prep import aspect
-from data_prep import charts
-from data_prep import rle
-from data_prep import web_page
+from data_prep.core import charts
+from data_prep.core import web_page
+from data_prep.dataset import aspect
+from data_prep.dataset import rle
 from inference import gallery
 from inference.gallery import Tile
 
@@ -45,7 +45,7 @@ class Summary:
           image_id: its id.
           image: [S, S] uint8.
           mask: [H, W] uint8 of 0 and 1, of the source.
-          how: the dataset's aspect policy, see data_prep/aspect.py.
+          how: the dataset's aspect policy, see data_prep/dataset/aspect.py.
         """
         area = mask.mean() * _REFERENCE_PX**2
         if not area:

@@ -26,13 +26,13 @@ from typing import Any
 import numpy as np
 from google.protobuf import message
 
-from data_prep import durable
-from data_prep import labels
-from data_prep import schema
-from data_prep import shards
-from data_prep.failures import BadValue
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core import durable
+from data_prep.core.failures import BadValue
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+from data_prep.dataset import schema
+from data_prep.dataset import shards
+from data_prep.source import labels
 
 FOLDER = "probabilities"
 MARKER = "prediction.json"

@@ -3,8 +3,8 @@
 import html
 from typing import Any
 
-from data_prep import charts
-from data_prep import web_page
+from data_prep.core import charts
+from data_prep.core import web_page
 from inference import gallery
 from inference import report_charts
 from inference.gallery import Tile

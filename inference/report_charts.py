@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from data_prep import charts
-from data_prep import web_page
-from data_prep.charts import Curve
-from data_prep.charts import Whisker
+from data_prep.core import charts
+from data_prep.core import web_page
+from data_prep.core.charts import Curve
+from data_prep.core.charts import Whisker
 
 STYLE = """
 .charts { display: grid; gap: 1rem 2rem; align-items: start;

@@ -14,7 +14,7 @@ import dataclasses
 
 import numpy as np
 
-from data_prep import rle
+from data_prep.dataset import rle
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ class Runs:
         )
 
     def rle(self) -> str:
-        """Encodes the mask, see data_prep/rle.py."""
+        """Encodes the mask, see data_prep/dataset/rle.py."""
         stride = self.height + 1
         return rle.encode_runs(
             self.starts - self.starts // stride, self.ends - self.ends // stride

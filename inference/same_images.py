@@ -3,8 +3,8 @@
 import pathlib
 from collections.abc import Collection
 
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
 
 _SHOWN = 3
 

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from data_prep import labels
-from data_prep import rle
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
-from data_prep.failures import Rejected
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+from data_prep.core.failures import Rejected
+from data_prep.dataset import rle
+from data_prep.source import labels
 from inference import side_tables
 from trainer import metrics
 

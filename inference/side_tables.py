@@ -5,9 +5,9 @@ import pathlib
 from collections.abc import Collection
 from collections.abc import Iterable
 
-from data_prep import labels
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+from data_prep.source import labels
 
 _ID = "ImageId"
 _NOT_GIVEN = "not given"

@@ -3,10 +3,10 @@
 import pathlib
 from collections.abc import Iterable
 
-from data_prep import durable
-from data_prep import labels
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core import durable
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+from data_prep.source import labels
 
 
 def write(path: pathlib.Path, rows: Iterable[tuple[str, str]]) -> None:

@@ -4,10 +4,10 @@ import dataclasses
 import pathlib
 from typing import Any
 
-from data_prep import durable
-from data_prep.failures import BadValue
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core import durable
+from data_prep.core.failures import BadValue
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
 from inference import postprocess
 
 _MEND = "give the thresholds.json that inference.tune wrote"

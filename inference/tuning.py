@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from data_prep import aspect
-from data_prep import durable
-from data_prep import labels
-from data_prep import progress
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core import durable
+from data_prep.core import progress
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+from data_prep.dataset import aspect
+from data_prep.source import labels
 from inference import probability_maps
 from inference import thresholds
 from inference import tuning_picture

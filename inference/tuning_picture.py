@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from data_prep import durable
+from data_prep.core import durable
 from inference.tuning_surface import AXES
 from inference.tuning_surface import Grid
 

@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from data_prep import durable
-from data_prep import rle
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
-from data_prep.failures import Rejected
+from data_prep.core import durable
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+from data_prep.core.failures import Rejected
+from data_prep.dataset import rle
 from inference import enlargement
 from inference.probability_maps import ProbabilityMap
 
@@ -78,7 +78,7 @@ def count(
     Args:
       maps: of one or more images.
       truth: {image id: RLE rows at the source's size}, the union of which is true.
-      how: the dataset's aspect policy, see data_prep/aspect.py.
+      how: the dataset's aspect policy, see data_prep/dataset/aspect.py.
       thresholds: in 0..1.
       num_workers: threads; no influence on the tables.
 

@@ -9,10 +9,10 @@ import pathlib
 
 import numpy as np
 
-from data_prep import rle
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
-from data_prep.failures import Rejected
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+from data_prep.core.failures import Rejected
+from data_prep.dataset import rle
 from inference import mask_sizes
 from inference import same_images
 from inference import submission

@@ -23,10 +23,10 @@ backend.load()
 
 import tensorflow as tf
 
-from data_prep import convert
-from data_prep import synthetic_folder
+from data_prep.build import convert
 from data_prep.config import ConvertConfig
 from data_prep.config import SyntheticConfig
+from data_prep.phantom import synthetic_folder
 from tests import fakes
 from trainer.models import registry
 

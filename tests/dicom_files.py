@@ -7,8 +7,8 @@ import tempfile
 import numpy as np
 import PIL.Image
 
-from data_prep import dicom
-from data_prep import dicom_writer
+from data_prep.phantom import dicom_writer
+from data_prep.source import dicom
 
 pydicom = dicom.pydicom
 NATIVE = pydicom.uid.ExplicitVRLittleEndian

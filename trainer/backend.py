@@ -10,9 +10,9 @@ import os
 import warnings
 from collections.abc import Iterator
 
-from data_prep import installing
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core import installing
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
 from trainer import quiet
 
 BACKEND = "tensorflow"

@@ -15,9 +15,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from data_prep import durable
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core import durable
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
 
 KEPT = 2
 _ARRAYS = "arrays.npz"

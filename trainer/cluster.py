@@ -13,8 +13,8 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
 
 _VARIABLE = "TF_CONFIG"
 _JOBS = ("chief", "worker")

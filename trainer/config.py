@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 import re
 
-from data_prep.failures import BadValue
+from data_prep.core.failures import BadValue
 
 _ADDRESS = re.compile(r"grpc://[A-Za-z0-9._-]+:[0-9]{1,5}")
 

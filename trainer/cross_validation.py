@@ -13,10 +13,10 @@ import subprocess
 import sys
 from typing import Any
 
-from data_prep import durable
-from data_prep import manifest as manifests
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core import durable
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+from data_prep.dataset import manifest as manifests
 from trainer import run_folder
 from trainer.config import CrossValidation
 from trainer.config import TrainConfig

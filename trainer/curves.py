@@ -5,7 +5,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from data_prep import durable
+from data_prep.core import durable
 
 _LOSSES = ("loss", "val_loss")
 

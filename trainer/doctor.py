@@ -8,8 +8,8 @@ something is red.
 
 import sys
 
-from data_prep import installing
-from data_prep.failures import ExitCode
+from data_prep.core import installing
+from data_prep.core.failures import ExitCode
 from trainer.machine import packages
 
 try:

@@ -8,9 +8,9 @@ import urllib.parse
 import numpy as np
 import tensorflow as tf
 
-from data_prep import manifest as manifests
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+from data_prep.dataset import manifest as manifests
 from trainer import input_pipeline
 from trainer import record_store
 from trainer import sampling

@@ -5,8 +5,8 @@ import signal
 import threading
 import time
 
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
 
 
 class Interruption:

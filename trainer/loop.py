@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from data_prep import durable
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
-from data_prep.progress import Tracker
+from data_prep.core import durable
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+from data_prep.core.progress import Tracker
 from trainer import cluster
 from trainer import runtime
 from trainer.config import Execution

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from data_prep import spec
+from data_prep.core import spec
 
 # (truth [B, H, W, 1] 0 or 1, logits [B, H, W, 1]) -> [B]
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]

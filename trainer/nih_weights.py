@@ -16,8 +16,8 @@ import h5py
 import keras
 import numpy as np
 
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
 
 FILES = {
     "densenet169": "DenseNet169_NIH15_Px448.h5",

@@ -11,10 +11,10 @@ import numpy as np
 from efficientnet.weights import IMAGENET_WEIGHTS_PATH
 from efficientnet.weights import NS_WEIGHTS_PATH
 
-from data_prep import durable
-from data_prep import installing
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core import durable
+from data_prep.core import installing
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
 from trainer import nih_weights
 
 NONE, IMAGENET, NOISY_STUDENT, NIH = "none", "imagenet", "noisy-student", "nih"

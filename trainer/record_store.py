@@ -11,10 +11,10 @@ from typing import Protocol
 
 import tensorflow as tf
 
-from data_prep import shards
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
-from data_prep.shards import Shard
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+from data_prep.dataset import shards
+from data_prep.dataset.shards import Shard
 from trainer.records import Decoder
 
 _LOADED_AT_ONCE = 64

@@ -6,7 +6,7 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from data_prep import schema
+from data_prep.dataset import schema
 
 _TYPES = {bytes: tf.string, int: tf.int64}
 

@@ -27,10 +27,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from data_prep import durable
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
-from data_prep.manifest import Manifest
+from data_prep.core import durable
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+from data_prep.dataset.manifest import Manifest
 from trainer import curves
 
 CONFIG = "config.json"

@@ -16,8 +16,8 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from data_prep import spec
-from data_prep.failures import BadValue
+from data_prep.core import spec
+from data_prep.core.failures import BadValue
 from trainer import order
 
 POSITIVE, NEGATIVE = 1, 0  # Labels of records.

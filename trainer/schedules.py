@@ -9,8 +9,8 @@ import math
 from collections.abc import Callable
 from collections.abc import Sequence
 
-from data_prep import spec
-from data_prep.failures import BadValue
+from data_prep.core import spec
+from data_prep.core.failures import BadValue
 
 
 @dataclasses.dataclass(frozen=True)

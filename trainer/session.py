@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from data_prep.failures import BadValue
+from data_prep.core.failures import BadValue
 from trainer import averaging
 from trainer import checkpoints
 from trainer import cluster

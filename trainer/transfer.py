@@ -5,8 +5,8 @@ import pathlib
 
 import keras
 
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
 from trainer import run_folder
 from trainer.models import registry
 

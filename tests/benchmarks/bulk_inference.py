@@ -125,7 +125,7 @@ def compare(
 def _pixels(rows, others, unequal, job, batch_size) -> tuple[int, int]:
     import numpy as np
 
-    from data_prep import rle
+    from data_prep.dataset import rle
     from tests.benchmarks import straightforward_inference as peer
 
     _, films = peer.read(job.data)

@@ -13,9 +13,9 @@ import pathlib
 import keras
 import numpy as np
 
-from data_prep import manifest
-from data_prep import schema
-from data_prep import shards
+from data_prep.dataset import manifest
+from data_prep.dataset import schema
+from data_prep.dataset import shards
 from tests.benchmarks import predictions
 from trainer.models import registry
 from trainer.run_folder import RunFolder

@@ -35,7 +35,7 @@ def prepare(folder: pathlib.Path, model: str, size: int, films: int) -> None:
     import keras
     import numpy as np
 
-    from data_prep import manifest
+    from data_prep.dataset import manifest
     from tests.benchmarks import bulk_job
     from tests.benchmarks import engine_files
     from trainer.run_folder import RunFolder

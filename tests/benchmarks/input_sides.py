@@ -18,8 +18,8 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-from data_prep import schema
-from data_prep import shards
+from data_prep.dataset import schema
+from data_prep.dataset import shards
 from tests.benchmarks import worker
 
 OURS, DALI, GRAIN = "ours", "dali", "grain"

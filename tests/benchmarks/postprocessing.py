@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco
 
-from data_prep import rle
+from data_prep.dataset import rle
 from inference import postprocess
 from tests.benchmarks import predictions
 from tests.benchmarks import timing

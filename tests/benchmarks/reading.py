@@ -28,8 +28,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from data_prep import schema
-from data_prep import shards
+from data_prep.dataset import schema
+from data_prep.dataset import shards
 from tests.benchmarks import timing
 from trainer import input_pipeline
 from trainer import sampling

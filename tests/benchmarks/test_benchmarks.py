@@ -10,7 +10,7 @@ from importlib import metadata
 import numpy as np
 import pytest
 
-from data_prep import rle
+from data_prep.dataset import rle
 from inference import postprocess
 from tests.benchmarks import augmentation_sides
 from tests.benchmarks import conversion

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from data_prep import rle
+from data_prep.dataset import rle
 from tests.benchmarks import bulk_inference
 from tests.benchmarks import straightforward_inference as peer
 

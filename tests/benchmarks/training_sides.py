@@ -11,9 +11,9 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from data_prep import manifest
-from data_prep import schema
-from data_prep import shards
+from data_prep.dataset import manifest
+from data_prep.dataset import schema
+from data_prep.dataset import shards
 from tests.benchmarks import augmentation_sides
 from tests.benchmarks import timing
 from trainer import losses

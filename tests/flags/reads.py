@@ -15,13 +15,13 @@ from flags import command
 
 # Of each command: the function that does its work, and the flags that it needs.
 COMMANDS = {
-    "data_prep.synthetic": ("data_prep.synthetic_folder.write", "--output=a"),
+    "data_prep.synthetic": ("data_prep.phantom.synthetic_folder.write", "--output=a"),
     "data_prep.main": (
-        "data_prep.convert.convert",
+        "data_prep.build.convert.convert",
         "--output=a --source=b --rle_csv=c",
     ),
-    "data_prep.verify": ("data_prep.verification.verify", "--data=a"),
-    "data_prep.inspect": ("data_prep.inspect_page.write", "--data=a --output=b"),
+    "data_prep.verify": ("data_prep.check.verification.verify", "--data=a"),
+    "data_prep.inspect": ("data_prep.view.inspect_page.write", "--data=a --output=b"),
     "trainer.main": ("trainer.loop.train", "--data=a --workdir=b"),
     "trainer.crossval": ("trainer.cross_validation.run", "--data=a --output=b"),
     "trainer.preview": (

@@ -4,8 +4,8 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
 from flags import command
 from flags import command_line
 from flags import crossval as crossval_flags

@@ -8,11 +8,11 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from data_prep import aspect
-from data_prep import clahe
-from data_prep import grey
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.build import clahe
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+from data_prep.dataset import aspect
+from data_prep.source import grey
 from flags import average as average_flags
 from flags import command
 from flags import common

@@ -7,8 +7,8 @@ import runpy
 import pytest
 from absl import flags
 
-from data_prep.failures import BadValue
-from data_prep.failures import Failure
+from data_prep.core.failures import BadValue
+from data_prep.core.failures import Failure
 from flags import command
 from flags import common
 from flags import crossval as crossval_flags

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from data_prep import cores
+from data_prep.core import cores
 
 ROOT = pathlib.Path(__file__).parents[2]
 QUOTA = "/sys/fs/cgroup/cpu.max"

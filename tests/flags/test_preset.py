@@ -3,7 +3,7 @@ import re
 import pytest
 from absl import flags
 
-from data_prep.failures import Failure
+from data_prep.core.failures import Failure
 from flags import crossval as crossval_flags
 from flags import preset
 from flags import trainer as trainer_flags

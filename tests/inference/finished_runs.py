@@ -2,7 +2,7 @@
 
 import keras
 
-from data_prep import manifest
+from data_prep.dataset import manifest
 from trainer.models import registry
 from trainer.run_folder import RunFolder
 

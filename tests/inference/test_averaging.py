@@ -2,8 +2,8 @@ import itertools
 
 import pytest
 
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
 from inference import averaging
 from inference import probability_csv
 from inference.config import AverageConfig

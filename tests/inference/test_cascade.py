@@ -4,12 +4,12 @@ import keras
 import numpy as np
 import pytest
 
-from data_prep import manifest
-from data_prep import rle
-from data_prep import schema
-from data_prep import shards
-from data_prep.failures import BadValue
-from data_prep.failures import Failure
+from data_prep.core.failures import BadValue
+from data_prep.core.failures import Failure
+from data_prep.dataset import manifest
+from data_prep.dataset import rle
+from data_prep.dataset import schema
+from data_prep.dataset import shards
 from inference import classification
 from inference import datasets
 from inference import members

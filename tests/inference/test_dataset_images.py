@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from data_prep import inspection
-from data_prep import manifest
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+from data_prep.dataset import manifest
+from data_prep.view import inspection
 from inference.dataset_images import DatasetImages
 
 

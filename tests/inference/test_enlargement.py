@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep import aspect
+from data_prep.dataset import aspect
 from inference import enlargement
 
 SHAPES = [

@@ -7,13 +7,13 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep import durable
-from data_prep import inspection
-from data_prep import labels
-from data_prep import manifest
-from data_prep import rle
-from data_prep import synthetic_folder
-from data_prep.failures import Failure
+from data_prep.core import durable
+from data_prep.core.failures import Failure
+from data_prep.dataset import manifest
+from data_prep.dataset import rle
+from data_prep.phantom import synthetic_folder
+from data_prep.source import labels
+from data_prep.view import inspection
 from inference import evaluation
 from inference.config import EvaluateConfig
 from tests.test_commands import ROOT

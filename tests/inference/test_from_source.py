@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep import durable
-from data_prep import synthetic_folder
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core import durable
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+from data_prep.phantom import synthetic_folder
 from inference import predict
 from inference import submission
 from inference.prediction_folder import SUBMISSION

@@ -13,9 +13,9 @@ import subprocess
 import sys
 import time
 
-from data_prep import manifest
-from data_prep import schema
-from data_prep import shards
+from data_prep.dataset import manifest
+from data_prep.dataset import schema
+from data_prep.dataset import shards
 from tests.inference.finished_runs import member
 
 ROOT = pathlib.Path(__file__).parents[2]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from data_prep import durable
+from data_prep.core import durable
 from inference import measures
 from inference import report
 from inference.bootstrap import Resampling

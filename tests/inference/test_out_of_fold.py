@@ -7,14 +7,14 @@ import shutil
 import numpy as np
 import pytest
 
-from data_prep import durable
-from data_prep import manifest
-from data_prep import rle
-from data_prep import schema
-from data_prep import shards
-from data_prep import synthetic_folder
-from data_prep.failures import BadValue
-from data_prep.failures import Failure
+from data_prep.core import durable
+from data_prep.core.failures import BadValue
+from data_prep.core.failures import Failure
+from data_prep.dataset import manifest
+from data_prep.dataset import rle
+from data_prep.dataset import schema
+from data_prep.dataset import shards
+from data_prep.phantom import synthetic_folder
 from inference import predict
 from inference import probability_csv
 from inference import probability_maps

@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from data_prep import aspect
-from data_prep import rle
-from data_prep.failures import BadValue
-from data_prep.failures import Failure
+from data_prep.core.failures import BadValue
+from data_prep.core.failures import Failure
+from data_prep.dataset import aspect
+from data_prep.dataset import rle
 from inference import postprocess
 
 

@@ -6,13 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep import durable
-from data_prep import manifest
-from data_prep import rle
-from data_prep import schema
-from data_prep import shards
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core import durable
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+from data_prep.dataset import manifest
+from data_prep.dataset import rle
+from data_prep.dataset import schema
+from data_prep.dataset import shards
 from inference import predict
 from inference import submission
 from inference.config import Engine

@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep import rle
-from data_prep.failures import BadValue
-from data_prep.failures import Failure
+from data_prep.core.failures import BadValue
+from data_prep.core.failures import Failure
+from data_prep.dataset import rle
 from inference import predict
 from inference import prediction_outputs
 from inference import probability_csv

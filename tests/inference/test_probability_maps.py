@@ -5,12 +5,12 @@ import zlib
 import numpy as np
 import pytest
 
-from data_prep import durable
-from data_prep import schema
-from data_prep import shards
-from data_prep.failures import BadValue
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core import durable
+from data_prep.core.failures import BadValue
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+from data_prep.dataset import schema
+from data_prep.dataset import shards
 from inference import probability_maps
 from inference.probability_maps import ProbabilityMap
 

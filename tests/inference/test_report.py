@@ -6,11 +6,11 @@ import re
 import numpy as np
 import pytest
 
-from data_prep import inspection
-from data_prep import labels
-from data_prep import manifest
-from data_prep import rle
-from data_prep import synthetic_folder
+from data_prep.dataset import manifest
+from data_prep.dataset import rle
+from data_prep.phantom import synthetic_folder
+from data_prep.source import labels
+from data_prep.view import inspection
 from inference import evaluation
 from tests import browser
 from tests.inference.test_evaluation import SIDE

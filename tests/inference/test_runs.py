@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from data_prep import rle
+from data_prep.dataset import rle
 from inference import runs
 
 masks = hnp.arrays(

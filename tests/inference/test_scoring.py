@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from data_prep import rle
-from data_prep.failures import Failure
+from data_prep.core.failures import Failure
+from data_prep.dataset import rle
 from inference import pictures
 from inference import scoring
 from inference import submission

@@ -1,6 +1,6 @@
 import pytest
 
-from data_prep.failures import Failure
+from data_prep.core.failures import Failure
 from inference import side_tables
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from data_prep.failures import Failure
+from data_prep.core.failures import Failure
 from inference import tta
 
 

@@ -7,9 +7,9 @@ import shutil
 import cv2
 import pytest
 
-from data_prep import durable
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core import durable
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
 from inference import postprocess
 from inference import probability_maps
 from inference import thresholds

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from data_prep import rle
+from data_prep.dataset import rle
 from inference import postprocess
 from inference import tuning_surface
 from inference import tuning_tables

@@ -4,12 +4,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from data_prep import manifest
-from data_prep import rle
-from data_prep import schema
-from data_prep import shards
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+from data_prep.dataset import manifest
+from data_prep.dataset import rle
+from data_prep.dataset import schema
+from data_prep.dataset import shards
 from inference import submission
 from inference import voting
 from inference.config import VoteConfig

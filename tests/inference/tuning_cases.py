@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from data_prep import rle
+from data_prep.dataset import rle
 from inference import probability_maps
 from inference.config import TuneConfig
 from inference.probability_maps import ProbabilityMap

@@ -13,7 +13,7 @@ from trainer import backend
 
 backend.load()
 
-from data_prep.failures import Failure
+from data_prep.core.failures import Failure
 from tests import fakes
 from trainer import loop
 from trainer.models import registry

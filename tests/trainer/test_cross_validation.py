@@ -4,9 +4,9 @@ import statistics
 
 import pytest
 
-from data_prep import durable
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core import durable
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
 from tests import fakes
 from trainer import cross_validation
 from trainer import loop

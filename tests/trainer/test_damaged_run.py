@@ -6,8 +6,8 @@ import types
 
 import pytest
 
-from data_prep import durable
-from data_prep.failures import Failure
+from data_prep.core import durable
+from data_prep.core.failures import Failure
 from tests import fakes
 from tests.trainer import processes
 from trainer import checkpoints

@@ -7,12 +7,12 @@ import socket
 
 import pytest
 
-from data_prep import manifest
-from data_prep import schema
-from data_prep import shards
-from data_prep.failures import BadValue
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core.failures import BadValue
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+from data_prep.dataset import manifest
+from data_prep.dataset import schema
+from data_prep.dataset import shards
 from tests import fakes
 from trainer.augment import recipe
 from trainer.fold_data import FoldData

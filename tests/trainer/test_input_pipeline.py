@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data_prep import manifest
-from data_prep import schema
-from data_prep import shards
+from data_prep.dataset import manifest
+from data_prep.dataset import schema
+from data_prep.dataset import shards
 from trainer import input_pipeline
 from trainer import sampling
 from trainer.augment import recipe

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from data_prep.failures import ExitCode
+from data_prep.core.failures import ExitCode
 from trainer.interruption import Interruption
 
 ROOT = pathlib.Path(__file__).parents[2]

@@ -7,9 +7,9 @@ import keras
 import numpy as np
 import pytest
 
-from data_prep import durable
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core import durable
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
 from tests import fakes
 from trainer import loop
 from trainer import run_folder
@@ -308,9 +308,9 @@ def test_damaged_shard_stops_before_the_first_step(dataset, tmp_path):
 
 def test_validation_scores_every_image_once(finished, dataset):
     """The log's last row against a plain loop over the fold."""
-    from data_prep import manifest
-    from data_prep import schema
-    from data_prep import shards
+    from data_prep.dataset import manifest
+    from data_prep.dataset import schema
+    from data_prep.dataset import shards
     from trainer import metrics
 
     model = fakes.build_tiny(image_size=32, dropout=0.2)

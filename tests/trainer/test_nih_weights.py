@@ -5,8 +5,8 @@ import keras
 import numpy as np
 import pytest
 
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
 from trainer import nih_weights
 from trainer import pretrained
 from trainer.models import registry

@@ -19,9 +19,9 @@ import tensorflow as tf
 from absl import flags
 from absl.testing import flagsaver
 
-from data_prep import convert
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.build import convert
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
 from flags import trainer as trainer_flags
 from trainer import optimizers
 from trainer import pretrained

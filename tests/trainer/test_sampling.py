@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data_prep.failures import BadValue
+from data_prep.core.failures import BadValue
 from trainer import sampling
 
 POSITIVES, NEGATIVES = np.arange(20), np.arange(20, 103)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data_prep.failures import Failure
+from data_prep.core.failures import Failure
 from trainer import losses
 from trainer import runtime
 from trainer import step

@@ -3,9 +3,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from data_prep import durable
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core import durable
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
 from tests import fakes
 from trainer import loop
 from trainer import transfer

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import tensorflow as tf
 
-from data_prep.failures import BadValue
+from data_prep.core.failures import BadValue
 from trainer.augment import draws
 from trainer.augment import plan
 

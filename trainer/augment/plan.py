@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from data_prep.failures import BadValue
+from data_prep.core.failures import BadValue
 
 # Lengths that an op takes in pixels hold at this side and scale with the image.
 REFERENCE_PX = 256

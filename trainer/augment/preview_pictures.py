@@ -5,11 +5,11 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from data_prep import contact_sheet
-from data_prep import durable
-from data_prep import manifest as manifests
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core import durable
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+from data_prep.dataset import manifest as manifests
+from data_prep.view import contact_sheet
 from trainer.augment import draws
 from trainer.augment import ops
 from trainer.augment import recipe

@@ -11,8 +11,8 @@ import dataclasses
 
 import tensorflow as tf
 
-from data_prep import spec
-from data_prep.failures import BadValue
+from data_prep.core import spec
+from data_prep.core.failures import BadValue
 from trainer.augment import draws
 from trainer.augment import photometric
 from trainer.augment import plan

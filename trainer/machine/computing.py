@@ -1,6 +1,6 @@
 """The lines on TensorFlow, Keras and what the devices computed."""
 
-from data_prep import installing
+from data_prep.core import installing
 from trainer.machine import packages
 from trainer.machine.finding import Finding
 from trainer.machine.finding import fault

@@ -6,9 +6,9 @@ import os
 
 import tensorflow as tf
 
-from data_prep import cores
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core import cores
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
 from trainer.machine import gpu_findings
 from trainer.machine import gpus
 from trainer.machine.gpus import Cause

@@ -5,8 +5,8 @@ import pathlib
 import shutil
 import tempfile
 
-from data_prep import durable
-from data_prep.failures import Failure
+from data_prep.core import durable
+from data_prep.core.failures import Failure
 from trainer.machine import sizes
 from trainer.machine.finding import Finding
 from trainer.machine.finding import fault

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Any
 
-from data_prep import installing
-from data_prep.failures import ExitCode
+from data_prep.core import installing
+from data_prep.core.failures import ExitCode
 from trainer.machine.finding import Finding
 from trainer.machine.finding import Status
 from trainer.machine.finding import fault
@@ -147,7 +147,7 @@ def _disk(output: pathlib.Path) -> list[Finding]:
 
 
 def _decoders() -> list[Finding]:
-    from data_prep import dicom_pixels
+    from data_prep.source import dicom_pixels
     from trainer.machine import optional
 
     return optional.check_decoders(dicom_pixels.decoders())

@@ -5,7 +5,7 @@ Functions of facts only: nothing here asks the machine.
 
 import re
 
-from data_prep import installing
+from data_prep.core import installing
 from trainer.machine import gpus
 from trainer.machine.gpus import Cause
 from trainer.machine.gpus import Driver

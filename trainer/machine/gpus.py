@@ -11,7 +11,7 @@ import os
 import pathlib
 from typing import Any
 
-from data_prep import installing
+from data_prep.core import installing
 
 try:
     import pynvml

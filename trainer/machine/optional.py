@@ -1,6 +1,6 @@
 """What can be read here, and what each optional package would add."""
 
-from data_prep import installing
+from data_prep.core import installing
 from trainer.machine.finding import Finding
 from trainer.machine.finding import fault
 from trainer.machine.finding import ok
@@ -23,7 +23,7 @@ def check_decoders(lacking: dict[str, str]) -> list[Finding]:
     """Returns which kinds of DICOM can be decoded.
 
     Args:
-      lacking: as `data_prep.dicom_pixels.decoders()` returns it.
+      lacking: as `data_prep.source.dicom_pixels.decoders()` returns it.
     """
     gone = {syntax: plugin for syntax, plugin in lacking.items() if plugin}
     if not gone:

@@ -4,7 +4,7 @@ import importlib.metadata
 import sys
 from collections.abc import Iterable
 
-from data_prep import installing
+from data_prep.core import installing
 from trainer.machine.finding import Finding
 from trainer.machine.finding import fault
 from trainer.machine.finding import ok

@@ -3,7 +3,7 @@
 import os
 import pathlib
 
-from data_prep import cores
+from data_prep.core import cores
 from trainer.machine import sizes
 from trainer.machine.finding import Finding
 from trainer.machine.finding import fault

@@ -8,7 +8,7 @@ import shutil
 import sysconfig
 from collections.abc import Mapping
 
-from data_prep import installing
+from data_prep.core import installing
 from trainer.machine.finding import Finding
 from trainer.machine.finding import ok
 from trainer.machine.finding import warning

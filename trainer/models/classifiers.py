@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import keras
 
-from data_prep.failures import BadValue
+from data_prep.core.failures import BadValue
 from trainer.models import blocks
 from trainer.models import encoders
 from trainer.models.dropout import Dropout

@@ -9,7 +9,7 @@ import math
 import efficientnet.tfkeras as efficientnet
 import keras
 
-from data_prep.failures import BadValue
+from data_prep.core.failures import BadValue
 
 NETWORKS = {f"b{k}": getattr(efficientnet, f"EfficientNetB{k}") for k in range(8)}
 # Depth coefficients of B0..B7; blocks per stage of B0.

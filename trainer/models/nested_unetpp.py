@@ -7,7 +7,7 @@ S / 2**i) and takes X[i][0..j-1] and the upsampled X[i+1][j-1].
 
 import keras
 
-from data_prep.failures import BadValue
+from data_prep.core.failures import BadValue
 from trainer.models import blocks
 from trainer.models import encoders
 from trainer.models.dropout import Dropout

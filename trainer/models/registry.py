@@ -2,8 +2,8 @@
 
 import keras
 
-from data_prep import spec
-from data_prep.failures import BadValue
+from data_prep.core import spec
+from data_prep.core.failures import BadValue
 from trainer.models import batch_norm
 from trainer.models import classifiers
 from trainer.models import nested_unetpp

@@ -6,7 +6,7 @@ generic U-Net, Isensee et al. 2018, https://arxiv.org/abs/1809.10486.
 
 import keras
 
-from data_prep.failures import BadValue
+from data_prep.core.failures import BadValue
 from trainer.models import blocks
 from trainer.models.instance_norm import InstanceNormalization
 

@@ -8,7 +8,7 @@ grid has the paper's 16 channels, and the terms are losses of a layer.
 
 import keras
 
-from data_prep.failures import BadValue
+from data_prep.core.failures import BadValue
 from trainer.models import blocks
 from trainer.models.variational import VariationalBranch
 

@@ -2,7 +2,7 @@
 
 import keras
 
-from data_prep.failures import BadValue
+from data_prep.core.failures import BadValue
 
 
 class VariationalBranch(keras.layers.Layer):

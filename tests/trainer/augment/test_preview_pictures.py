@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep.failures import BadValue
-from data_prep.failures import Failure
+from data_prep.core.failures import BadValue
+from data_prep.core.failures import Failure
 from trainer.augment import preview_pictures
 from trainer.augment import recipe
 from trainer.config import PreviewConfig

@@ -2,7 +2,7 @@
 
 import pytest
 
-from data_prep import installing
+from data_prep.core import installing
 
 
 @pytest.fixture(autouse=True)

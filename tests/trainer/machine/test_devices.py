@@ -13,8 +13,8 @@ import types
 import pytest
 import tensorflow as tf
 
-from data_prep.failures import ExitCode
-from data_prep.failures import Failure
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
 from tests.trainer.machine import driver_library
 from trainer.machine import devices
 from trainer.machine import gpu_findings

@@ -1,6 +1,6 @@
 """The lines on decoders and extras."""
 
-from data_prep import dicom_pixels
+from data_prep.source import dicom_pixels
 from tests.trainer.machine.made_up import only
 from trainer.machine import optional
 from trainer.machine.finding import Status

@@ -1,0 +1,1 @@
+"""Converts a source into a dataset: plan, folds, records, shards."""

@@ -1,0 +1,159 @@
+"""Patient-grouped, stratified folds."""
+
+import hashlib
+import logging
+import pathlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+from data_prep.source.labels import read_pairs
+
+_ID_COLUMNS = ("ImageId", "fname", "image_id", "id", "Image Index")
+
+
+def group_of(patient_id: str, image_id: str, salt: str) -> str:
+    """Returns a salted hash of the patient; an image without one is its own group."""
+    key = f"patient:{patient_id}" if patient_id else f"image:{image_id}"
+    # Damaged text may hold lone surrogates, which plain UTF-8 refuses.
+    digest = hashlib.blake2b(
+        key.encode(errors="surrogatepass"), key=salt.encode()[:64], digest_size=16
+    )
+    return digest.hexdigest()
+
+
+def join(groups: Mapping[str, str], digests: Mapping[str, str]) -> dict[str, str]:
+    """Makes one group of groups that share a picture.
+
+    Args:
+      groups: {image id: group}.
+      digests: {image id: digest of its pixels}, '' if unknown.
+
+    Returns:
+      {image id: group}, the first by name of those that were joined.
+    """
+    joined: dict[str, str] = {}
+
+    def leader(group: str) -> str:
+        while group in joined:
+            group = joined[group]
+        return group
+
+    seen: dict[str, str] = {}
+    for image_id, digest in sorted(digests.items()):
+        if digest:
+            other = leader(groups[seen.setdefault(digest, image_id)])
+            first, second = sorted((leader(groups[image_id]), other))
+            if first != second:
+                joined[second] = first
+    return {image_id: leader(group) for image_id, group in groups.items()}
+
+
+def assign(
+    labels: Mapping[str, int], groups: Mapping[str, str], *, num_folds: int, seed: int
+) -> dict[str, int]:
+    """Assigns every image to a fold.
+
+    Args:
+      labels: {image id: 1 or 0}; each fold gets its share of both.
+      groups: {image id: group}; no group is in two folds.
+      num_folds: 2 or more.
+      seed: of the shuffle.
+
+    Returns:
+      {image id: fold in 0..num_folds - 1}; independent of the mappings' order.
+
+    Raises:
+      Failure: fewer groups, or fewer positive images, than folds.
+    """
+    # Costs a second to import, and no worker needs it.
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    ids = sorted(labels)
+    classes = np.array([labels[i] for i in ids])
+    # The seed enters through the groups' names, by which ties are broken. The
+    # splitter's own shuffle gives groups the class counts of others, so that its
+    # folds are not stratified (mended by scikit-learn's pull request 32540).
+    names = [_shuffled_name(groups[i], seed) for i in ids]
+    num_groups = len(set(names))
+    if num_groups < num_folds:
+        raise _too_few("patients", num_groups, num_folds)
+    if classes.sum() < num_folds:
+        raise _too_few("positive images", classes.sum(), num_folds)
+    if num_groups == len(ids):
+        logging.warning(
+            "Every image is its own group: PatientID is missing or differs in "
+            "every file, so images of one patient may be in several folds."
+        )
+    splitter = StratifiedGroupKFold(num_folds)
+    folds = {}
+    for fold, (_, members) in enumerate(splitter.split(ids, classes, names)):
+        folds |= {ids[k]: fold for k in members}
+    return folds
+
+
+def read_published(
+    path: pathlib.Path, labels: Mapping[str, int], groups: Mapping[str, str]
+) -> dict[str, int]:
+    """Reads a published split: a csv of `fname,fold` or `ImageId,fold`.
+
+    Args:
+      path: the csv; an id may carry a folder and the suffix of an image file.
+      labels: {image id: 1 or 0} of the images that need a fold.
+      groups: {image id: group}; a group in two folds is warned about.
+
+    Raises:
+      Failure: images without a fold, or folds that are not 0, 1, 2, ...
+    """
+    stored = {_stem(name): fold for name, fold in read_pairs(path, _ID_COLUMNS).items()}
+    missing = sorted(labels.keys() - stored.keys())
+    if missing:
+        raise Failure(
+            ExitCode.FLAGS,
+            f"{path} has no fold for {len(missing)} images, first {missing[0]}",
+            mend="add them, or leave out --folds_csv",
+        )
+    found = {stored[i] for i in labels}
+    if found != {str(k) for k in range(len(found))} or len(found) < 2:
+        raise Failure(
+            ExitCode.FLAGS,
+            f"{path} has the folds {sorted(found)[:9]}",
+            mend="number two or more folds from 0 on",
+        )
+    fold_of = {i: int(stored[i]) for i in labels}
+    split = {(groups[i], fold) for i, fold in fold_of.items()}
+    torn = len(split) - len({group for group, _ in split})
+    if torn:
+        logging.warning(
+            "%s puts %d patients into several folds: validation scores will be "
+            "too good.",
+            path,
+            torn,
+        )
+    return fold_of
+
+
+def read_patients(path: pathlib.Path) -> dict[str, str]:
+    """Reads {image id: patient id} from a csv of these two columns."""
+    return read_pairs(path, _ID_COLUMNS)
+
+
+def _stem(name: str) -> str:
+    name = name.replace("\\", "/").rsplit("/", 1)[-1]
+    for suffix in (".dcm", ".png", ".jpg", ".jpeg"):
+        name = name.removesuffix(suffix)
+    return name
+
+
+def _shuffled_name(group: str, seed: int) -> str:
+    return hashlib.blake2b(f"{seed}:{group}".encode(), digest_size=8).hexdigest()
+
+
+def _too_few(what: str, found: int, num_folds: int) -> Failure:
+    return Failure(
+        ExitCode.TOO_MANY_BAD,
+        f"{found} {what} cannot make {num_folds} folds",
+        mend="give more images or a smaller --num_folds",
+    )

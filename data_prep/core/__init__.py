@@ -1,0 +1,1 @@
+"""What every stage shares: failures, durable files, specs, progress, workers."""

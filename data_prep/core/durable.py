@@ -1,0 +1,146 @@
+"""Files that appear whole or not at all, locks, and checksums."""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+
+INCOMPLETE = ".incomplete"
+_SEAL = "sha256"
+
+
+@contextlib.contextmanager
+def written_whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yields a path beside `path` to write; syncs and renames it on success."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix stays last: Keras chooses the weight format by it.
+    aside = path.with_name(f"{INCOMPLETE}-{path.name}")
+    try:
+        yield aside
+        with aside.open("rb") as file:
+            os.fsync(file.fileno())
+        aside.replace(path)
+        sync_directory(path.parent)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def sync_directory(path: pathlib.Path) -> None:
+    """Makes a rename in `path` survive a power loss."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Writes `text` to `path`, whole or not at all."""
+    with written_whole(path) as aside:
+        aside.write_text(text, encoding="utf-8", newline="")
+
+
+def write_json(path: pathlib.Path, value: dict[str, Any]) -> None:
+    """Writes `value` as indented JSON with its own sha256 as the last key."""
+    write_text(path, _dump(value | {_SEAL: _seal(value)}) + "\n")
+
+
+def read_json(path: pathlib.Path, *, mend: str) -> dict[str, Any]:
+    """Reads what `write_json` wrote.
+
+    Raises:
+      Failure: it is missing (the caller's `mend`), not JSON, or was changed.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as e:
+        raise Failure(
+            ExitCode.FLAGS, f"no {path.name} in {path.parent}", mend=mend
+        ) from e
+    except ValueError as e:
+        raise Failure(
+            ExitCode.CORRUPT, f"{path} is not JSON", mend="restore it or make it again"
+        ) from e
+    if not isinstance(value, dict) or value.pop(_SEAL, None) != _seal(value):
+        raise Failure(
+            ExitCode.CORRUPT,
+            f"{path} does not match its own sha256",
+            mend="restore it or make it again",
+        )
+    return value
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, indent=2, allow_nan=False)
+
+
+def _seal(value: Any) -> str:
+    return hashlib.sha256(_dump(value).encode()).hexdigest()
+
+
+def sha256(path: pathlib.Path) -> str:
+    """Returns the hex sha256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def check_file(path: pathlib.Path, *, expected_sha256: str, mend: str) -> None:
+    """Raises a Failure unless `path` exists and holds the expected bytes."""
+    if not path.is_file():
+        raise Failure(ExitCode.CORRUPT, f"{path} is missing", mend=mend)
+    if sha256(path) != expected_sha256:
+        raise Failure(
+            ExitCode.CORRUPT, f"{path} does not match its recorded sha256", mend=mend
+        )
+
+
+@contextlib.contextmanager
+def locked(directory: pathlib.Path) -> Iterator[None]:
+    """Holds `directory` for this process; the kernel frees it however we die."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as e:
+            raise Failure(
+                ExitCode.CONFLICT,
+                f"{directory} is in use by another run",
+                mend="wait for it, or choose another folder",
+            ) from e
+        yield
+
+
+def refuse_other_config(
+    path: pathlib.Path,
+    stored: dict[str, Any],
+    wanted: dict[str, Any],
+    *,
+    mend: str,
+) -> None:
+    """Raises a Failure that lists the keys in which two configurations differ."""
+    differing = [
+        f"{key}: stored {stored.get(key)!r}, asked {wanted.get(key)!r}"
+        for key in sorted(stored.keys() | wanted.keys())
+        if stored.get(key) != wanted.get(key)
+    ]
+    if differing:
+        raise Failure(
+            ExitCode.CONFLICT,
+            f"{path} was made with another configuration ({'; '.join(differing)})",
+            mend=mend,
+        )
+
+
+def plain(value: Any) -> Any:
+    """Returns `value` as it will read back from JSON: tuples become lists."""
+    return json.loads(json.dumps(value))

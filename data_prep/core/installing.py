@@ -1,0 +1,107 @@
+"""Commands that install what is missing, as they fit the user's environment.
+
+In a checkout the requirements files name the versions that the tests run with. An
+installed package has no such files, and beside another TensorFlow they would replace
+that: there each package is named by itself.
+"""
+
+import importlib.metadata
+import pathlib
+import shlex
+
+# The minor version of the TensorFlow that the requirements files pin.
+PINNED_TENSORFLOW = "2.21."
+# Distributions with the modules of TensorFlow.
+TENSORFLOWS = ("tensorflow", "tensorflow-cpu", "tf-nightly", "tensorflow-rocm")
+_ROOT = pathlib.Path(__file__).parents[2]
+_AGAIN = "--force-reinstall "
+
+
+def version(distribution: str) -> str:
+    """Returns the installed version of a distribution, "" where there is none."""
+    try:
+        return importlib.metadata.version(distribution) or ""
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def tensorflow() -> str:
+    """Returns the version of the installed TensorFlow, "" where there is none."""
+    return next(filter(None, map(version, TENSORFLOWS)), "")
+
+
+def _name() -> str:
+    return next(filter(version, TENSORFLOWS), "tensorflow")
+
+
+def everything(*, again: bool = False) -> str:
+    """Returns what installs all that the project needs.
+
+    Args:
+      again: whether what is installed is to be written once more.
+    """
+    if _may_use("requirements.txt", tensorflow()):
+        return f"pip install {_AGAIN * again}{_files('requirements.txt')}"
+    if again and (installed := tensorflow()):
+        return f"pip install {_AGAIN}--no-deps {_name()}=={installed}"
+    return "install the project again as you did first; `pip check` names what it lacks"
+
+
+def gpu(built: str = "", *, again: bool = False) -> str:
+    """Returns what installs NVIDIA's libraries for the TensorFlow that is there.
+
+    Args:
+      built: the version of TensorFlow; empty for the installed one.
+      again: as `everything`.
+    """
+    built = built or tensorflow()
+    if _may_use("requirements-gpu.txt", built):
+        return f"pip install {_AGAIN * again}{_files('requirements-gpu.txt')}"
+    wanted = built or f"{PINNED_TENSORFLOW}*"
+    return f"pip install {_AGAIN * again}'tensorflow[and-cuda]=={wanted}'"
+
+
+def package(name: str, versions: str = "") -> str:
+    """Returns what installs one package, and of the others what it asks for.
+
+    Args:
+      name: of the distribution.
+      versions: that will do, such as ">=3.8,<3.16".
+    """
+    return f"pip install {shlex.quote(name + versions)}"
+
+
+def missing(name: str, versions: str = "") -> str:
+    """Returns what installs a package that the project needs."""
+    return (
+        everything()
+        if _may_use("requirements.txt", tensorflow())
+        else package(name, versions)
+    )
+
+
+def tensorflow_io() -> str:
+    """Returns what makes the environment of tensorflow-io's decoder."""
+    where = "in an environment of its own with Python 3.11 or 3.12: pip install"
+    file = "requirements-tensorflow-io.txt"
+    if (_ROOT / file).exists():
+        return f"{where} {_files(file, 'constraints-tensorflow-io.txt')}"
+    pins = "tensorflow==2.16.2 tensorflow-io==0.37.1 'numpy<2'"
+    return f"{where} {pins}, then this project"
+
+
+def _may_use(file: str, installed: str) -> bool:
+    """Whether a requirements file is there and keeps the TensorFlow that is there."""
+    pinned = not installed or installed.startswith(PINNED_TENSORFLOW)
+    # Not a file that another package left beside the installed ones.
+    checkout = (_ROOT / "constraints.txt").exists()
+    return pinned and checkout and (_ROOT / file).exists()
+
+
+def _files(requirements: str, constraints: str = "constraints.txt") -> str:
+    # As the user's shell finds them.
+    here = pathlib.Path.cwd() == _ROOT
+    names = [
+        name if here else str(_ROOT / name) for name in (requirements, constraints)
+    ]
+    return shlex.join(["-r", names[0], "-c", names[1]])

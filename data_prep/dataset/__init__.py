@@ -1,0 +1,1 @@
+"""The dataset on disk: record schema, shards, manifest, masks as run lengths."""

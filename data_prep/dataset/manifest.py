@@ -1,0 +1,150 @@
+"""`dataset.json`: what a converted dataset folder holds. Names and numbers only."""
+
+import dataclasses
+import pathlib
+from typing import Any
+
+from data_prep.core import durable
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+from data_prep.dataset.schema import SCHEMA_VERSION
+from data_prep.dataset.shards import TEST_SPLIT
+from data_prep.dataset.shards import TRAIN_SPLIT
+from data_prep.dataset.shards import Shard
+
+FILE_NAME = "dataset.json"
+_MEND = "give the folder of one size that `python -m data_prep.main` has written"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """The contents of `dataset.json`.
+
+    Attributes:
+      image_size: side of every image, in pixels.
+      num_folds: number of folds of the train split.
+      options: every option that shaped the records.
+      mean: mean intensity of the train images, in 0..255.
+      std: standard deviation of their intensity, in 0..255.
+      source_fingerprint: sha256 over ids and sources of all images.
+      shards: the files, in the order of their names.
+    """
+
+    image_size: int
+    num_folds: int
+    options: dict[str, Any]
+    mean: float
+    std: float
+    source_fingerprint: str
+    shards: tuple[Shard, ...]
+
+    def train_shards(self, folds: list[int]) -> list[Shard]:
+        """Returns the shards of `folds`, in the order of their names."""
+        self.check_folds(folds)
+        return [s for s in self.shards if s.split == TRAIN_SPLIT and s.fold in folds]
+
+    def test_shards(self) -> list[Shard]:
+        """Returns the shards of the test split, in the order of their names."""
+        return [s for s in self.shards if s.split == TEST_SPLIT]
+
+    def check_folds(self, folds: list[int]) -> None:
+        """Raises a Failure for a fold that the dataset does not have."""
+        known = list(range(self.num_folds))
+        unknown = sorted(set(folds) - set(known))
+        if unknown:
+            raise Failure(
+                ExitCode.FLAGS,
+                f"the dataset has folds {known}, received fold {unknown[0]}",
+                mend="choose one of them or convert with another --num_folds",
+            )
+
+
+def pixel_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Returns of a dataset's options those that decide what a pixel means."""
+    return {
+        k: options[k] for k in ("image_size", "aspect", "interpolation", "clahe", "voi")
+    }
+
+
+def write(folder: pathlib.Path, manifest: Manifest) -> None:
+    """Writes `dataset.json`; call it last, readers take it for the commit."""
+    durable.write_json(
+        folder / FILE_NAME,
+        {
+            "schema_version": SCHEMA_VERSION,
+            **{
+                field.name: getattr(manifest, field.name)
+                for field in dataclasses.fields(Manifest)
+                if field.name != "shards"
+            },
+            "counts": counts(manifest.shards),
+            "shards": [dataclasses.asdict(s) for s in manifest.shards],
+        },
+    )
+
+
+def read(folder: pathlib.Path) -> Manifest:
+    """Reads and checks `dataset.json` and the presence and size of every shard.
+
+    Raises:
+      Failure: no dataset, another schema version, a missing or resized shard.
+    """
+    manifest = read_alone(folder)
+    for shard in manifest.shards:
+        path = folder / shard.name
+        if not path.is_file() or path.stat().st_size != shard.num_bytes:
+            raise Failure(
+                ExitCode.CORRUPT,
+                f"{path} is missing or not {shard.num_bytes} bytes long",
+                mend="delete the dataset folder and convert again",
+            )
+    return manifest
+
+
+def read_alone(folder: pathlib.Path) -> Manifest:
+    """Reads and checks `dataset.json` without a look at the shards.
+
+    Raises:
+      Failure: no dataset, a damaged one, or another schema version.
+    """
+    path = folder / FILE_NAME
+    stored = durable.read_json(path, mend=_MEND)
+    version = stored.pop("schema_version", None)
+    if version != SCHEMA_VERSION:
+        raise Failure(
+            ExitCode.CORRUPT,
+            f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}",
+            mend="delete the dataset folder and convert again",
+        )
+    try:
+        shards = tuple(Shard(**s) for s in stored.pop("shards"))
+        del stored["counts"]
+        return Manifest(**stored, shards=shards)
+    except (KeyError, TypeError) as e:
+        raise Failure(
+            ExitCode.CORRUPT,
+            f"{path} lacks fields of a dataset or has others",
+            mend="delete the dataset folder and convert again",
+        ) from e
+
+
+def check_shards(folder: pathlib.Path, shards: list[Shard]) -> None:
+    """Raises a Failure that names the first shard whose sha256 is not as recorded.
+
+    TFRecord checksums do not see a file cut between two records; this does.
+    """
+    for shard in shards:
+        durable.check_file(
+            folder / shard.name,
+            expected_sha256=shard.sha256,
+            mend="delete the dataset folder and convert again",
+        )
+
+
+def counts(shards: tuple[Shard, ...]) -> dict[str, int]:
+    """Returns the number of records per split, fold and class."""
+    total: dict[str, int] = {}
+    for shard in shards:
+        key = shard.name.split(".")[0]
+        total[key] = total.get(key, 0) + shard.num_records
+    return total

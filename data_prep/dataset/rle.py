@@ -1,0 +1,143 @@
+"""The competition's run-length code of a mask.
+
+A mask is `gap length gap length ...`: pixels skipped since the end of the last
+run, then pixels set, counted down the columns (x outer, y inner). `-1` is the
+empty mask. Source: the data page of Kaggle's SIIM-ACR Pneumothorax
+Segmentation, 2019.
+"""
+
+import re
+
+import numpy as np
+
+from data_prep.core.failures import Rejected
+
+EMPTY = "-1"
+_TOKEN = re.compile(r"[0-9]{1,9}", re.ASCII)
+_ROW = re.compile(r"\s*[0-9]{1,9}(?:\s+[0-9]{1,9})*\s*", re.ASCII)
+_MEND = "correct the row or leave the image out of the csv"
+
+
+def encode(mask: np.ndarray) -> str:
+    """Encodes `mask`, [H, W] of 0 and non-zero, to a string; empty is '-1'."""
+    mask = np.asarray(mask)
+    rows, columns = column_edges(mask)
+    edges = columns * mask.shape[0] + rows
+    # From row by row to column by column: a mask has few edges, so sorting them
+    # costs less than transposing the pixels.
+    edges.sort()
+    return encode_runs(edges[::2], edges[1::2])
+
+
+def encode_runs(starts: np.ndarray, ends: np.ndarray) -> str:
+    """Encodes runs of pixels, counted down the columns.
+
+    Args:
+      starts: [N] integers, the first pixel of each run, ascending.
+      ends: [N] integers, one behind its last pixel; no run begins before the
+        end of the one before. Runs that touch become one.
+    """
+    if not len(starts):
+        return EMPTY
+    apart = starts[1:] != ends[:-1]
+    starts, ends = starts[np.append(True, apart)], ends[np.append(apart, True)]
+    numbers = np.empty(2 * len(starts), np.int64)
+    numbers[::2] = starts
+    numbers[2::2] -= ends[:-1]
+    numbers[1::2] = ends - starts
+    return " ".join(map(str, numbers.tolist()))
+
+
+def column_edges(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Finds where a mask begins and ends down its columns.
+
+    Args:
+      mask: [H, W] of 0 and non-zero.
+
+    Returns:
+      rows in 0..H and columns in 0..W-1, int64, row by row. Down each column,
+      edges are in turn the first pixel of a run and the one behind its last.
+    """
+    height, width = mask.shape
+    inside = mask if mask.dtype == bool else mask != 0
+    edges = np.empty((height + 1, width), bool)
+    edges[0], edges[height] = inside[0], inside[-1]
+    np.not_equal(inside[1:], inside[:-1], out=edges[1:height])
+    return np.divmod(np.flatnonzero(edges), width)
+
+
+def decode(rle: str, height: int, width: int) -> np.ndarray:
+    """Decodes one row to a mask, [height, width] uint8 of 0 and 1.
+
+    Raises:
+      Rejected: the text is not exactly `-1` or pairs that fit into the image.
+    """
+    return decode_union([rle], height, width)
+
+
+def decode_union(rows: list[str], height: int, width: int) -> np.ndarray:
+    """Decodes all rows of an image to the union of their masks, uint8 0 and 1.
+
+    The result is a view whose columns are contiguous, as the code has them.
+    """
+    flat = np.zeros(height * width, np.uint8)
+    for row in rows:
+        starts, ends = decode_runs(row, height, width)
+        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+            flat[start:end] = 1
+    return flat.reshape(width, height).T
+
+
+def check(rle: str) -> None:
+    """Checks the grammar of one row without knowing the image's size.
+
+    Raises:
+      Rejected: as `decode`, but for an overflow.
+    """
+    if rle.strip() != EMPTY:
+        _numbers(rle)
+
+
+def decode_runs(rle: str, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Decodes one row to runs, without making pixels.
+
+    Returns:
+      first pixel of each run and the one behind its last, [N] int64, ascending,
+      counted down the columns.
+
+    Raises:
+      Rejected: as `decode`.
+    """
+    if rle.strip() == EMPTY:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    edges = np.cumsum(_numbers(rle))
+    if edges[-1] > height * width:
+        raise Rejected(
+            "RLE_OVERFLOW",
+            f"runs reach pixel {edges[-1]} of an image of {height} x {width}",
+            mend="the csv must be relative and for the original size; " + _MEND,
+        )
+    return edges[::2], edges[1::2]
+
+
+def _numbers(rle: str) -> np.ndarray:
+    if not _ROW.fullmatch(rle):
+        _refuse_tokens(rle.split())
+    numbers = np.fromstring(rle, np.int64, sep=" ")
+    if len(numbers) % 2:
+        raise Rejected("RLE_ODD", f"{len(numbers)} numbers are not pairs", mend=_MEND)
+    if not numbers[1::2].all():
+        raise Rejected("RLE_TOKEN", "a run has length 0", mend=_MEND)
+    return numbers
+
+
+def _refuse_tokens(tokens: list[str]) -> None:
+    if not tokens:
+        raise Rejected("RLE_EMPTY", "the mask is an empty text", mend=_MEND)
+    # int() would also take "1_0", "+1" and full-width digits.
+    wrong = next((t for t in tokens if not _TOKEN.fullmatch(t)), " ".join(tokens))
+    raise Rejected(
+        "RLE_TOKEN",
+        f"expected non-negative integers, received {wrong[:20]!r}",
+        mend=_MEND,
+    )

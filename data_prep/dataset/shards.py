@@ -1,0 +1,185 @@
+"""TFRecord shards: their names, their plan, their bytes.
+
+The framing follows tensorflow/core/lib/io/record_writer.cc: length, masked
+CRC-32C of the length, data, masked CRC-32C of the data.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import pathlib
+import struct
+from collections.abc import Iterable
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import google_crc32c
+
+from data_prep.core import durable
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+
+TEST_SPLIT = "test"
+TRAIN_SPLIT = "train"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Shard:
+    """One file of records, pure in split, fold and class.
+
+    Attributes:
+      name: file name within the dataset folder.
+      split: "train" or "test".
+      fold: 0-based, -1 in the test split.
+      label: 1 positive, 0 negative, -1 unknown.
+      num_records: how many records the file holds.
+      num_bytes: the file's size.
+      sha256: of the file.
+    """
+
+    name: str
+    split: str
+    fold: int
+    label: int
+    num_records: int
+    num_bytes: int
+    sha256: str
+
+
+def prefix(split: str, fold: int, label: int) -> str:
+    """Returns the part of a shard's name before `.tfrecord`."""
+    if split == TEST_SPLIT:
+        return TEST_SPLIT
+    return f"{split}-fold{fold}-{'positive' if label else 'negative'}"
+
+
+def file_name(prefix: str, index: int, count: int) -> str:
+    """Returns the full name of shard `index` of `count`."""
+    return f"{prefix}.tfrecord-{index:05d}-of-{count:05d}"
+
+
+def order(image_id: str) -> bytes:
+    """Sort key of an id: a hash, so that order never depends on the source's."""
+    return hashlib.sha256(b"shard-order:" + image_id.encode()).digest()
+
+
+def split_evenly(image_ids: Iterable[str], records_per_shard: int) -> list[list[str]]:
+    """Deals ids, in hash order, to as few shards as hold them, sizes within one."""
+    ordered = sorted(image_ids, key=order)
+    count = max(1, -(-len(ordered) // records_per_shard))
+    bounds = [len(ordered) * k // count for k in range(count + 1)]
+    return [ordered[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+
+
+class Writer:
+    """Counts and hashes what it writes to an open file.
+
+    Attributes:
+      num_records: written so far.
+      num_bytes: written so far.
+      digest: sha256 of what was written so far.
+    """
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+        self.num_records = self.num_bytes = 0
+        self.digest = hashlib.sha256()
+
+    def write(self, record: bytes) -> None:
+        """Writes one serialised record."""
+        framed = _framed(record)
+        self.digest.update(framed)
+        self._file.write(framed)
+        self.num_records += 1
+        self.num_bytes += len(framed)
+
+
+@contextlib.contextmanager
+def writer(path: pathlib.Path) -> Iterator[Writer]:
+    """Yields a Writer of `path`, which appears whole or not at all."""
+    with durable.written_whole(path) as aside, aside.open("wb") as file:
+        yield Writer(file)
+
+
+def write(path: pathlib.Path, records: Iterable[bytes]) -> tuple[int, int, str]:
+    """Writes serialised records to `path`, whole or not at all.
+
+    Returns:
+      Number of records, number of bytes, sha256 of the file.
+    """
+    with writer(path) as opened:
+        for record in records:
+            opened.write(record)
+    return opened.num_records, opened.num_bytes, opened.digest.hexdigest()
+
+
+def read(path: pathlib.Path) -> Iterator[bytes]:
+    """Yields the records of `path`, every checksum verified.
+
+    Raises:
+      Failure: a record is damaged or cut short.
+    """
+    with path.open("rb") as file:
+        while header := file.read(12):
+            length, crc = _header(header, path)
+            data = file.read(length + 4)
+            if crc != _masked_crc(header[:8]) or len(data) != length + 4:
+                raise _corrupt(path)
+            if _masked_crc(data[:-4]) != struct.unpack("<I", data[-4:])[0]:
+                raise _corrupt(path)
+            yield data[:-4]
+
+
+def offsets(path: pathlib.Path) -> list[int]:
+    """Returns where each record of `path` begins, in bytes; reads lengths alone.
+
+    Raises:
+      Failure: a length is damaged, or the file ends within a record.
+    """
+    found, at, size = [], 0, path.stat().st_size
+    # Unbuffered: of a megabyte, twelve bytes are wanted.
+    with path.open("rb", buffering=0) as file:
+        while header := file.read(12):
+            length, crc = _header(header, path)
+            if crc != _masked_crc(header[:8]):
+                raise _corrupt(path)
+            found.append(at)
+            at = file.seek(at + length + 16)
+    if at != size:
+        raise _corrupt(path)
+    return found
+
+
+def _framed(record: bytes) -> bytes:
+    length = struct.pack("<Q", len(record))
+    return b"".join(
+        (
+            length,
+            struct.pack("<I", _masked_crc(length)),
+            record,
+            struct.pack("<I", _masked_crc(record)),
+        )
+    )
+
+
+def _header(header: bytes, path: pathlib.Path) -> tuple[int, int]:
+    if len(header) != 12:
+        raise _corrupt(path)
+    length, crc = struct.unpack("<QI", header)
+    # Checked before the read, so that a damaged length allocates nothing.
+    if length > path.stat().st_size:
+        raise _corrupt(path)
+    return length, crc
+
+
+def _masked_crc(data: bytes) -> int:
+    crc = google_crc32c.value(data)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def _corrupt(path: pathlib.Path) -> Failure:
+    return Failure(
+        ExitCode.CORRUPT,
+        f"{path} holds a damaged record",
+        mend="delete the dataset folder and convert again",
+    )

@@ -1,0 +1,1 @@
+"""Makes synthetic films and masks, for the demo and the tests."""

@@ -1,0 +1,1 @@
+"""Reads what people have: DICOM, PNG and JPEG films, label csvs."""

@@ -1,0 +1,158 @@
+"""Reads DICOM files: their headers, and their pixels as a display would show them.
+
+With dicom_pixels.py and dicom_writer.py all that knows pydicom.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import io
+import logging
+import pathlib
+import warnings
+from collections.abc import Iterator
+
+import pydicom
+import pydicom.config
+import pydicom.errors
+
+from data_prep.core.failures import Rejected
+from data_prep.source import dicom_pixels
+from data_prep.source import grey
+
+# A value that breaks its type is our business (and stays out of the log, where
+# pydicom would print it), not pydicom's.
+pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+
+MAX_SIDE_PX = 16_384
+_MEND = dicom_pixels.GET_AGAIN
+_HEADER_TAGS = (
+    "PatientID",
+    "Rows",
+    "Columns",
+    "Modality",
+    "BurnedInAnnotation",
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Header:
+    """The few facts of a file that the conversion's plan needs.
+
+    Attributes:
+      patient_id: as stored, '' if absent; hash it before it goes anywhere.
+      modality: such as "CR", '' if absent.
+      rows: image height, in pixels.
+      columns: image width, in pixels.
+      burned_in: whether the file says that text is drawn into its pixels.
+      pixels_digest: hash of the pixels as they are encoded, which finds one
+        picture under two ids; '' where they are not stored as they are.
+    """
+
+    patient_id: str
+    modality: str
+    rows: int
+    columns: int
+    burned_in: bool
+    pixels_digest: str
+
+
+def read_header(path: pathlib.Path) -> Header:
+    """Reads a file up to its pixels, and hashes these unread.
+
+    Raises:
+      Rejected: empty, not DICOM, cut short, or with an impossible geometry.
+    """
+    with _reading(path.stat().st_size), path.open("rb") as file:
+        dataset = pydicom.dcmread(
+            file, stop_before_pixels=True, specific_tags=list(_HEADER_TAGS)
+        )
+        rows, columns = _geometry(dataset)
+        # pydicom stops at the pixels; in a deflated file it has read them all.
+        encoded = file.read()
+        return Header(
+            patient_id=str(dataset.get("PatientID") or "").strip(),
+            modality=str(dataset.get("Modality") or "").strip(),
+            rows=rows,
+            columns=columns,
+            burned_in=str(dataset.get("BurnedInAnnotation")).strip() == "YES",
+            pixels_digest=hashlib.sha256(encoded).hexdigest() if encoded else "",
+        )
+
+
+def read_pixels(data: bytes, *, voi: str = "first", frame: int | None = None):
+    """Decodes one frame as a display would show it.
+
+    Decode, mask to the stored bits, modality table or rescale, values of
+    interest, 8 bits, inversion of MONOCHROME1, padding to black: the order of
+    DICOM PS3.4 N.2. For the competition's files all of it is the identity.
+
+    Args:
+      data: the file's bytes, so that what is hashed is what is decoded.
+      voi: a key of grey.VOI.
+      frame: which frame of a multi-frame file; None refuses such a file.
+
+    Returns:
+      [rows, columns] uint8, 0 black.
+
+    Raises:
+      Rejected: as `read_header`, or the pixels are missing, cut short, coloured,
+        constant, or not decodable.
+    """
+    with _reading(len(data)):
+        dataset = pydicom.dcmread(io.BytesIO(data))
+        shape = _geometry(dataset)
+        image = dicom_pixels.stored(dataset, data, shape, frame)
+        return grey.to_uint8(image, voi)
+
+
+@contextlib.contextmanager
+def _reading(num_bytes: int) -> Iterator[None]:
+    """Turns whatever pydicom raises on a bad file into a Rejected."""
+    if not num_bytes:
+        raise Rejected("DCM_EMPTY", "the file has no byte", mend=_MEND)
+    try:
+        # Its warnings quote tag values.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (Rejected, MemoryError):
+        raise
+    except pydicom.errors.InvalidDicomError as e:
+        raise Rejected("DCM_NOT_DICOM", "not a DICOM file", mend=_MEND) from e
+    except RecursionError as e:
+        raise Rejected("DCM_NESTED", "sequences nested too deep", mend=_MEND) from e
+    # Elements are converted when they are first read, and damaged bytes raise
+    # nearly anything; the texts, too, quote values, so only the type is kept.
+    except Exception as e:  # noqa: BLE001
+        _raise_memory_error(e)
+        raise Rejected(
+            "DCM_DAMAGED",
+            f"the file is damaged or cut short ({type(e).__name__})",
+            mend=_MEND,
+        ) from e
+
+
+def _raise_memory_error(error: BaseException) -> None:
+    """Raises the MemoryError that a decoder has dressed as damage."""
+    cause: BaseException | None = error
+    while cause:
+        if isinstance(cause, MemoryError):
+            raise cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _geometry(dataset: pydicom.Dataset) -> tuple[int, int]:
+    if not len(dataset):
+        # pydicom returns what it has when a file ends in the middle of an element.
+        raise Rejected("DCM_TRUNCATED", "the file is cut short", mend=_MEND)
+    rows, columns = dataset.get("Rows"), dataset.get("Columns")
+    for side in (rows, columns):
+        if not isinstance(side, int) or not 1 <= side <= MAX_SIDE_PX:
+            raise Rejected(
+                "DCM_BAD_GEOMETRY",
+                f"rows and columns must be 1..{MAX_SIDE_PX}",
+                mend=_MEND,
+            )
+    return rows, columns

@@ -1,0 +1,90 @@
+"""Finds the images of a source folder, however deep it is nested."""
+
+import os
+import pathlib
+
+from data_prep.core import durable
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+from data_prep.core.failures import Rejected
+from data_prep.source import raster
+from data_prep.source.labels import ID
+from data_prep.source.quarantine import Quarantine
+
+DICOM = (".dcm",)
+
+
+def find(folder: pathlib.Path, quarantine: Quarantine) -> dict[str, pathlib.Path]:
+    """Returns {image id: path} of every image below `folder`, sorted by id.
+
+    Images are the `*.dcm` files; where there is none, PNG and JPEG files. The id
+    is the file's stem. Symbolic links, folders and pipes are refused. Of equal
+    files with one stem the first is taken, of different ones none.
+
+    Raises:
+      Failure: no such folder, or no image in it.
+    """
+    for suffixes in (DICOM, raster.SUFFIXES):
+        found = _by_stem(folder, suffixes)
+        if found:
+            return _checked(found, quarantine)
+    raise Failure(
+        ExitCode.FLAGS,
+        f"no *.dcm, *.png or *.jpg file below {folder}",
+        mend="give the folder that holds the images",
+    )
+
+
+def find_masks(folder: pathlib.Path, quarantine: Quarantine) -> dict[str, pathlib.Path]:
+    """Returns {image id: path} of every `*.png` below `folder`, as `find`."""
+    return _checked(_by_stem(folder, (".png",)), quarantine)
+
+
+def _by_stem(folder: pathlib.Path, suffixes) -> dict[str, list[pathlib.Path]]:
+    if not folder.is_dir():
+        raise Failure(
+            ExitCode.FLAGS, f"no folder at {folder}", mend="check the path in the flag"
+        )
+    found: dict[str, list[pathlib.Path]] = {}
+    for parent, folders, names in os.walk(folder):
+        # A folder that is called like an image is a fault to show, too.
+        for name in [*names, *folders]:
+            path = pathlib.Path(parent, name)
+            if path.suffix.lower() in suffixes:
+                found.setdefault(path.stem, []).append(path)
+    return found
+
+
+def _checked(found, quarantine: Quarantine) -> dict[str, pathlib.Path]:
+    accepted = {}
+    for image_id, paths in sorted(found.items()):
+        try:
+            accepted[image_id] = _check(image_id, sorted(paths))
+        except Rejected as fault:
+            for path in paths:
+                quarantine.add(path, fault)
+    return accepted
+
+
+def _check(image_id: str, paths: list[pathlib.Path]) -> pathlib.Path:
+    if not ID.fullmatch(image_id):
+        raise Rejected(
+            "SRC_BAD_ID",
+            "the name is not an image id (letters, digits, '.', '_', '-'; 64 at most)",
+            mend="rename the file",
+        )
+    for path in paths:
+        # Opening a pipe would wait for ever.
+        if path.is_symlink() or not path.is_file():
+            raise Rejected(
+                "SRC_NOT_REGULAR", "not a regular file", mend="copy the file"
+            )
+        if not os.access(path, os.R_OK):
+            raise Rejected("SRC_UNREADABLE", "no permission to read", mend="use chmod")
+    if len(paths) > 1 and len({durable.sha256(path) for path in paths}) > 1:
+        raise Rejected(
+            "DUP_ID_CONFLICT",
+            f"{len(paths)} different files have this name",
+            mend="keep one of them",
+        )
+    return paths[0]

@@ -1,0 +1,177 @@
+"""Reads the RLE csv in every dialect that the competition and its mirrors wrote.
+
+Accepted: a header `ImageId, EncodedPixels` (with or without the space) or none,
+a byte order mark, CRLF, spaces before values, several rows per image.
+"""
+
+import csv
+import dataclasses
+import pathlib
+import re
+from collections.abc import Iterator
+
+from data_prep.core import durable
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+from data_prep.core.failures import Rejected
+from data_prep.dataset import rle
+
+# An id becomes a csv value; it must not be a formula, a path or a float.
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+_HEADER = ["ImageId", "EncodedPixels"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Labels:
+    """The contents of an RLE csv.
+
+    Attributes:
+      rows: {image id: its RLE rows}; `["-1"]` is a labelled negative.
+      faults: {image id: why its rows are unusable}, with line numbers; such an
+        id is not in `rows`.
+    """
+
+    rows: dict[str, list[str]]
+    faults: dict[str, Rejected]
+
+
+def read(path: pathlib.Path) -> dict[str, list[str]]:
+    """Reads {image id: its rows}, or raises a Failure for the first fault."""
+    labels = read_tolerant(path)
+    for image_id, fault in labels.faults.items():
+        raise Failure(
+            ExitCode.FLAGS,
+            f"{fault.code} in {path}, image {image_id}: {fault.reason}",
+            mend=fault.mend,
+        )
+    return labels.rows
+
+
+def read_tolerant(path: pathlib.Path) -> Labels:
+    """Reads a csv; a fault of one image does not stop the others.
+
+    Raises:
+      Failure: the file is missing, no csv of these two columns, or empty; the
+        message has the line number.
+    """
+    rows: dict[str, list[str]] = {}
+    lines: dict[str, list[int]] = {}
+    faults: dict[str, Rejected] = {}
+    for line, (image_id, encoded) in _rows(path):
+        rows.setdefault(image_id, []).append(encoded)
+        lines.setdefault(image_id, []).append(line)
+        try:
+            rle.check(encoded)
+        except Rejected as e:
+            reason = f"line {line}: {e.reason}"
+            faults.setdefault(image_id, Rejected(e.code, reason, mend=e.mend))
+    for image_id, encoded in rows.items():
+        if rle.EMPTY in encoded and len(encoded) > 1:
+            where = ", ".join(map(str, lines[image_id]))
+            faults.setdefault(
+                image_id,
+                Rejected(
+                    "LABEL_CONFLICT",
+                    f"lines {where}: '-1' beside another row",
+                    mend="keep the row that is true",
+                ),
+            )
+    if not rows:
+        raise Failure(
+            ExitCode.FLAGS,
+            f"{path} has no row",
+            mend="give a csv of ImageId,EncodedPixels",
+        )
+    return Labels({i: r for i, r in rows.items() if i not in faults}, faults)
+
+
+def digest(path: pathlib.Path) -> str:
+    """Returns the sha256 of a csv, or raises a Failure if it is missing."""
+    _require(path)
+    return durable.sha256(path)
+
+
+def read_pairs(path: pathlib.Path, columns: tuple[str, ...]) -> dict[str, str]:
+    """Reads a two-column csv of image id and value; a header is left out.
+
+    Args:
+      path: the csv.
+      columns: names of the first column that make the first row a header.
+
+    Raises:
+      Failure: missing, no such csv, or an id twice.
+    """
+    pairs: dict[str, str] = {}
+    for line, row in read_csv(path):
+        if len(row) != 2:
+            raise _fail(path, line, "CSV_ROW", f"{len(row)} columns instead of 2")
+        key, value = row[0].strip(), row[1].strip()
+        if not pairs and key in columns:
+            continue
+        if key in pairs:
+            raise _fail(path, line, "CSV_ROW", f"{key[:64]!r} a second time")
+        pairs[key] = value
+    return pairs
+
+
+def read_csv(path: pathlib.Path) -> Iterator[tuple[int, list[str]]]:
+    """Yields (line number, values) of every row that is not blank.
+
+    Raises:
+      Failure: the file is missing or no UTF-8 csv.
+    """
+    _require(path)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            for row in (reader := csv.reader(file, strict=True)):
+                if row:
+                    yield reader.line_num, row
+    except (UnicodeDecodeError, csv.Error) as e:
+        raise Failure(
+            ExitCode.FLAGS,
+            f"{path} is not a UTF-8 csv: {e}",
+            mend="export it again as plain csv",
+        ) from e
+
+
+def _rows(path: pathlib.Path):
+    """Yields (line number, (image id, RLE)) without the header."""
+    first = True
+    for line, row in read_csv(path):
+        is_header = [v.strip() for v in row] == _HEADER
+        if is_header and not first:
+            raise _fail(path, line, "CSV_HEADER", "a second header")
+        if not is_header:
+            yield line, _checked(path, line, row, first)
+        first = False
+
+
+def _require(path: pathlib.Path) -> None:
+    if not path.is_file():
+        raise Failure(
+            ExitCode.FLAGS, f"no csv file at {path}", mend="check the path in the flag"
+        )
+
+
+def _checked(path, line, row, first: bool) -> tuple[str, str]:
+    if len(row) != 2:
+        raise _fail(path, line, "CSV_ROW", f"{len(row)} columns instead of 2")
+    image_id, encoded = row[0].strip(), row[1].strip()
+    if not ID.fullmatch(image_id):
+        raise _fail(
+            path,
+            line,
+            "CSV_ROW",
+            f"{image_id[:40]!r} is not an image id (opened in a spreadsheet?)",
+        )
+    if first and not encoded[:1].isdigit() and encoded != rle.EMPTY:
+        raise _fail(path, line, "CSV_HEADER", f"columns {row} instead of {_HEADER}")
+    return image_id, encoded
+
+
+def _fail(path, line, code, reason) -> Failure:
+    return Failure(
+        ExitCode.FLAGS,
+        f"{code} in {path}, line {line}: {reason}",
+        mend="correct that line",
+    )

@@ -1,0 +1,57 @@
+"""`quarantine.csv`: every input that was not converted, and why."""
+
+import csv
+import io
+import pathlib
+
+from data_prep.core import durable
+from data_prep.core.failures import Rejected
+
+FILE_NAME = "quarantine.csv"
+_COLUMNS = ("path", "code", "reason", "mend")
+
+
+Row = tuple[str, str, str, str]
+
+
+class Quarantine:
+    """Collects rejected inputs, named relative to the folder that holds them."""
+
+    def __init__(self, *roots: pathlib.Path):
+        self._roots = roots
+        self._rows: set[Row] = set()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, path: pathlib.Path, fault: Rejected) -> None:
+        """Adds one input; adding it twice for the same reason counts once."""
+        # A name may hold bytes that are no UTF-8, and line ends.
+        name = self._relative(path).encode(errors="surrogateescape")
+        name = name.decode(errors="backslashreplace")
+        name = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
+        self._rows.add((name, fault.code, fault.reason, fault.mend))
+
+    def rows(self) -> list[Row]:
+        """Returns path, code, reason and mend of every input, sorted."""
+        return sorted(self._rows)
+
+    def write(self, folder: pathlib.Path) -> None:
+        """Writes `quarantine.csv`, also when it is empty."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(_COLUMNS)
+        writer.writerows(self.rows())
+        durable.write_text(folder / FILE_NAME, text.getvalue())
+
+    def _relative(self, path: pathlib.Path) -> str:
+        for root in self._roots:
+            if path.is_relative_to(root):
+                return str(pathlib.Path(root.name, path.relative_to(root)))
+        return path.name  # Where it lies is nobody else's business.
+
+
+def read(folder: pathlib.Path) -> list[Row]:
+    """Returns the rows of a folder's `quarantine.csv`."""
+    with (folder / FILE_NAME).open(encoding="utf-8", newline="") as file:
+        return [tuple(row) for row in csv.reader(file)][1:]

@@ -1,0 +1,1 @@
+"""Shows a dataset to people: statistics, contact sheet, page."""

@@ -1,0 +1,145 @@
+import fcntl
+import os
+import time
+
+import pytest
+
+from data_prep.core import workers
+from data_prep.core.failures import Rejected
+
+# The time of an input includes that of its worker's start, on a busy machine seconds.
+LIMITS = workers.Limits(memory_bytes=256 << 20, seconds=60)
+
+
+def slow(seconds):
+    time.sleep(seconds)
+    return seconds
+
+
+def die(_):
+    os.abort()
+
+
+def die_once(marker):
+    if not marker.exists():
+        marker.touch()
+        os.abort()
+    return marker
+
+
+def die_in_company(folder):
+    """Dies if another process does the same; waits until one has done so."""
+    met = folder / "met"
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            met.touch()
+            os.abort()
+        if not met.exists():
+            # On a busy machine the other process may come late, and so may a second
+            # trial of it that does not wait for this one.
+            ends = time.monotonic() + 30
+            while not met.exists() and time.monotonic() < ends:
+                time.sleep(0.05)
+            time.sleep(4)
+    return folder
+
+
+def refuse(_):
+    raise Rejected("CODE", "reason", mend="mend")
+
+
+def pid(seconds):
+    time.sleep(seconds)
+    return os.getpid()
+
+
+BEHAVIOURS = {
+    "ok": lambda value: value,
+    "slow": slow,
+    "die": die,
+    "die once": die_once,
+    "die in company": die_in_company,
+    "hang": slow,
+    "eat": lambda size: len(bytearray(size)),
+    "refuse": refuse,
+    "pid": pid,
+}
+
+
+def behave(item):
+    kind, value = item
+    return BEHAVIOURS[kind](value)
+
+
+def run(items, num_workers=2, limits=LIMITS):
+    with workers.Crew(behave, num_workers=num_workers, limits=limits) as crew:
+        return list(crew.in_order(behave, items))
+
+
+def test_order_is_that_of_the_input():
+    items = [("slow", 0.3), *(("ok", k) for k in range(20))]
+    assert [r for _, r in run(items)] == [0.3, *range(20)]
+
+
+def test_a_refused_input_is_a_result():
+    (_, fault), (_, after) = run([("refuse", 0), ("ok", 1)], num_workers=1)
+    assert (fault.code, fault.reason, fault.mend) == ("CODE", "reason", "mend")
+    assert after == 1
+
+
+@pytest.mark.parametrize(
+    ("item", "code"),
+    [(("die", 0), "DCM_DECODER_CRASH"), (("eat", 2 << 30), "DCM_BOMB")],
+)
+def test_a_killed_worker_costs_one_input(item, code):
+    items = [("ok", 0), item, *(("ok", k) for k in range(1, 6))]
+    results = [r for _, r in run(items)]
+    assert results.pop(1).code == code
+    assert results == list(range(6))
+
+
+def test_a_hanging_worker_costs_one_input():
+    limits = workers.Limits(memory_bytes=256 << 20, seconds=10)
+    results = [r for _, r in run([("ok", 0), ("hang", 600), ("ok", 1)], limits=limits)]
+    assert results.pop(1).code == "DCM_TIMEOUT"
+    assert results == [0, 1]
+
+
+def test_input_is_read_lazily():
+    taken = []
+
+    def items():
+        for k in range(1000):
+            taken.append(k)
+            yield ("ok", k)
+
+    with workers.Crew(behave, num_workers=1, limits=LIMITS) as crew:
+        next(crew.in_order(behave, items()))
+    assert len(taken) < 20
+
+
+def test_a_crew_stays_for_another_round():
+    with workers.Crew(behave, os.path.basename, num_workers=2, limits=LIMITS) as crew:
+        crew_of = [set(), set()]
+        for round_ in (0, 1):
+            for _, pid in crew.in_order(behave, [("pid", 0.02) for _ in range(20)]):
+                crew_of[round_].add(pid)
+        names = [name for _, name in crew.in_order(os.path.basename, ["a/b", "c/d"])]
+    assert crew_of[0] == crew_of[1]
+    assert names == ["b", "d"]
+
+
+def test_a_worker_killed_from_outside_costs_no_input(tmp_path):
+    """As by the kernel, when the machine is short of memory."""
+    items = [("ok", 0), ("die once", tmp_path / "died"), ("ok", 1), ("slow", 0.2)]
+    results = [r for _, r in run(items)]
+    assert results == [0, tmp_path / "died", 1, 0.2]
+
+
+def test_the_second_trial_is_alone(tmp_path):
+    """Of two inputs that only fail together, both succeed."""
+    items = [("die in company", tmp_path)] * 2 + [("ok", 0)] * 6
+    assert [r for _, r in run(items)] == [tmp_path] * 2 + [0] * 6
+    assert (tmp_path / "met").exists(), "one of them died"

@@ -1,0 +1,150 @@
+import base64
+import collections
+import html.parser
+import pathlib
+import re
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from data_prep.core import web_page
+from data_prep.dataset import manifest
+from data_prep.dataset import schema
+from data_prep.dataset import shards
+from data_prep.view import inspect_page
+from data_prep.view import inspection
+
+ROOT = pathlib.Path(__file__).parents[3]
+VOID = {"meta", "img"}
+
+
+class Parser(html.parser.HTMLParser):
+    """Checks that tags are balanced and collects the text of the cells."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.cells, self.pictures = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "img":
+            self.pictures.append(dict(attrs)["src"])
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] in ("td", "th"):
+            self.cells.append(data)
+
+
+@pytest.fixture(scope="module")
+def written(dataset, tmp_path_factory):
+    output = tmp_path_factory.mktemp("report")
+    return inspect_page.write(dataset / "64", output, 12), output
+
+
+def plain(folder):
+    data = manifest.read(folder)
+    return [schema.parse(r) for s in data.shards for r in shards.read(folder / s.name)]
+
+
+def test_numbers_are_those_of_a_plain_count(written, dataset):
+    found, _ = written
+    stored = plain(dataset / "64")
+    expected = collections.Counter((r.fold, r.label) for r in stored)
+    counted = {
+        (fold, label): n
+        for fold, row in found.counts().items()
+        for label, n in row.items()
+    }
+    assert counted == dict(expected)
+    for fold, patients in found.patients.items():
+        assert patients == len({r.group for r in stored if r.fold == fold})
+    assert found.quarantined == {"DCM_TRUNCATED": 1, "LABEL_MISSING": 1}
+    areas = {
+        r.image_id: schema.unpack_mask(r.mask_bits, 64).sum() * 256
+        for r in stored
+        if r.label == 1
+    }
+    assert {i.image_id: i.area for i in found.images if i.label == 1} == areas
+    train = [np.frombuffer(r.pixels, np.uint8) for r in stored if r.fold >= 0]
+    values = np.concatenate(train)
+    np.testing.assert_array_equal(found.histogram, np.bincount(values, minlength=256))
+
+
+def test_page_is_whole_and_self_contained(written):
+    found, output = written
+    text = (output / "index.html").read_text()
+    parser = Parser()
+    parser.feed(text.removeprefix("<!doctype html>"))
+    assert not parser.open
+    assert not re.search(r"https?:|<script|<link", text)
+    row = found.counts()[0]
+    start = parser.cells.index("fold 0")
+    assert parser.cells[start + 1 : start + 5] == [
+        str(row[1]),
+        str(row[0]),
+        "0",
+        str(found.patients[0]),
+    ]
+    for value in ("LABEL_MISSING", "opencv(clip_limit=2.0, tiles=8)"):
+        assert value in parser.cells
+    assert len(parser.pictures) == 12
+    for picture in parser.pictures:
+        data = base64.b64decode(picture.removeprefix("data:image/png;base64,"))
+        tile = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        assert tile.shape == (256, 256, 3)
+    sheet = cv2.imread(str(output / "contact_sheet.png"))
+    assert sheet.shape == (2 * 220, 6 * 198, 3)
+    green = (sheet == (90, 200, 60)).all(axis=-1).sum()
+    assert green > 200, "outlines are drawn"
+
+
+def test_chosen_images_span_the_sizes(written):
+    found, _ = written
+    chosen = inspection.choose(found.images, 9)
+    areas = [i.area for i in chosen if i.label == 1]
+    whole = [i.area for i in found.images if i.label == 1]
+    assert len(chosen) == 9
+    assert len(areas) == 6
+    assert (min(areas), max(areas)) == (min(whole), max(whole))
+    assert len(inspection.choose(found.images, 1000)) == len(found.images)
+
+
+def test_chosen_images_are_of_all_folds():
+    images = [
+        inspection.Image(image_id=f"i{k:03d}", fold=k % 4, label=k < 60, area=k)
+        for k in range(120)
+    ]
+    folds = collections.Counter(i.fold for i in inspection.choose(images, 24))
+    assert len(folds) == 4
+    assert max(folds.values()) - min(folds.values()) <= 4
+
+
+def test_names_cannot_break_the_page():
+    table = web_page.table(("a",), [("<script>",)])
+    assert "<script>" not in table
+    assert "&lt;script&gt;" in table
+
+
+def test_command(dataset, tmp_path):
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "data_prep.inspect",
+            f"--data={dataset / '32'}",
+            f"--output={tmp_path}",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "index.html").exists()
+    assert str(dataset) not in (tmp_path / "index.html").read_text()
