@@ -24,7 +24,7 @@ TFIO_PYTHON ?= $(PYTHON)
 TFIO_TESTS := tests/data_prep/source/test_dicom_tfio.py tests/data_prep/build/test_golden_shards.py \
     tests/data_prep/build/test_convert.py tests/data_prep/build/test_convert_options.py \
     tests/data_prep/build/test_privacy.py tests/trainer/test_golden.py \
-    tests/trainer/test_checkpoints.py tests/trainer/models/test_swish.py \
+    tests/trainer/run/test_checkpoints.py tests/trainer/models/fused/test_swish.py \
     tests/trainer/models/test_contract.py tests/inference/test_detection.py
 # Beside those: the package itself, and what depends on the Python, as AutoGraph does.
 OTHER_PYTHON ?= python3.13

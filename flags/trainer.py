@@ -64,13 +64,13 @@ _SCHEDULE = flags.DEFINE_string(
     "schedule",
     "cosine",
     "`Course` of the learning rate over the epochs, such as cosine(warmup_epochs=2). "
-    "See trainer/schedules.py.",
+    "See trainer/optim/schedules.py.",
 )
 _LOSS = flags.DEFINE_string(
     "loss",
     "bce(1)+dice(1)",
     "`Sum` of losses with their weights that a segmenter is trained with; a classifier "
-    "has its own. See trainer/losses.py.",
+    "has its own. See trainer/optim/losses.py.",
 )
 _LABEL_SMOOTHING = flags.DEFINE_float(
     "label_smoothing",
@@ -84,7 +84,7 @@ _SAMPLING = flags.DEFINE_string(
     "natural",
     "`Choice` of the images of an epoch: natural (all), positives, or their share from "
     "the first epoch to the last, positive_fraction(0.8:0.4) or "
-    "positive_fraction(0.8, 0.6, 0.4). See trainer/sampling.py.",
+    "positive_fraction(0.8, 0.6, 0.4). See trainer/input/sampling.py.",
 )
 _SWA_EPOCHS = flags.DEFINE_integer(
     "swa_epochs",

@@ -9,7 +9,7 @@ from data_prep.core.failures import Failure
 from data_prep.dataset import manifest as manifests
 from data_prep.dataset.manifest import Manifest
 from data_prep.dataset.shards import Shard
-from trainer.run_folder import FinishedRun
+from trainer.run.run_folder import FinishedRun
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from data_prep.config import ConvertConfig
 from data_prep.core.failures import ExitCode
 from data_prep.core.failures import Failure
 from inference.config import PredictConfig
-from trainer import run_folder
+from trainer.run import run_folder
 
 FOLDER = "dataset"
 # What may differ among members: their sizes, and what is about labels alone.

@@ -11,7 +11,7 @@ from data_prep.core.failures import Failure
 from inference import datasets as dataset_folders
 from inference.config import PredictConfig
 from inference.datasets import Dataset
-from trainer import run_folder
+from trainer.run import run_folder
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

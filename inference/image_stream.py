@@ -18,7 +18,7 @@ from data_prep.core.failures import ExitCode
 from data_prep.core.failures import Failure
 from data_prep.dataset.shards import Shard
 from inference.datasets import Dataset
-from trainer.records import Decoder
+from trainer.input.records import Decoder
 
 PART_IMAGES = 64
 
@@ -153,5 +153,5 @@ def _stream(dataset: Dataset, shards: Sequence[Shard], done: Sequence[bool]):
     data = data.filter(lambda index, _: tf.logical_not(tf.gather(is_done, index)))
     data = data.map(lambda index, records: (index, decode(records)))
     options = tf.data.Options()
-    options.autotune.enabled = False  # As in trainer/input_pipeline.py.
+    options.autotune.enabled = False  # As in trainer/input/input_pipeline.py.
     return data.prefetch(1).with_options(options).as_numpy_iterator()

@@ -16,8 +16,8 @@ from inference import datasets as dataset_folders
 from inference import openvino_engine
 from inference.config import Engine
 from inference.datasets import Dataset
-from trainer import run_folder
 from trainer.models import registry
+from trainer.run import run_folder
 
 # What a member is asked for: logits [B, S, S, 1] or [B, 1].
 MASK, LABEL = "mask", "label"

@@ -13,7 +13,7 @@ from data_prep.core.failures import Rejected
 from data_prep.dataset import rle
 from data_prep.source import labels
 from inference import side_tables
-from trainer import metrics
+from trainer.validation import metrics
 
 _REFERENCE_PX = 1024
 

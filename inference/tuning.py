@@ -24,7 +24,7 @@ from inference.thresholds import Thresholds
 from inference.tuning_surface import Grid
 from inference.tuning_surface import Rule
 from inference.tuning_tables import Tables
-from trainer import metrics
+from trainer.validation import metrics
 
 THRESHOLDS = "thresholds.json"
 TUNING = "tuning.json"

@@ -13,7 +13,7 @@ import numpy as np
 
 from inference import cleaning
 from inference.tuning_tables import Tables
-from trainer import metrics
+from trainer.validation import metrics
 
 # Sums in another order differ by less; scores this close are one score.
 _TIE = 1e-10

@@ -32,7 +32,7 @@ from trainer.models import registry
 
 
 def pytest_configure(config):
-    # As trainer/runtime.py does, which is too late once a device has been used.
+    # trainer/distributed/runtime.py does it too late once a device has been used.
     tf.config.threading.set_inter_op_parallelism_threads(1)
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(

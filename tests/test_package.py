@@ -85,7 +85,10 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel, tree, sources):
     assert {name for name in held if not name.startswith(about)} == sources
     assert all(held[name] == (tree / name).read_bytes() for name in sources)
     assert held[f"{about}licenses/LICENSE"] == (ROOT / "LICENSE").read_bytes()
-    assert {"flags/presets/demo.flagfile", "trainer/nih_layers.json"} <= sources
+    assert {
+        "flags/presets/demo.flagfile",
+        "trainer/models/weights/nih_layers.json",
+    } <= sources
 
 
 def test_the_source_archive_builds_the_same_wheel(wheel, tree, tmp_path):

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from data_prep.core import installing
 from data_prep.core.failures import ExitCode
 from data_prep.core.failures import Failure
-from trainer import quiet
+from trainer.machine import quiet
 
 BACKEND = "tensorflow"
 IMAGE_DATA_FORMAT = "channels_last"

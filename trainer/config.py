@@ -15,7 +15,8 @@ class TrainConfig:
 
     Attributes:
       model: spec of the network, see trainer/models/registry.py.
-      encoder_weights: what the encoder begins with, see trainer/pretrained.py.
+      encoder_weights: what the encoder begins with, see
+        trainer/models/weights/pretrained.py.
       init_from: run folder whose weights to begin with, or ''.
       fold: the validation fold; every other fold trains.
       seed: decides initial weights, order, augmentation and dropout.
@@ -28,7 +29,7 @@ class TrainConfig:
       loss: spec of the loss.
       label_smoothing: share of a classifier's label moved to even odds.
       augment: spec or name of the augmentation recipe.
-      sampling: spec of which images an epoch holds, see trainer/sampling.py.
+      sampling: spec of which images an epoch holds, see trainer/input/sampling.py.
       swa_epochs: of `epochs`, how many last ones are averaged; 0 means none.
       swa_update_bn: whether batch norm is re-estimated for averaged weights.
       ema_momentum: of the moving average of the weights; 0 means none.
@@ -95,7 +96,8 @@ class Execution:
     Attributes:
       data: dataset folder of one size.
       workdir: run folder to write.
-      strategy: "auto", "single", "mirrored" or "multi_worker", see trainer/runtime.py.
+      strategy: "auto", "single", "mirrored" or "multi_worker", see
+        trainer/distributed/runtime.py.
       steps_per_call: steps in one call of the graph.
       max_hours: after which to save and stop; 0 means never.
       cache: "none", or "memory" to read the training images from files only once.

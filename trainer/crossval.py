@@ -21,7 +21,7 @@ def main() -> ExitCode:
     from trainer import backend
 
     backend.load()
-    from trainer import cross_validation
+    from trainer.run import cross_validation
 
     return cross_validation.run(config, member)
 

@@ -7,9 +7,9 @@ import tensorflow as tf
 
 from data_prep.core.failures import ExitCode
 from data_prep.core.failures import Failure
-from trainer import objective
-from trainer import runtime
-from trainer.losses import Loss
+from trainer.distributed import runtime
+from trainer.optim import objective
+from trainer.optim.losses import Loss
 
 
 def make(

@@ -15,11 +15,11 @@ def main() -> None:
     backend.load()
     import tensorflow as tf
 
-    from trainer import model_table
+    from trainer.models import model_summary
 
     # Counting is an old function of TensorFlow, which says so.
     tf.get_logger().setLevel("ERROR")
-    print(model_table.table(image_size))
+    print(model_summary.table(image_size))
 
 
 if __name__ == "__main__":

@@ -15,17 +15,17 @@ from data_prep.core import durable
 from data_prep.core.failures import ExitCode
 from data_prep.core.failures import Failure
 from data_prep.core.progress import Tracker
-from trainer import cluster
-from trainer import runtime
 from trainer.config import Execution
 from trainer.config import TrainConfig
-from trainer.fold_data import FoldData
-from trainer.interruption import Interruption
+from trainer.distributed import cluster
+from trainer.distributed import runtime
+from trainer.input.fold_dataset import FoldData
 from trainer.machine import devices
-from trainer.memory import Memory
-from trainer.run_folder import RunFolder
+from trainer.run.preemption import Interruption
+from trainer.run.run_folder import RunFolder
+from trainer.run.summaries import Board
+from trainer.run.train_progress import Memory
 from trainer.session import Session
-from trainer.tensorboard import Board
 
 
 def train(config: TrainConfig, execution: Execution) -> dict[str, Any]:

@@ -8,29 +8,29 @@ import numpy as np
 import tensorflow as tf
 
 from data_prep.core.failures import BadValue
-from trainer import averaging
-from trainer import checkpoints
-from trainer import cluster
-from trainer import losses
-from trainer import optimizers
-from trainer import pretrained
-from trainer import runtime
-from trainer import schedules
 from trainer import step
-from trainer import transfer
 from trainer.augment import compiled
 from trainer.augment import recipe
 from trainer.augment.compiled import Augment
-from trainer.cluster import Cluster
 from trainer.config import Execution
 from trainer.config import TrainConfig
-from trainer.fold_data import FoldData
-from trainer.memory import Memory
-from trainer.models import batch_norm
+from trainer.distributed import cluster
+from trainer.distributed import runtime
+from trainer.distributed.cluster import Cluster
+from trainer.input.fold_dataset import FoldData
 from trainer.models import registry
-from trainer.moving_average import MovingAverage
-from trainer.run_folder import RunFolder
-from trainer.validation import validate
+from trainer.models.fused import batch_norm
+from trainer.models.weights import pretrained
+from trainer.models.weights import transfer
+from trainer.optim import losses
+from trainer.optim import optimizers
+from trainer.optim import schedules
+from trainer.optim import swa
+from trainer.optim.ema import MovingAverage
+from trainer.run import checkpoints
+from trainer.run.run_folder import RunFolder
+from trainer.run.train_progress import Memory
+from trainer.validation.validation import validate
 
 
 class Session:
@@ -189,7 +189,7 @@ class Session:
         # function of the configuration alone.
         first = self.config.epochs * self.data.steps_per_epoch
         data = self.data.training(recipe.parse("none"), first)
-        averaging.reestimate_batch_norm(
+        swa.reestimate_batch_norm(
             self.strategy,
             self.model,
             self.cluster.distribute(data),

@@ -12,11 +12,11 @@ import numpy as np
 import tensorflow as tf
 
 from trainer import gradients
-from trainer import metrics
-from trainer import objective
 from trainer.augment.compiled import Augment
-from trainer.losses import Loss
-from trainer.moving_average import MovingAverage
+from trainer.optim import objective
+from trainer.optim.ema import MovingAverage
+from trainer.optim.losses import Loss
+from trainer.validation import metrics
 
 
 def make_train(

@@ -18,7 +18,7 @@ from data_prep.dataset import schema
 from data_prep.dataset import shards
 from tests.benchmarks import predictions
 from trainer.models import registry
-from trainer.run_folder import RunFolder
+from trainer.run.run_folder import RunFolder
 
 SOURCE_SIZE = 1024
 # The smallest one, so that what is around the networks shows.

@@ -21,8 +21,8 @@ from tests.benchmarks import arithmetic
 from tests.benchmarks.engine_sides import IMAGES
 from tests.benchmarks.engine_sides import ONNX
 from tests.benchmarks.engine_sides import WEIGHTS
-from trainer.models import batch_norm
 from trainer.models import registry
+from trainer.models.fused import batch_norm
 
 
 def images(size: int, batch: int) -> np.ndarray:

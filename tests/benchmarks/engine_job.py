@@ -38,7 +38,7 @@ def prepare(folder: pathlib.Path, model: str, size: int, films: int) -> None:
     from data_prep.dataset import manifest
     from tests.benchmarks import bulk_job
     from tests.benchmarks import engine_files
-    from trainer.run_folder import RunFolder
+    from trainer.run.run_folder import RunFolder
 
     images = np.concatenate(
         [engine_files.images(size, BATCH) for _ in range(films // BATCH)]

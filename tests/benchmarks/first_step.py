@@ -25,7 +25,7 @@ def train(model: str, folder: pathlib.Path) -> dict[str, float]:
     # Not before: it is part of what is timed.
     import tensorflow as tf
 
-    from trainer.fold_data import FoldData
+    from trainer.input.fold_dataset import FoldData
     from trainer.session import Session
 
     seconds = {"imported": time.monotonic()}

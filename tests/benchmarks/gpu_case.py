@@ -73,7 +73,7 @@ def _start(case: Case):
     """Shows the process its devices, and returns the strategy."""
     import tensorflow as tf
 
-    from trainer import runtime
+    from trainer.distributed import runtime
 
     if case.cpu:
         cpu = tf.config.list_physical_devices("CPU")[0]
@@ -94,13 +94,13 @@ def _training(folder: pathlib.Path, case: Case, strategy):
     import keras
     import tensorflow as tf
 
-    from trainer import losses
-    from trainer import optimizers
     from trainer import step
     from trainer.augment import compiled
     from trainer.augment import recipe
-    from trainer.models import batch_norm
     from trainer.models import registry
+    from trainer.models.fused import batch_norm
+    from trainer.optim import losses
+    from trainer.optim import optimizers
 
     with strategy.scope():
         model = registry.build_from_spec(case.model, image_size=case.size)
@@ -159,11 +159,11 @@ def _batches(folder: pathlib.Path, case: Case, augment):
     import numpy as np
 
     from tests.benchmarks import input_sides
-    from trainer import input_pipeline
-    from trainer import sampling
-    from trainer.record_store import InMemory
-    from trainer.record_store import OnDisk
-    from trainer.records import Decoder
+    from trainer.input import input_pipeline
+    from trainer.input import sampling
+    from trainer.input.record_store import InMemory
+    from trainer.input.record_store import OnDisk
+    from trainer.input.records import Decoder
 
     decode = Decoder(image_size=case.size, pixel_encoding="raw", with_mask=True)
     store = InMemory(OnDisk(folder, input_sides.shards_of(folder), decode), decode)

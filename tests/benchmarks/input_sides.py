@@ -41,12 +41,12 @@ Batches = Iterator[tuple[np.ndarray, np.ndarray]]
 def ours(folder: pathlib.Path, size: int, cores: int, what: str) -> Batches:
     """The pipeline of `trainer.main`, which checks every checksum."""
 
-    from trainer import input_pipeline
-    from trainer import sampling
     from trainer.augment import compiled
     from trainer.augment import recipe
-    from trainer.record_store import OnDisk
-    from trainer.records import Decoder
+    from trainer.input import input_pipeline
+    from trainer.input import sampling
+    from trainer.input.record_store import OnDisk
+    from trainer.input.records import Decoder
 
     del cores  # TensorFlow takes those that the process may use.
     decode = Decoder(image_size=size, pixel_encoding="raw", with_mask=True)

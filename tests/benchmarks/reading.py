@@ -31,12 +31,12 @@ import tensorflow as tf
 from data_prep.dataset import schema
 from data_prep.dataset import shards
 from tests.benchmarks import timing
-from trainer import input_pipeline
-from trainer import sampling
 from trainer.augment import recipe
-from trainer.record_store import InMemory
-from trainer.record_store import OnDisk
-from trainer.records import Decoder
+from trainer.input import input_pipeline
+from trainer.input import sampling
+from trainer.input.record_store import InMemory
+from trainer.input.record_store import OnDisk
+from trainer.input.records import Decoder
 
 SIZES = (256, 512)
 BATCH_SIZE = 16

@@ -7,7 +7,7 @@ from tests import fakes
 from tests.benchmarks import first_step
 from tests.benchmarks import training
 from tests.benchmarks import training_sides as sides
-from trainer.fold_data import FoldData
+from trainer.input.fold_dataset import FoldData
 
 STEPS = 4
 

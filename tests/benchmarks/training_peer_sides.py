@@ -29,12 +29,12 @@ def ours(network: str, size: int, count: int, cores: int):
     """Our own step, as `trainer.main` calls it."""
     import tensorflow as tf
 
-    from trainer import losses
-    from trainer import optimizers
-    from trainer import runtime
     from trainer import step
-    from trainer.models import batch_norm
+    from trainer.distributed import runtime
     from trainer.models import registry
+    from trainer.models.fused import batch_norm
+    from trainer.optim import losses
+    from trainer.optim import optimizers
 
     del cores  # TensorFlow takes those that the process may use.
     strategy = runtime.start(

@@ -16,13 +16,13 @@ from data_prep.dataset import schema
 from data_prep.dataset import shards
 from tests.benchmarks import augmentation_sides
 from tests.benchmarks import timing
-from trainer import losses
-from trainer import optimizers
 from trainer.config import Execution
 from trainer.config import TrainConfig
-from trainer.fold_data import FoldData
-from trainer.models import batch_norm
+from trainer.input.fold_dataset import FoldData
 from trainer.models import registry
+from trainer.models.fused import batch_norm
+from trainer.optim import losses
+from trainer.optim import optimizers
 from trainer.session import Session
 
 PIPELINE, RESIDENT = "records, augmented", "resident batch"

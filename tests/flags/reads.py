@@ -23,13 +23,13 @@ COMMANDS = {
     "data_prep.verify": ("data_prep.check.verification.verify", "--data=a"),
     "data_prep.inspect": ("data_prep.view.inspect_page.write", "--data=a --output=b"),
     "trainer.main": ("trainer.loop.train", "--data=a --workdir=b"),
-    "trainer.crossval": ("trainer.cross_validation.run", "--data=a --output=b"),
+    "trainer.crossval": ("trainer.run.cross_validation.run", "--data=a --output=b"),
     "trainer.preview": (
         "trainer.augment.preview_pictures.write",
         "--data=a --output=b.png",
     ),
     "trainer.doctor": ("trainer.machine.examination.examine", ""),
-    "trainer.list_models": ("trainer.model_table.table", ""),
+    "trainer.list_models": ("trainer.models.model_summary.table", ""),
     "inference.main": (
         "inference.predict.predict",
         "--data=a --members=b --output=c",

@@ -29,13 +29,13 @@ from flags import trainer as trainer_flags
 from flags import tune as tune_flags
 from flags import vote as vote_flags
 from inference import postprocess
-from trainer import losses
-from trainer import model_table
-from trainer import optimizers
-from trainer import sampling
-from trainer import schedules
 from trainer.augment import recipe
+from trainer.input import sampling
+from trainer.models import model_summary
 from trainer.models import registry
+from trainer.optim import losses
+from trainer.optim import optimizers
+from trainer.optim import schedules
 
 PRESETS = sorted(pathlib.Path(__file__).parents[2].glob("flags/presets/*.flagfile"))
 
@@ -114,7 +114,7 @@ def test_presets(path):
 def test_the_cost_of_a_preset_is_what_is_counted(name):
     """The others' arithmetic was counted in the same way, which takes longer."""
     said = preset.read(name)
-    found = model_table.cost(said.value("model"), said.size)
+    found = model_summary.cost(said.value("model"), said.size)
     counted = f"{found.parameters:,} parameters, {found.gflop:.1f} GFLOP an image"
     assert said.cost == counted
 

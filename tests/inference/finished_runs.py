@@ -4,7 +4,7 @@ import keras
 
 from data_prep.dataset import manifest
 from trainer.models import registry
-from trainer.run_folder import RunFolder
+from trainer.run.run_folder import RunFolder
 
 CLASSIFIER = "encoded(label=true)"
 

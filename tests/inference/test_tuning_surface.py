@@ -14,7 +14,7 @@ from inference.tuning_surface import Grid
 from inference.tuning_surface import Rule
 from inference.tuning_tables import Tables
 from tests.inference import tuning_cases
-from trainer import metrics
+from trainer.validation import metrics
 
 
 def random_case(seed, how, *, classified):

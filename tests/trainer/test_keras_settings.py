@@ -12,8 +12,8 @@ import pytest
 
 from tests import fakes
 from trainer import loop
-from trainer import run_folder
 from trainer.config import TrainConfig
+from trainer.run import run_folder
 
 ROOT = pathlib.Path(__file__).parents[2]
 ALIEN = {

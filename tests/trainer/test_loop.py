@@ -12,9 +12,9 @@ from data_prep.core.failures import ExitCode
 from data_prep.core.failures import Failure
 from tests import fakes
 from trainer import loop
-from trainer import run_folder
-from trainer.interruption import Interruption
 from trainer.models import registry
+from trainer.run import run_folder
+from trainer.run.preemption import Interruption
 
 
 def execution(dataset, workdir, **changes):
@@ -311,7 +311,7 @@ def test_validation_scores_every_image_once(finished, dataset):
     from data_prep.dataset import manifest
     from data_prep.dataset import schema
     from data_prep.dataset import shards
-    from trainer import metrics
+    from trainer.validation import metrics
 
     model = fakes.build_tiny(image_size=32, dropout=0.2)
     model.load_weights(finished / "last.weights.h5")

@@ -23,11 +23,11 @@ from data_prep.build import convert
 from data_prep.core.failures import ExitCode
 from data_prep.core.failures import Failure
 from flags import trainer as trainer_flags
-from trainer import optimizers
-from trainer import pretrained
-from trainer.fold_data import FoldData
-from trainer.models import batch_norm
+from trainer.input.fold_dataset import FoldData
 from trainer.models import encoders
+from trainer.models.fused import batch_norm
+from trainer.models.weights import pretrained
+from trainer.optim import optimizers
 from trainer.session import Session
 
 FOLDER = pathlib.Path(__file__).parents[2] / "flags" / "presets"

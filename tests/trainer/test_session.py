@@ -4,7 +4,7 @@ import pytest
 
 from tests import fakes
 from trainer import session
-from trainer.fold_data import FoldData
+from trainer.input.fold_dataset import FoldData
 
 
 @pytest.mark.parametrize("augment_on", ["host", "device"])

@@ -9,16 +9,16 @@ import pytest
 import tensorflow as tf
 
 from data_prep.core.failures import Failure
-from trainer import losses
-from trainer import runtime
 from trainer import step
 from trainer.augment import compiled
 from trainer.augment import draws
 from trainer.augment import recipe
-from trainer.models import batch_norm
+from trainer.distributed import runtime
 from trainer.models import registry
 from trainer.models import vae_cnn
-from trainer.moving_average import MovingAverage
+from trainer.models.fused import batch_norm
+from trainer.optim import losses
+from trainer.optim.ema import MovingAverage
 
 BATCH = 4
 

@@ -16,7 +16,7 @@ from trainer.augment import recipe
 from trainer.augment.recipe import Recipe
 from trainer.augment.recipe import Sometimes
 from trainer.config import PreviewConfig
-from trainer.records import Decoder
+from trainer.input.records import Decoder
 
 
 def write(config: PreviewConfig) -> None:

@@ -2,7 +2,7 @@
 
 import keras
 
-from trainer.models.dropout import Dropout
+from trainer.models.fused.dropout import Dropout
 
 SLOPE = 0.1
 

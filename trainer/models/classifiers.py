@@ -12,7 +12,7 @@ import keras
 from data_prep.core.failures import BadValue
 from trainer.models import blocks
 from trainer.models import encoders
-from trainer.models.dropout import Dropout
+from trainer.models.fused.dropout import Dropout
 
 _KERAS_DROP_CONNECT = 0.2
 # Below these sides a network's valid convolutions have nothing left.

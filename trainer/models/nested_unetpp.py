@@ -10,7 +10,7 @@ import keras
 from data_prep.core.failures import BadValue
 from trainer.models import blocks
 from trainer.models import encoders
-from trainer.models.dropout import Dropout
+from trainer.models.fused.dropout import Dropout
 
 DEPTH = 4
 

@@ -4,14 +4,14 @@ import keras
 
 from data_prep.core import spec
 from data_prep.core.failures import BadValue
-from trainer.models import batch_norm
 from trainer.models import classifiers
 from trainer.models import nested_unetpp
-from trainer.models import swish
 from trainer.models import uefficientnet
 from trainer.models import uefficientnetpp
 from trainer.models import unet
 from trainer.models import vae_cnn
+from trainer.models.fused import batch_norm
+from trainer.models.fused import swish
 
 MODELS = {
     "densenet169": classifiers.densenet169,

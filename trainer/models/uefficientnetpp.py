@@ -11,7 +11,7 @@ import keras
 
 from trainer.models import blocks
 from trainer.models import encoders
-from trainer.models.dropout import Dropout
+from trainer.models.fused.dropout import Dropout
 
 
 def build(

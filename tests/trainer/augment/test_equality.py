@@ -4,11 +4,11 @@ import numpy as np
 import tensorflow as tf
 
 from tests.trainer.augment import batches
-from trainer import runtime
 from trainer.augment import compiled
 from trainer.augment import draws
 from trainer.augment import ops
 from trainer.augment import recipe
+from trainer.distributed import runtime
 
 SIZE = batches.SIZE
 

@@ -86,7 +86,7 @@ def test_xla_that_does_not_work_on_a_gpu_costs_the_jit_alone():
     begun = {"device": "GPU:0", "what": "XLA float32"}
     died = Probe(version="2.21.0", unfinished=begun, death="killed by SIGABRT")
     assert only(computing.check_trials(died)).status is Status.WARNING
-    # On a CPU every training compiles a part (trainer/models/swish.py).
+    # On a CPU every training compiles a part (trainer/models/fused/swish.py).
     found = only(computing.check_trials(Probe(trials=(bad | {"device": "CPU:0"},))))
     assert found.status is Status.FAULT
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer import losses
-from trainer import objective
-from trainer import runtime
 from trainer import step
-from trainer.models import batch_norm
+from trainer.distributed import runtime
 from trainer.models import registry
+from trainer.models.fused import batch_norm
+from trainer.optim import losses
+from trainer.optim import objective
 
 _B0 = {
     "encoder": "b0",

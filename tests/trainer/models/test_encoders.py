@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from trainer.models import batch_norm
 from trainer.models import encoders
 from trainer.models import registry
+from trainer.models.fused import batch_norm
 
 
 @pytest.mark.parametrize("name", ["b0", "b1", "b4"])

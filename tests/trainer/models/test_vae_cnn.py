@@ -3,12 +3,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer import checkpoints
-from trainer import losses
 from trainer import step
 from trainer.models import registry
 from trainer.models import vae_cnn
 from trainer.models import variational
+from trainer.optim import losses
+from trainer.run import checkpoints
 
 LOSS = losses.parse("bce+dice")
 TINY = {"start_filters": 8, "latent_size": 8}

@@ -1,0 +1,87 @@
+"""Two processes on one machine: the same run as in one."""
+
+import json
+import signal
+
+import pytest
+
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+from tests.trainer import processes
+from trainer.distributed import cluster
+
+
+@pytest.fixture(scope="module")
+def two(dataset, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("two") / "run"
+    processes.succeed(processes.start(dataset, workdir, 2))
+    return workdir
+
+
+def test_two_processes_equal_one(dataset, two, tmp_path):
+    processes.succeed(processes.start(dataset, tmp_path / "run", 1))
+    processes.assert_same(two, tmp_path / "run", rtol=1e-5, atol=1e-5)
+
+
+def test_accumulated_parts_of_two_processes_equal_one(dataset, tmp_path):
+    # Batch norm sees the parts: without it, all must be equal.
+    plain = {"model": "tiny(batch_norm=false)"}
+    processes.succeed(
+        processes.start(dataset, tmp_path / "two", 2, plain | {"accumulation": 2})
+    )
+    processes.succeed(processes.start(dataset, tmp_path / "one", 1, plain))
+    processes.assert_same(tmp_path / "two", tmp_path / "one", rtol=1e-5, atol=1e-5)
+
+
+def test_processes_that_are_stopped_or_lost_go_on(dataset, two, tmp_path):
+    workdir = tmp_path / "run"
+    started = processes.start(dataset, workdir, 2)
+    processes.wait_for_checkpoint(workdir)
+    started[1].send_signal(signal.SIGTERM)
+    codes = [code for code, _ in processes.ended(started)]
+    assert codes == [ExitCode.PREEMPTED] * 2
+
+    before = set(workdir.glob("checkpoints/epoch-*"))
+    started = processes.start(dataset, workdir, 2)
+    processes.wait_for_checkpoint(workdir, before)
+    started[1].kill()
+    (code, said), _ = processes.ended(started)
+    assert code == ExitCode.ENVIRONMENT, said
+    assert "has lost another one" in said
+
+    assert not (workdir / "result.json").exists()
+    processes.succeed(processes.start(dataset, workdir, 2))
+    processes.assert_same(two, workdir, rtol=0, atol=0)
+
+
+def test_workers_with_different_flags_are_refused(dataset, tmp_path):
+    started = processes.start(dataset, tmp_path / "run", 2, of_worker={1: {"seed": 9}})
+    found = processes.ended(started)
+    assert [code for code, _ in found] == [ExitCode.CONFLICT] * 2
+    assert all("different flags" in said for _, said in found)
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "{}", '{"cluster": {"worker": ["a:1"]}, "task": {"index": 0}}']
+    + ['{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}'],
+)
+def test_tf_config_that_names_no_worker_is_refused(text, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(Failure, match="TF_CONFIG"):
+        cluster.place("multi_worker")
+    assert cluster.place("mirrored") == cluster.Place()
+
+
+def test_places(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    assert cluster.place("auto") == cluster.Place(0, 1)
+    told = {"chief": ["a:1"], "worker": ["b:1", "c:1"]}
+    for index, task in enumerate([("chief", 0), ("worker", 0), ("worker", 1)]):
+        value = {"cluster": told, "task": {"type": task[0], "index": task[1]}}
+        monkeypatch.setenv("TF_CONFIG", json.dumps(value))
+        found = cluster.place("auto")
+        assert (found.index, found.num_workers) == (index, 3)
+        assert found.is_chief == (index == 0)
+        assert found.share(12) == (4 * index, 4 * index + 4)

@@ -1,0 +1,102 @@
+"""The fused update computes what Keras's own does, on one replica and on two."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.fakes import train_config
+from trainer.distributed import runtime
+from trainer.optim import optimizers
+
+PEERS = {
+    "adam": lambda: keras.optimizers.Adam(0.01),
+    "adamw": lambda: keras.optimizers.AdamW(0.01, weight_decay=0.1),
+}
+
+
+class Quadratic(keras.Model):
+    """Holds weights of two shapes."""
+
+    def __init__(self):
+        super().__init__(name="quadratic")
+        rng = np.random.default_rng(0)
+        for name, shape in (("matrix", (3, 4)), ("vector", (5,))):
+            start = keras.initializers.Constant(rng.normal(size=shape))
+            setattr(self, name, self.add_weight(shape, start, name=name))
+
+
+def gradients(step):
+    rng = np.random.default_rng(step)
+    # From far below epsilon to large.
+    return [
+        tf.constant(rng.normal(size=s) * 10.0 ** rng.integers(-9, 3, s), tf.float32)
+        for s in ((3, 4), (5,))
+    ]
+
+
+def states(model, optimizer):
+    return [v.numpy() for v in (*model.trainable_variables, *optimizer.variables)]
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+@pytest.mark.parametrize("name", PEERS)
+def test_as_in_keras(name, precision):
+    config = train_config(
+        optimizer=name, precision=precision, learning_rate=0.01, weight_decay=0.1
+    )
+    models = Quadratic(), Quadratic()
+    ours, peer = optimizers.build(config, models[0]), PEERS[name]()
+    if precision == "mixed_float16":
+        peer = keras.optimizers.LossScaleOptimizer(peer)
+    peer.build(models[1].trainable_variables)
+    assert [v.name for v in ours.variables] == [v.name for v in peer.variables]
+    for step in range(20):
+        for optimizer, model in zip((ours, peer), models, strict=True):
+            scale = float(optimizer.scale_loss(1.0))
+            found = [g * scale for g in gradients(step)]
+            optimizer.apply(found, model.trainable_variables)
+    for a, b in zip(states(models[0], ours), states(models[1], peer), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_two_replicas_sum_their_gradients(name):
+    devices = [d.name for d in tf.config.list_logical_devices("CPU")]
+    assert len(devices) == 2
+    config = train_config(optimizer=name, learning_rate=0.01, weight_decay=0.1)
+    found = []
+    for strategy in (tf.distribute.get_strategy(), runtime.mirrored(*devices)):
+        with strategy.scope():
+            model = Quadratic()
+            optimizer = optimizers.build(config, model)
+        share = 1 / strategy.num_replicas_in_sync
+
+        def apply(gradients, optimizer=optimizer, model=model):
+            # Each replica has its own: what has no device cannot be summed.
+            own = [tf.identity(g) for g in gradients]
+            optimizer.apply(own, model.trainable_variables)
+
+        train = tf.function(lambda *g, s=strategy, f=apply: s.run(f, args=(g,)))
+        for step in range(5):
+            train(*(g * share for g in gradients(step)))
+        copies = [
+            [v.numpy() for v in strategy.experimental_local_results(w.value)]
+            for w in model.trainable_variables
+        ]
+        for copy in copies:
+            for other in copy[1:]:
+                np.testing.assert_array_equal(other, copy[0])
+        found.append(states(model, optimizer))
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-6)
+
+
+def test_one_op_a_weight():
+    model = Quadratic()
+    optimizer = optimizers.build(train_config(), model)
+    graph = tf.function(
+        lambda: optimizer.apply(gradients(0), model.trainable_variables)
+    ).get_concrete_function()
+    types = [op.type for op in graph.graph.get_operations()]
+    assert types.count("ResourceApplyAdam") == 2

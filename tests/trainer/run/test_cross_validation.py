@@ -1,0 +1,120 @@
+import dataclasses
+import logging
+import statistics
+
+import pytest
+
+from data_prep.core import durable
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+from tests import fakes
+from trainer import loop
+from trainer.config import CrossValidation
+from trainer.run import cross_validation
+
+
+@pytest.fixture
+def config(dataset, tmp_path):
+    return CrossValidation(
+        data=dataset / "32",
+        output=tmp_path / "runs",
+        folds=(0, 2),
+        seeds=(0, 1),
+        flagfile="--epochs=1\n",
+        strategy="single",
+        require_gpu=False,
+        passed_over=(),
+    )
+
+
+@pytest.fixture
+def member():
+    return fakes.train_config(epochs=1, swa_epochs=1, augment="none")
+
+
+@pytest.fixture
+def trained(monkeypatch, member):
+    """Trains members in this process; returns what was trained."""
+    done = []
+
+    def train(config, fold, seed):
+        done.append((fold, seed))
+        workdir = config.output / cross_validation.name(fold, seed)
+        loop.train(
+            dataclasses.replace(member, fold=fold, seed=seed),
+            fakes.execution(config.data, workdir, strategy="single"),
+        )
+        return ExitCode.DONE
+
+    monkeypatch.setattr(cross_validation, "_train", train)
+    return done
+
+
+def test_every_member_once_and_the_summary(config, member, trained, capsys):
+    assert cross_validation.run(config, member) == ExitCode.DONE
+    assert trained == [(0, 0), (2, 0), (0, 1), (2, 1)]
+    summary = durable.read_json(config.output / cross_validation.SUMMARY, mend="")
+    dice = [row["swa dice"] for row in summary["members"]]
+    assert summary["mean"]["swa dice"] == pytest.approx(statistics.mean(dice))
+    assert summary["sd"]["swa dice"] == pytest.approx(statistics.stdev(dice))
+    shown = capsys.readouterr().out
+    assert "fold2-seed1" in shown
+    assert f"--members={config.output}/fold0-seed0,{config.output}/fold2-seed0" in shown
+    # Again: nothing is left to train; one more seed: its members alone.
+    trained.clear()
+    cross_validation.run(config, member)
+    assert not trained
+    cross_validation.run(dataclasses.replace(config, folds=(0, 1)), member)
+    assert trained == [(1, 0), (1, 1)]
+
+
+def test_all_folds(config, member, trained):
+    every = dataclasses.replace(config, folds=(), seeds=(0,))
+    cross_validation.run(every, member)
+    assert trained == [(0, 0), (1, 0), (2, 0)]
+
+
+def test_a_member_of_another_configuration_is_refused(config, member, trained):
+    one = dataclasses.replace(config, folds=(0,), seeds=(0,))
+    cross_validation.run(one, member)
+    other = dataclasses.replace(member, learning_rate=0.5)
+    with pytest.raises(Failure, match="learning_rate") as caught:
+        cross_validation.run(one, other)
+    assert caught.value.exit_code == ExitCode.CONFLICT
+
+
+def test_a_member_that_stops_stops_the_rest(config, member, monkeypatch):
+    codes = iter([ExitCode.PREEMPTED])
+    monkeypatch.setattr(cross_validation, "_train", lambda *_: next(codes))
+    assert cross_validation.run(config, member) == ExitCode.PREEMPTED
+    assert not (config.output / cross_validation.SUMMARY).exists()
+
+
+def test_what_is_passed_over_is_told_after_what_it_runs_on(
+    config, member, monkeypatch, caplog
+):
+    monkeypatch.setattr(cross_validation, "_train", lambda *_: ExitCode.PREEMPTED)
+    told = dataclasses.replace(config, passed_over=("--fold=3", "--seed=4"))
+    with caplog.at_level(logging.INFO):
+        cross_validation.run(told, member)
+    first, second, *_ = [record.getMessage() for record in caplog.records]
+    assert first.startswith("runs on ")
+    assert second == (
+        "of the flagfile, these have no effect here: --fold=3, --seed=4; --folds, "
+        "--seeds and --output decide"
+    )
+
+
+def test_faults(config, member):
+    with pytest.raises(Failure, match=r"folds \[0, 1, 2\]"):
+        cross_validation.run(dataclasses.replace(config, folds=(7,)), member)
+    for changes in ({"seeds": (1, 1)}, {"folds": (-1,)}, {"seeds": ()}):
+        with pytest.raises(ValueError, match="Expected"):
+            dataclasses.replace(config, **changes)
+
+
+def test_scores_that_some_members_lack():
+    rows = [{"fold": 0, "seed": 0, "a": 1.0, "b": None}, {"fold": 1, "seed": 0, "a": 2}]
+    summary = {"members": rows, **cross_validation._mean_and_sd(rows[:1])}
+    assert summary["mean"] == {"a": 1.0, "b": None}
+    assert summary["sd"] == {"a": None, "b": None}

@@ -1,0 +1,70 @@
+"""What ends a run early is noted, and what is ignored stays ignored."""
+
+import json
+import pathlib
+import subprocess
+import sys
+import time
+
+import pytest
+
+from data_prep.core.failures import ExitCode
+from trainer.run.preemption import Interruption
+
+ROOT = pathlib.Path(__file__).parents[3]
+# In a process of its own: a signal that somebody does not catch would end the tests,
+# and libraries that they load may have handlers of their own. What a script starts in
+# the background is born with SIGINT ignored, hence the first line.
+CODE = """
+import json, signal, sys
+from trainer.interruption import Interruption
+number, handler = int(sys.argv[1]), getattr(signal, sys.argv[2])
+signal.signal(number, handler)
+seen = {}
+with Interruption() as interruption:
+    seen["before"] = interruption.due
+    signal.raise_signal(number)
+    seen["due"] = interruption.due
+    if interruption.due:
+        seen["code"] = int(interruption.failure("here").exit_code)
+        try:
+            signal.raise_signal(number)
+        except KeyboardInterrupt:
+            seen["again"] = "KeyboardInterrupt"
+seen["restored"] = signal.getsignal(number) == handler
+print(json.dumps(seen))
+"""
+
+
+def told(number: int, handler: str) -> dict:
+    """Returns what a process sees that is sent a signal, twice if it notes it."""
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, str(number), handler],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, (done.returncode, done.stderr)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("number", "noted"),
+    [(15, {"code": 75}), (2, {"code": 130, "again": "KeyboardInterrupt"})],
+)
+def test_signals_are_noted(number, noted):
+    expected = {"before": False, "due": True, "restored": True, **noted}
+    assert told(number, "default_int_handler") == expected
+
+
+def test_an_ignored_signal_stays_ignored():
+    expected = {"before": False, "due": False, "restored": True}
+    assert told(2, "SIG_IGN") == expected
+
+
+def test_time_is_up():
+    with Interruption(max_hours=1e-7) as interruption:
+        time.sleep(0.01)
+        assert interruption.due
+        assert interruption.failure("here").exit_code == ExitCode.PREEMPTED
+    assert not Interruption(max_hours=1).due

@@ -1,0 +1,173 @@
+"""The images that one run trains on, and those that it is validated on."""
+
+import functools
+import pathlib
+import socket
+import urllib.parse
+
+import numpy as np
+import tensorflow as tf
+
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+from data_prep.dataset import manifest as manifests
+from trainer.augment.compiled import Augment
+from trainer.config import TrainConfig
+from trainer.distributed.cluster import ALONE
+from trainer.distributed.cluster import Place
+from trainer.input import input_pipeline
+from trainer.input import record_store
+from trainer.input import sampling
+from trainer.input.records import Decoder
+
+_CLASSES = {sampling.POSITIVE: "with", sampling.NEGATIVE: "without"}
+_CONNECT_S = 5.0
+
+
+class FoldData:
+    """The training and validation shards of one fold.
+
+    Validation is on all images of its fold, whatever training samples: scores of
+    runs then compare, and "dice_positive" judges a segmenter of positives.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        folder: pathlib.Path,
+        *,
+        cache: str = "none",
+        data_service: str = "",
+        place: Place = ALONE,
+    ):
+        """Chooses the shards and the order.
+
+        Args:
+          config: of the run.
+          folder: the dataset.
+          cache: "none" to read files in every epoch, "memory" to read them once.
+          data_service: address of a tf.data service, or empty.
+          place: of this process among those that share each batch.
+
+        Raises:
+          Failure: a fold that is not there, a class that its sampling needs and the
+            other folds lack, or too few images for one batch.
+        """
+        self.config, self.folder = config, folder
+        self.cache, self.data_service = cache, data_service
+        self.share = place.share(config.global_batch_size)
+        self.manifest = manifest = manifests.read(folder)
+        manifest.check_folds([config.fold])
+        folds = [f for f in range(manifest.num_folds) if f != config.fold]
+        self.validation_shards = manifest.train_shards([config.fold])
+        self.num_validation = sum(s.num_records for s in self.validation_shards)
+        way = sampling.parse(config.sampling)
+        shards = manifest.train_shards(folds)
+        self.train_shards = [s for s in shards if s.label in way.takes]
+        self.num_train = sum(s.num_records for s in self.train_shards)
+        of_class = {label: self._numbers(label) for label in _CLASSES}
+        for label in way.needs:
+            if not len(of_class[label]):
+                raise Failure(
+                    ExitCode.FLAGS,
+                    f"folds {folds} hold no image {_CLASSES[label]} a pneumothorax, "
+                    f"which --sampling={config.sampling} needs",
+                    mend="give --sampling=natural or convert more images",
+                )
+        self.order = way.order(
+            sampling.Request(
+                positives=of_class[sampling.POSITIVE],
+                negatives=of_class[sampling.NEGATIVE],
+                epochs=config.epochs,
+                batch_size=config.global_batch_size,
+                seed=config.seed,
+            )
+        )
+        self.steps_per_epoch = self.order.steps_per_epoch
+        if not self.steps_per_epoch or not self.num_validation:
+            raise Failure(
+                ExitCode.FLAGS,
+                f"fold {config.fold} leaves {self.num_train} images to train and "
+                f"{self.num_validation} to validate, the batch has "
+                f"{config.global_batch_size}",
+                mend="choose a smaller --global_batch_size or convert more images",
+            )
+
+    def check(self) -> None:
+        """Raises a Failure unless every shard holds the bytes it was made with."""
+        manifests.check_shards(self.folder, self.train_shards + self.validation_shards)
+
+    def training(self, augment: Augment | None, first_step: int) -> tf.data.Dataset:
+        """Returns the endless batches from `first_step` on, see for_training.
+
+        Raises:
+          Failure: nobody answers at the address of the tf.data service.
+        """
+        if self.data_service:
+            _check_answers(self.data_service)
+        return input_pipeline.for_training(
+            self.order,
+            self._store,
+            augment,
+            batch_size=self.config.global_batch_size,
+            seed=self.config.seed,
+            first_step=first_step,
+            data_service=self.data_service,
+            share=self.share,
+        )
+
+    def image_ids(self, step: int) -> list[str]:
+        """Returns the ids of the images that a step, counted from 0, trains on."""
+        size = self.config.global_batch_size
+        slots = step * size + tf.range(size, dtype=tf.int64)
+        stored = record_store.OnDisk(self.folder, self.train_shards, self._decoder)
+        batch = self._decoder(stored.read(self.order.numbers(slots)))
+        return [image_id.decode() for image_id in batch["id"].numpy()]
+
+    def validation(self, *, shared: bool = True) -> tf.data.Dataset:
+        """Returns every validation image once, in padded batches.
+
+        Args:
+          shared: only this process's share of each batch.
+        """
+        return input_pipeline.for_evaluation(
+            [self.folder / s.name for s in self.validation_shards],
+            self._decoder,
+            num_records=self.num_validation,
+            batch_size=self.config.global_batch_size,
+            share=self.share if shared else None,
+        )
+
+    def _numbers(self, label: int) -> np.ndarray:
+        """Returns the numbers of the training records of one class."""
+        labels = [s.label for s in self.train_shards]
+        counts = [s.num_records for s in self.train_shards]
+        return np.flatnonzero(np.repeat(labels, counts) == label)
+
+    @functools.cached_property
+    def _store(self) -> record_store.Store:
+        stored = record_store.OnDisk(self.folder, self.train_shards, self._decoder)
+        if self.cache == "none":
+            return stored
+        return record_store.InMemory(stored, self._decoder)
+
+    @functools.cached_property
+    def _decoder(self) -> Decoder:
+        return Decoder(
+            image_size=self.manifest.image_size,
+            pixel_encoding=self.manifest.options["pixel_encoding"],
+            with_mask=True,
+        )
+
+
+def _check_answers(address: str) -> None:
+    """Fails soon where TensorFlow would try for hours."""
+    url = urllib.parse.urlsplit(address)
+    try:
+        socket.create_connection((url.hostname, url.port), _CONNECT_S).close()
+    except OSError as e:
+        raise Failure(
+            ExitCode.ENVIRONMENT,
+            f"no tf.data service answers at {address} ({e.strerror or e})",
+            mend="start its dispatcher or leave out --data_service",
+        ) from e

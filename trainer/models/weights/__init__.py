@@ -1,0 +1,1 @@
+"""First weights: pretrained encoders, NIH checkpoints, earlier runs."""

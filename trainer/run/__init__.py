@@ -1,0 +1,1 @@
+"""A run folder: checkpoints, weights, log, curves, summaries, preemption."""

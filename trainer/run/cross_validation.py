@@ -1,0 +1,186 @@
+"""Trains every fold with every seed, one member after the other, and sums up.
+
+Each member is a process of its own: what a run reserves (devices, memory, seeds)
+ends with it.
+"""
+
+import dataclasses
+import logging
+import math
+import os
+import statistics
+import subprocess
+import sys
+from typing import Any
+
+from data_prep.core import durable
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+from data_prep.dataset import manifest as manifests
+from trainer.config import CrossValidation
+from trainer.config import TrainConfig
+from trainer.machine import devices
+from trainer.run import run_folder
+
+SUMMARY = "summary.json"
+_FLAGS = "flags.txt"
+_SECONDS_TO_STOP = 60
+
+
+def run(config: CrossValidation, member: TrainConfig) -> ExitCode:
+    """Trains the members that are not finished; writes and prints the summary.
+
+    Args:
+      config: which members, and where.
+      member: of every member, but for fold and seed.
+
+    Returns:
+      DONE, or the code of the member that stopped.
+
+    Raises:
+      Failure: a bad fold, a member of another configuration in the folder, or a GPU
+        that is required and not used.
+    """
+    # Here, so that --require_gpu refuses before the first member starts.
+    devices.announce(
+        member.precision,
+        most_gpus=1 if config.strategy == "single" else None,
+        require_gpu=config.require_gpu,
+    )
+    if config.passed_over:
+        logging.info(
+            "of the flagfile, these have no effect here: %s; --folds, --seeds and "
+            "--output decide",
+            ", ".join(config.passed_over),
+        )
+    folds = config.folds or tuple(range(manifests.read(config.data).num_folds))
+    manifests.read(config.data).check_folds(folds)
+    durable.write_text(config.output / _FLAGS, config.flagfile)
+    rows = []
+    for seed in config.seeds:
+        for fold in folds:
+            wanted = dataclasses.replace(member, fold=fold, seed=seed)
+            folder = config.output / name(fold, seed)
+            logging.info("member %d: %s", len(rows) + 1, folder)
+            if not _finished(folder, wanted):
+                code = _train(config, fold, seed)
+                if code:
+                    return code
+            scores = run_folder.open_finished(folder).result["scores"]
+            rows.append({"fold": fold, "seed": seed, **_flat(scores)})
+    summary = {"members": rows, **_mean_and_sd(rows)}
+    durable.write_json(config.output / SUMMARY, summary)
+    print(table(summary))
+    print(_next_command(config, folds))
+    return ExitCode.DONE
+
+
+def name(fold: int, seed: int) -> str:
+    """Returns the name of a member's run folder."""
+    return f"fold{fold}-seed{seed}"
+
+
+def table(summary: dict[str, Any]) -> str:
+    """Returns the members' scores, their mean and standard deviation as text."""
+    scores = list(summary["mean"])
+    lines = [["member", *scores]]
+    for row in summary["members"]:
+        lines.append(
+            [name(row["fold"], row["seed"]), *(_shown(row[s]) for s in scores)]
+        )
+    for what in ("mean", "sd"):
+        lines.append([what, *(_shown(summary[what][s]) for s in scores)])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True))
+        for line in lines
+    )
+
+
+def _finished(folder, wanted: TrainConfig) -> bool:
+    if not (folder / run_folder.RESULT).exists():
+        return False
+    durable.refuse_other_config(
+        folder,
+        run_folder.open_finished(folder).config,
+        durable.plain(dataclasses.asdict(wanted)),
+        mend="choose another --output, or delete this member",
+    )
+    return True
+
+
+def _train(config: CrossValidation, fold: int, seed: int) -> ExitCode:
+    command = [
+        sys.executable,
+        "-m",
+        "trainer.main",
+        f"--flagfile={config.output / _FLAGS}",
+        f"--fold={fold}",
+        f"--seed={seed}",
+        f"--workdir={config.output / name(fold, seed)}",
+    ]
+    # This process has warned of idle GPUs, once for all members.
+    environment = os.environ | {devices.WARNED: "1"}
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
+    try:
+        code = child.wait()
+    except BaseException:
+        # Interrupted or terminated: the member saves what it has, too.
+        child.terminate()
+        try:
+            child.wait(_SECONDS_TO_STOP)
+        except subprocess.TimeoutExpired:
+            child.kill()
+        raise
+    if code and code not in set(ExitCode):
+        raise Failure(
+            ExitCode.BUG,
+            f"fold {fold}, seed {seed} ended with status {code}",
+            mend="see the lines above; the same command goes on from there",
+        )
+    return ExitCode(code)
+
+
+def _flat(scores: dict[str, Any]) -> dict[str, float | None]:
+    """Returns {"swa dice": value, ...} of nested scores."""
+    flat: dict[str, float | None] = {}
+    for key, value in scores.items():
+        if isinstance(value, dict):
+            flat |= {f"{key} {inner}": v for inner, v in value.items()}
+        else:
+            flat[key] = value
+    return flat
+
+
+def _mean_and_sd(rows: list[dict[str, Any]]) -> dict[str, dict[str, float | None]]:
+    """Over the members that have the score; no standard deviation of one."""
+    mean: dict[str, float | None] = {}
+    sd: dict[str, float | None] = {}
+    for key in rows[0]:
+        if key in ("fold", "seed"):
+            continue
+        values = [row[key] for row in rows if row.get(key) is not None]
+        mean[key] = math.fsum(values) / len(values) if values else None
+        sd[key] = statistics.stdev(values) if len(values) > 1 else None
+    return {"mean": mean, "sd": sd}
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _next_command(config: CrossValidation, folds) -> str:
+    members = ",".join(
+        str(config.output / name(fold, seed)) for seed in config.seeds for fold in folds
+    )
+    predict = (
+        f"python -m inference.main --data={config.data} --members={members} --tta=hflip"
+    )
+    tune = "python -m inference.tune --predictions=out_of_fold --output=tuning"
+    return "\n".join(
+        [
+            f"Next: {predict} --split=out_of_fold --output=out_of_fold",
+            f"      {tune} --truth=CSV",
+            f"      {predict} --thresholds=tuning/thresholds.json --output=prediction",
+        ]
+    )

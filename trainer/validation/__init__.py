@@ -1,0 +1,1 @@
+"""Scores a model on its validation fold."""

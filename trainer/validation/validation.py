@@ -1,0 +1,76 @@
+"""Scores a model on every image of a fold, each once."""
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+from trainer.distributed.cluster import Cluster
+from trainer.validation import metrics
+
+
+def validate(
+    evaluate: Callable,
+    strategy: tf.distribute.Strategy,
+    data: tf.distribute.DistributedDataset,
+    cluster: Cluster,
+    *,
+    num_records: int,
+) -> dict[str, float | None]:
+    """Returns the scores over `data`, padded batches weighed out.
+
+    "loss"; of a segmenter "dice", "dice_empty", "dice_positive" and "pixel_ap"; of
+    whole images "auc", "precision", "recall" and "f1" at 0.5. None where the fold
+    lacks what a score is about.
+
+    Args:
+      evaluate: of trainer.step.make_evaluate.
+      strategy: whose replicas hold the results.
+      data: distributed batches.
+      cluster: whose processes each have a share of the images.
+      num_records: how many images must come out.
+
+    Raises:
+      Failure: the loss is not finite, or an image was lost or doubled.
+    """
+    batches, histogram = [], 0
+    for batch in data:
+        result = evaluate(batch)
+        found = {k: _concatenated(strategy, v) for k, v in result.items()}
+        # Summed at once: of a whole fold it would fill the memory.
+        histogram = histogram + found.pop("histogram", np.zeros([1])).sum(axis=0)
+        batches.append(found)
+    histogram = cluster.gathered(np.asarray(histogram)[np.newaxis]).sum(axis=0)
+    joined = {
+        k: cluster.gathered(np.concatenate([b[k] for b in batches])) for k in batches[0]
+    }
+    valid = joined.pop("valid")
+    joined = {k: v[valid] for k, v in joined.items()}
+    if len(joined["loss"]) != num_records:
+        raise Failure(
+            ExitCode.CORRUPT,
+            f"{len(joined['loss'])} images were validated instead of {num_records}",
+            mend="convert the dataset again",
+        )
+    # NaN compares as below every threshold: it would pass for "healthy".
+    if not all(np.isfinite(joined[key]).all() for key in ("loss", "score")):
+        raise Failure(
+            ExitCode.DIVERGED,
+            "the validation loss is not finite",
+            mend="lower --learning_rate",
+        )
+    scores = {"loss": float(joined["loss"].mean())}
+    if "overlap" in joined:
+        dice = metrics.dice(
+            joined["overlap"], joined["truth_area"], joined["predicted_area"]
+        )
+        scores |= metrics.summarize(dice, joined["truth_area"] > 0)
+        scores["pixel_ap"] = metrics.average_precision(histogram)
+    return scores | metrics.detection(joined["score"], joined["label"] == 1)
+
+
+def _concatenated(strategy: tf.distribute.Strategy, value) -> np.ndarray:
+    parts = strategy.experimental_local_results(value)
+    return np.concatenate([part.numpy() for part in parts])
