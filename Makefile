@@ -25,14 +25,14 @@ TFIO_TESTS := tests/data_prep/source/test_dicom_tfio.py tests/data_prep/build/te
     tests/data_prep/build/test_convert.py tests/data_prep/build/test_convert_options.py \
     tests/data_prep/build/test_privacy.py tests/trainer/test_golden.py \
     tests/trainer/run/test_checkpoints.py tests/trainer/models/fused/test_swish.py \
-    tests/trainer/models/test_contract.py tests/inference/test_detection.py
+    tests/trainer/models/test_contract.py tests/inference/evaluation/test_detection.py
 # Beside those: the package itself, and what depends on the Python, as AutoGraph does.
 OTHER_PYTHON ?= python3.13
 OTHER := build/python$(shell $(OTHER_PYTHON) -c 'import sys; print(sys.version_info[1])' \
     2> /dev/null)-venv
 OTHER_TESTS := $(filter-out %/test_dicom_tfio.py,$(TFIO_TESTS)) tests/test_package.py \
     tests/trainer/test_step.py tests/trainer/test_keras_settings.py \
-    tests/inference/test_openvino_engine.py tests/inference/test_predict.py
+    tests/inference/ensemble/test_openvino_engine.py tests/inference/prediction/test_predict.py
 # The benchmarks' peers live in an environment of their own.
 BENCH := build/bench-venv
 BENCH_FLAGS ?=

@@ -57,7 +57,7 @@ _POSTPROCESS = flags.DEFINE_string(
     "threshold(0.5)|min_area(2048)",
     "`Steps` from probabilities to a mask, such as threshold(0.5)|min_area(2048) with"
     " the area in pixels of a mask of 1024 x 1024, or the name of a published rule. "
-    "See inference/postprocess.py.",
+    "See inference/masks/postprocess.py.",
 )
 _THRESHOLDS = flags.DEFINE_string(
     "thresholds",

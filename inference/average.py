@@ -7,7 +7,7 @@ import json
 
 from flags import average as average_flags
 from flags import command
-from inference import averaging
+from inference.combine import averaging
 
 
 def main() -> None:

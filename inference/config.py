@@ -45,13 +45,13 @@ class PredictConfig:
         gate of `postprocess` is not segmented.
       weights: which weights of each run: "swa", "ema", "best" or "last".
       output: folder to write.
-      tta: views, see inference/tta.py.
+      tta: views, see inference/ensemble/tta.py.
       classifier_tta: views of the classifiers.
       classifier_random_views: random variations of each of them, see
-        inference/classification.py.
+        inference/ensemble/classification.py.
       split: "test" for a submission, "out_of_fold" for probability maps of the
         labelled images.
-      postprocess: spec, see inference/postprocess.py; of the test split alone.
+      postprocess: spec, see inference/masks/postprocess.py; of the test split alone.
       thresholds: file of inference.tune that decides in the place of `postprocess`,
         or None.
       outputs: of OUTPUTS; "csv" is always written.

@@ -8,12 +8,12 @@ import json
 
 from flags import command
 from flags import evaluate as evaluate_flags
-from inference import evaluation
+from inference.evaluation import evaluate
 
 
 def main() -> None:
-    found = evaluation.evaluate(evaluate_flags.evaluate_config())
-    print(json.dumps(evaluation.summary(found), indent=2))
+    found = evaluate.evaluate(evaluate_flags.evaluate_config())
+    print(json.dumps(evaluate.summary(found), indent=2))
 
 
 if __name__ == "__main__":

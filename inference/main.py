@@ -20,7 +20,7 @@ def main() -> ExitCode:
     from trainer import backend
 
     backend.load()
-    from inference import predict
+    from inference.prediction import predict
 
     code = predict.predict(config)
     print(config.output)

@@ -10,11 +10,11 @@ so that another grid of the same thresholds takes seconds.
 
 from flags import command
 from flags import tune as tune_flags
-from inference import tuning
+from inference.tuning import search
 
 
 def main() -> None:
-    print(tuning.tune(tune_flags.tune_config()))
+    print(search.tune(tune_flags.tune_config()))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import json
 
 from flags import command
 from flags import vote as vote_flags
-from inference import voting
+from inference.combine import voting
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ OWNERS = {
         "data_prep/phantom/dicom_writer.py",
     },
     "tensorflow_io": {"data_prep/source/dicom_tfio.py"},
-    "openvino": {"inference/openvino_engine.py"},
+    "openvino": {"inference/ensemble/openvino_engine.py"},
 }
 FILES = sorted(p for name in PACKAGES for p in (ROOT / name).rglob("*.py"))
 
@@ -75,8 +75,8 @@ def test_imports(path):
         ("data_prep.build.convert", ["tensorflow", "keras", "sklearn"]),
         ("flags.trainer", ["tensorflow", "keras", "numpy"]),
         ("trainer.machine.examination", ["tensorflow", "keras"]),
-        ("inference.evaluation", ["tensorflow", "keras"]),
-        ("inference.tuning", ["tensorflow", "keras"]),
+        ("inference.evaluation.evaluate", ["tensorflow", "keras"]),
+        ("inference.tuning.search", ["tensorflow", "keras"]),
     ],
 )
 def test_import_stays_light(module, absent):

@@ -33,7 +33,7 @@ BATCH_SIZE = 16
 OURS, LOOP, NUMPY, STAGES = "ours", "loop", "numpy", "stages"
 GOALS = {LOOP: 6.0, NUMPY: None}
 STAGE_GOAL = 1.1
-# Ours rounds means to float16 before it cuts them, see inference/ensemble.py.
+# inference/ensemble/mean_probability.py rounds to float16 before it cuts.
 CLOSE = 2**-12
 _PACKAGES = ("tensorflow", "keras", "opencv-python-headless", "scipy", "numpy")
 

@@ -39,9 +39,9 @@ def ours(folder: pathlib.Path, model: str, size: int, cores: int):
 
     import tensorflow as tf
 
-    from inference import ensemble
-    from inference import members
-    from inference import tta
+    from inference.ensemble import mean_probability
+    from inference.ensemble import members
+    from inference.ensemble import tta
 
     del cores  # TensorFlow takes those that the process may use.
     network = members.Network(model, size, "float32")
@@ -52,8 +52,8 @@ def ours(folder: pathlib.Path, model: str, size: int, cores: int):
             folder=folder, manifest=types.SimpleNamespace(image_size=size)
         ),
     )
-    predict = ensemble.segmenters([member], tta.views(()))
-    images = {ensemble.key(member): tf.constant(_images(folder))}
+    predict = mean_probability.segmenters([member], tta.views(()))
+    images = {mean_probability.key(member): tf.constant(_images(folder))}
     return lambda: predict(images).numpy().astype(np.float32)
 
 

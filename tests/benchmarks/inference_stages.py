@@ -17,14 +17,14 @@ import time
 
 import numpy as np
 
-from inference import datasets
-from inference import ensemble
-from inference import image_stream
-from inference import postprocess
-from inference import tta
 from inference.config import Engine
-from inference.members import MASK
-from inference.members import Loader
+from inference.ensemble import mean_probability
+from inference.ensemble import tta
+from inference.ensemble.members import MASK
+from inference.ensemble.members import Loader
+from inference.inputs import chunks
+from inference.inputs import datasets
+from inference.masks import postprocess
 
 READING, MODEL, POST = "reading", "model", "post-processing"
 VIEW, SPEC = "hflip", "seed"
@@ -34,10 +34,12 @@ def measure(folder: pathlib.Path, paths: list[pathlib.Path], batch_size: int):
     """Returns {stage: wall seconds an image}."""
     found = datasets.find([folder])
     chosen = datasets.shards_of(found, None)
-    num_parts = sum(map(len, image_stream.plan(chosen[0])))
-    read = functools.partial(image_stream.read, found, chosen, [False] * num_parts)
+    num_parts = sum(map(len, chunks.plan(chosen[0])))
+    read = functools.partial(chunks.read, found, chosen, [False] * num_parts)
     loader = Loader("swa", found, Engine(name="tensorflow", precision="f32"))
-    model = ensemble.segmenters(loader.load_all(paths, MASK), tta.views((VIEW,)))
+    model = mean_probability.segmenters(
+        loader.load_all(paths, MASK), tta.views((VIEW,))
+    )
     parts = [images for _, images in read()]
     films = [
         {str(folder): pixels[k : k + batch_size]}

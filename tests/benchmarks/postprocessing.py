@@ -22,7 +22,7 @@ import numpy as np
 from pycocotools import mask as coco
 
 from data_prep.dataset import rle
-from inference import postprocess
+from inference.masks import postprocess
 from tests.benchmarks import predictions
 from tests.benchmarks import timing
 

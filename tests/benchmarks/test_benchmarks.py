@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from data_prep.dataset import rle
-from inference import postprocess
+from inference.masks import postprocess
 from tests.benchmarks import augmentation_sides
 from tests.benchmarks import conversion
 from tests.benchmarks import memory

@@ -31,20 +31,20 @@ COMMANDS = {
     "trainer.doctor": ("trainer.machine.examination.examine", ""),
     "trainer.list_models": ("trainer.models.model_summary.table", ""),
     "inference.main": (
-        "inference.predict.predict",
+        "inference.prediction.predict.predict",
         "--data=a --members=b --output=c",
     ),
     "inference.evaluate": (
-        "inference.evaluation.evaluate",
+        "inference.evaluation.evaluate.evaluate",
         "--submission=a --truth=b --output=c",
     ),
-    "inference.vote": ("inference.voting.vote", "--submissions=a,b --output=c"),
+    "inference.vote": ("inference.combine.voting.vote", "--submissions=a,b --output=c"),
     "inference.average": (
-        "inference.averaging.average",
+        "inference.combine.averaging.average",
         "--probability_csvs=a,b --output=c",
     ),
     "inference.tune": (
-        "inference.tuning.tune",
+        "inference.tuning.search.tune",
         "--predictions=a --truth=b --output=c",
     ),
 }

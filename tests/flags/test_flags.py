@@ -28,7 +28,7 @@ from flags import synthetic as synthetic_flags
 from flags import trainer as trainer_flags
 from flags import tune as tune_flags
 from flags import vote as vote_flags
-from inference import postprocess
+from inference.masks import postprocess
 from trainer.augment import recipe
 from trainer.input import sampling
 from trainer.models import model_summary

@@ -8,8 +8,8 @@ import pytest
 
 from data_prep.dataset import rle
 from data_prep.source import labels
-from inference import scoring
-from inference import submission
+from inference.evaluation import scoring
+from inference.prediction import submission
 
 
 @dataclasses.dataclass(frozen=True)

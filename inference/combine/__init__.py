@@ -1,0 +1,1 @@
+"""Combines finished predictions: votes over masks, means of probabilities."""

@@ -1,0 +1,1 @@
+"""Runs members as one model: loading, views, means, the cascade."""

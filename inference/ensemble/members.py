@@ -1,0 +1,155 @@
+"""Ensemble members: rebuilt from their run folders, weights verified."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from data_prep.core import cores
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+from inference.config import Engine
+from inference.ensemble import openvino_engine
+from inference.inputs import datasets as dataset_folders
+from inference.inputs.datasets import Dataset
+from trainer.models import registry
+from trainer.run import run_folder
+
+# What a member is asked for: logits [B, S, S, 1] or [B, 1].
+MASK, LABEL = "mask", "label"
+_WITHOUT = {
+    MASK: "is a classifier, which outlines nothing",
+    LABEL: "is a segmenter, which does not classify",
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Member:
+    """One trained network.
+
+    Attributes:
+      logits: from [B, S, S, 1] float32 in 0..255 to float32 logits, [B, S, S, 1] or
+        [B, 1].
+      path: its run folder.
+      dataset: that has images of its size and preprocessing.
+      weights_sha256: of the weights that were loaded.
+    """
+
+    logits: Callable[[tf.Tensor], tf.Tensor]
+    path: pathlib.Path
+    dataset: Dataset
+    weights_sha256: str
+
+
+class Loader:
+    """Loads members; those of one architecture share its graph.
+
+    Args:
+      weights: which weights of each member.
+      datasets: to choose each member's images from.
+      engine: what runs them.
+    """
+
+    def __init__(self, weights: str, datasets: Sequence[Dataset], engine: Engine):
+        self._weights, self._datasets, self._engine = weights, datasets, engine
+        self._networks: dict[tuple, Network] = {}
+
+    def load_all(self, paths: Sequence[pathlib.Path], output: str) -> list[Member]:
+        """Loads members, in an order that does not depend on that of `paths`.
+
+        Args:
+          paths: run folders.
+          output: MASK or LABEL.
+
+        Raises:
+          Failure: unfinished or changed run, weights that are not finite or are
+            there twice, a network without the output, no dataset of its size and
+            preprocessing, or an engine that cannot run it.
+        """
+        by_hash: dict[str, Member] = {}
+        for path in paths:
+            member = self._load(path, output)
+            other = by_hash.setdefault(member.weights_sha256, member)
+            if other is not member:
+                raise Failure(
+                    ExitCode.FLAGS,
+                    f"{member.path} and {other.path} have the same weights",
+                    mend="leave one out; it would count twice",
+                )
+        # Sums of floats depend on their order.
+        return [by_hash[digest] for digest in sorted(by_hash)]
+
+    def _load(self, path: pathlib.Path, output: str) -> Member:
+        run = run_folder.open_finished(path)
+        dataset = dataset_folders.for_run(run, self._datasets)
+        file = run.verified_weights(self._weights)
+        kind = run.config["model"], dataset.manifest.image_size, run.config["precision"]
+        if kind not in self._networks:
+            self._networks[kind] = Network(*kind)
+        network = self._networks[kind]
+        if output not in network.model.output:
+            raise Failure(
+                ExitCode.FLAGS,
+                f"{path} {_WITHOUT[output]}",
+                mend="give segmenters as --members, classifiers as --classifiers",
+            )
+        network.model.load_weights(file)
+        for variable in network.model.weights:
+            if not np.isfinite(variable.numpy()).all():
+                raise Failure(
+                    ExitCode.CORRUPT,
+                    f"{file} holds values that are not finite",
+                    mend="train the member again",
+                )
+        return Member(
+            logits=network.logits(output, self._engine, str(path)),
+            path=path,
+            dataset=dataset,
+            weights_sha256=run.result["weights"][file.name],
+        )
+
+
+class Network:
+    """One architecture, whose graph takes the weights as an argument.
+
+    Built and traced once for all members that have it: that takes seconds for each.
+
+    Args:
+      spec: of the model, see trainer/models/registry.py.
+      image_size: in pixels.
+      precision: policy that its layers compute by.
+    """
+
+    def __init__(self, spec: str, image_size: int, precision: str):
+        keras.mixed_precision.set_dtype_policy(precision)
+        self.model = registry.build_from_spec(spec, image_size=image_size)
+        self._graph = tf.function(self._call, reduce_retracing=True)
+
+    def _call(self, seen: tf.Tensor, trainable, fixed) -> dict[str, tf.Tensor]:
+        found, _ = self.model.stateless_call(trainable, fixed, seen, training=False)
+        return {key: found[key] for key in (MASK, LABEL) if key in found}
+
+    def logits(
+        self, output: str, engine: Engine, name: str
+    ) -> Callable[[tf.Tensor], tf.Tensor]:
+        """Returns the network with the weights that the model has now."""
+        if engine.name == "openvino":
+            run = openvino_engine.compiled(
+                self.model,
+                name=name,
+                num_threads=cores.available(),
+                precision=engine.precision,
+            )
+            return lambda seen: tf.constant(run(seen.numpy())[output])
+        trainable, fixed = (
+            [tf.identity(v.value) for v in variables]
+            for variables in (
+                self.model.trainable_variables,
+                self.model.non_trainable_variables,
+            )
+        )
+        return lambda seen: self._graph(seen, trainable, fixed)[output]

@@ -1,0 +1,179 @@
+"""Evaluates a submission: every number, a table, a picture sheet, a report."""
+
+import csv
+import io
+from typing import Any
+
+import cv2
+import numpy as np
+
+from data_prep.core import durable
+from inference.config import EvaluateConfig
+from inference.evaluation import bootstrap
+from inference.evaluation import measures
+from inference.evaluation import side_tables
+from inference.evaluation.dataset_images import DatasetImages
+from inference.evaluation.scoring import Scores
+from inference.evaluation.scoring import Scoring
+from inference.prediction import probability_csv
+from inference.report import evaluation_page
+from inference.report import gallery
+from inference.report import pictures
+from inference.report.gallery import Tile
+
+EVALUATION = "evaluation.json"
+SCORES = "scores.csv"
+SHEET = "sheet.png"
+REPORT = "report.html"
+
+
+def evaluate(config: EvaluateConfig) -> dict[str, Any]:
+    """Writes numbers, scores and report and, with a dataset, the picture sheet.
+
+    Returns:
+      What `evaluation.json` holds.
+
+    Raises:
+      Failure: csvs of different images, or images that the dataset lacks.
+    """
+    scoring = Scoring(
+        config.submission,
+        config.truth,
+        ids=side_tables.read_ids(config.ids) if config.ids else None,
+        merge_rows=config.rows == "merge",
+    )
+    probabilities = _probabilities(config, scoring.ids)
+    subgroups = _subgroups(config, scoring.ids)
+    images = DatasetImages(config.data, scoring.ids) if config.data else None
+    size_of = images.size_of if images else lambda _: (config.mask_size,) * 2
+    scores = scoring.scores(size_of)
+    groups = [images.group_of(i) if images else i for i in scores.ids]
+    resampling = bootstrap.Resampling(
+        np.array(groups), num_samples=config.bootstrap_samples, seed=config.seed
+    )
+    found = measures.evaluate(scores, probabilities, subgroups, resampling) | {
+        "resampling": {
+            "unit": "patients" if images else "images",
+            "units": resampling.num_groups,
+            "samples": config.bootstrap_samples,
+            "seed": config.seed,
+            "level": bootstrap.LEVEL,
+        },
+        "sources": {
+            "submission_sha256": durable.sha256(config.submission),
+            "truth_sha256": durable.sha256(config.truth),
+            "rows": config.rows,
+        },
+    }
+    chosen = gallery.choose(scores, config.num_pictures)
+    found["cases"] = {
+        kind: [_case(scores, probabilities, k) for k in indices]
+        for kind, indices in chosen.items()
+    }
+    durable.write_json(config.output / EVALUATION, found)
+    durable.write_text(config.output / SCORES, _table(scores, probabilities))
+    tiles = None
+    if images:
+        tiles = _tiles(scoring, images, found["cases"])
+        _write_sheet(config, scoring, scores, images)
+    durable.write_text(config.output / REPORT, evaluation_page.page(found, tiles))
+    return found
+
+
+def summary(found: dict[str, Any]) -> dict[str, float | int | None]:
+    """Returns the values worth a line each on the terminal."""
+    auc = found["probabilities"] and found["probabilities"]["auc"]["value"]
+    return {
+        "images": found["images"],
+        "positive_images": found["positive_images"],
+        **{name: e["value"] for name, e in found["scores"].items()},
+        **({} if auc is None else {"auc": auc}),
+        **found["confusion"],
+        "dice_of_all_empty": found["dice_of_all_empty"],
+    }
+
+
+def _probabilities(config, ids) -> np.ndarray | None:
+    if not config.probabilities:
+        return None
+    known = probability_csv.read(config.probabilities)
+    if not config.ids:
+        side_tables.check_ids(config.truth, ids, known)
+    side_tables.check_ids(config.probabilities, known, ids)
+    return np.array([known[i] for i in ids])
+
+
+def _subgroups(config, ids) -> dict[str, np.ndarray]:
+    if not config.subgroups:
+        return {}
+    columns = side_tables.read_subgroups(config.subgroups)
+    for known in columns.values():
+        side_tables.check_ids(config.subgroups, known, ids)
+    return {name: np.array([v[i] for i in ids]) for name, v in columns.items()}
+
+
+def _case(scores: Scores, probabilities, k: int) -> dict[str, Any]:
+    return {
+        "image_id": scores.ids[k],
+        "dice": float(scores.dice[k]),
+        "truth_area": float(scores.truth_area[k]),
+        "predicted_area": float(scores.predicted_area[k]),
+        "probability": None if probabilities is None else float(probabilities[k]),
+    }
+
+
+def _tiles(scoring, images, cases) -> dict[str, list[Tile]]:
+    pixels = images.pixels({c["image_id"] for kind in cases.values() for c in kind})
+    return {
+        kind: [_tile(scoring, images, case, pixels[case["image_id"]]) for case in of]
+        for kind, of in cases.items()
+    }
+
+
+def _tile(scoring, images, case, pixels) -> Tile:
+    masks = scoring.case(case["image_id"], images.size_of)
+    truth, predicted = case["truth_area"], case["predicted_area"]
+    parts = [f"Dice {case['dice']:.2f}", f"truth {truth:,.0f} px"]
+    parts.append(f"predicted {predicted:,.0f} px")
+    if case["probability"] is not None:
+        parts.append(f"probability {case['probability']:.2f}")
+    caption = ", ".join(parts)
+    return Tile(
+        image=pixels,
+        truth=images.on_square(masks.truth),
+        prediction=images.on_square(masks.prediction),
+        alt=f"Chest X-ray {case['image_id']}: {caption}",
+        caption=caption,
+        image_id=case["image_id"],
+    )
+
+
+def _write_sheet(config, scoring, scores: Scores, images: DatasetImages) -> None:
+    columns = zip(scores.ids, scores.dice, scores.positive, strict=True)
+    known = {i: (float(d), bool(p)) for i, d, p in columns}
+    chosen = pictures.choose(known, config.num_pictures)
+    pixels = images.pixels(chosen)
+    cases = [(scoring.case(i, images.size_of), pixels[i]) for i in chosen]
+    drawn = pictures.sheet(cases, images.on_square)
+    with durable.written_whole(config.output / SHEET) as aside:
+        aside.write_bytes(cv2.imencode(".png", drawn)[1].tobytes())
+
+
+def _table(scores: Scores, probabilities: np.ndarray | None) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    header = ["ImageId", "positive", "found", "dice", "truth_area", "predicted_area"]
+    writer.writerow(header + ["probability"] * (probabilities is not None))
+    for k, image_id in enumerate(scores.ids):
+        row = [
+            image_id,
+            int(scores.positive[k]),
+            int(scores.found[k]),
+            f"{scores.dice[k]:.6f}",
+            f"{scores.truth_area[k]:.1f}",
+            f"{scores.predicted_area[k]:.1f}",
+        ]
+        if probabilities is not None:
+            row.append(f"{probabilities[k]:.6f}")
+        writer.writerow(row)
+    return text.getvalue()

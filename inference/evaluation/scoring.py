@@ -1,0 +1,152 @@
+"""Scores a submission against the truth, image by image."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+from collections.abc import Iterable
+
+import numpy as np
+
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+from data_prep.core.failures import Rejected
+from data_prep.dataset import rle
+from data_prep.source import labels
+from inference.evaluation import side_tables
+from trainer.validation import metrics
+
+_REFERENCE_PX = 1024
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Case:
+    """One scored image.
+
+    Attributes:
+      image_id: its id.
+      truth: [H, W] uint8, the union of the true rows.
+      prediction: [H, W] uint8, the union of the predicted rows.
+      dice: the competition's Dice.
+    """
+
+    image_id: str
+    truth: np.ndarray
+    prediction: np.ndarray
+    dice: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scores:
+    """All scored images, a column each.
+
+    Attributes:
+      ids: [N], ascending.
+      dice: [N] float64, the competition's Dice.
+      truth_area: [N] float64, in pixels of an image of 1024 x 1024.
+      predicted_area: [N] float64, likewise.
+    """
+
+    ids: tuple[str, ...]
+    dice: np.ndarray
+    truth_area: np.ndarray
+    predicted_area: np.ndarray
+
+    @property
+    def positive(self) -> np.ndarray:
+        """[N] bool, whether the truth holds a mask."""
+        return self.truth_area > 0
+
+    @property
+    def found(self) -> np.ndarray:
+        """[N] bool, whether the prediction holds a mask."""
+        return self.predicted_area > 0
+
+
+# image id -> (height, width) of its masks
+SizeOf = Callable[[str], tuple[int, int]]
+
+
+class Scoring:
+    """Pairs the two csvs; decodes one pair of masks at a time."""
+
+    def __init__(
+        self,
+        submission_csv: pathlib.Path,
+        truth_csv: pathlib.Path,
+        *,
+        ids: Iterable[str] | None = None,
+        merge_rows: bool = False,
+    ):
+        """Reads both csvs.
+
+        Args:
+          submission_csv: the prediction.
+          truth_csv: the truth, several rows an image allowed.
+          ids: score these alone; None means all, which both csvs must have.
+          merge_rows: take the union of several predicted rows of an image instead
+            of refusing them.
+
+        Raises:
+          Failure: an unreadable csv, or one that lacks an image.
+        """
+        self._truth = labels.read(truth_csv)
+        self._predicted = labels.read(submission_csv)
+        if not merge_rows:
+            _refuse_several(submission_csv, self._predicted)
+        if ids is None:
+            self.ids = tuple(sorted(self._truth))
+            side_tables.check_ids(truth_csv, self._truth, self._predicted)
+        else:
+            self.ids = tuple(sorted(ids))
+            side_tables.check_ids(truth_csv, self._truth, self.ids)
+        side_tables.check_ids(submission_csv, self._predicted, self.ids)
+
+    def case(self, image_id: str, size_of: SizeOf) -> Case:
+        """Decodes and scores one image.
+
+        Raises:
+          Failure: a row does not fit into the image.
+        """
+        height, width = size_of(image_id)
+        try:
+            truth = rle.decode_union(self._truth[image_id], height, width)
+            prediction = rle.decode_union(self._predicted[image_id], height, width)
+        except Rejected as e:
+            raise Failure(
+                ExitCode.FLAGS,
+                f"{e.code} for image {image_id}: {e.reason}",
+                mend=e.mend,
+            ) from e
+        dice = metrics.dice_of_masks(truth, prediction)
+        return Case(image_id=image_id, truth=truth, prediction=prediction, dice=dice)
+
+    def scores(self, size_of: SizeOf) -> Scores:
+        """Scores all images."""
+        table = np.array([self._score(i, size_of) for i in self.ids]).reshape(-1, 3)
+        return Scores(
+            ids=self.ids,
+            dice=table[:, 0],
+            truth_area=table[:, 1],
+            predicted_area=table[:, 2],
+        )
+
+    def _score(self, image_id: str, size_of: SizeOf) -> tuple[float, float, float]:
+        """Returns Dice and both areas."""
+        if self._truth[image_id] == self._predicted[image_id] == [rle.EMPTY]:
+            return 1.0, 0.0, 0.0  # Three of four images: nothing to decode.
+        case = self.case(image_id, size_of)
+        return case.dice, _area(case.truth), _area(case.prediction)
+
+
+def _refuse_several(path: pathlib.Path, rows: dict[str, list[str]]) -> None:
+    several = [image_id for image_id, encoded in rows.items() if len(encoded) > 1]
+    if several:
+        raise Failure(
+            ExitCode.FLAGS,
+            f"{path} has several rows for {len(several)} images, first {several[0]}",
+            mend="give one row an image, or take their union with --rows=merge",
+        )
+
+
+def _area(mask: np.ndarray) -> float:
+    return int(mask.sum()) * _REFERENCE_PX**2 / mask.size

@@ -1,0 +1,1 @@
+"""Brings the films of datasets to the networks, in chunks."""

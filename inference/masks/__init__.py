@@ -1,0 +1,1 @@
+"""From probabilities to masks: upsampling, thresholds, filters, run lengths."""

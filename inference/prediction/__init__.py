@@ -1,0 +1,1 @@
+"""Predicts a split in resumable parts and writes what was asked for."""

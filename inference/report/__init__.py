@@ -1,0 +1,1 @@
+"""Draws what was predicted and scored: pages, charts, pictures."""

@@ -1,0 +1,176 @@
+import importlib.util
+import logging
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from data_prep.core.failures import BadValue
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+from inference.ensemble import openvino_engine
+from tests import fakes
+from trainer.models import registry
+
+SIZE = 64
+needs_openvino = pytest.mark.skipif(
+    importlib.util.find_spec("openvino") is None,
+    reason="see requirements-openvino.txt",
+)
+
+
+def compiled(model, **changes):
+    options = {"name": "runs/fold0", "num_threads": 2} | changes
+    return openvino_engine.compiled(model, **options)
+
+
+def tiny(bias=None):
+    keras.utils.set_random_seed(0)
+    model = fakes.build_tiny(image_size=SIZE)
+    layer = model.get_layer("mask_logits")
+    # Logits of about 3, so that rounding shows.
+    layer.kernel.assign(40 * layer.kernel)
+    if bias is not None:
+        layer.bias.assign([bias])
+    return model
+
+
+def images(count):
+    rng = np.random.default_rng(1)
+    return rng.integers(0, 256, (count, SIZE, SIZE, 1)).astype(np.float32)
+
+
+@needs_openvino
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "unet(starting_filters=4, label=true)",
+        "vae_cnn(start_filters=8, label=true)",
+        "nested_unetpp(start_filters=2, deep_supervision=true, label=true)",
+    ],
+)
+def test_equals_tensorflow(spec):
+    keras.utils.set_random_seed(0)
+    model = registry.build_from_spec(spec, image_size=SIZE)
+    predict = compiled(model)
+    for count in (3, 1, 5):
+        expected = model(images(count), training=False)
+        received = predict(images(count))
+        # Heads beside the mask are for training.
+        assert sorted(received) == ["label", "mask"]
+        for key, value in received.items():
+            assert value.dtype == np.float32
+            np.testing.assert_allclose(value, expected[key], atol=2e-3)
+
+
+@needs_openvino
+def test_a_classifier_has_labels_alone():
+    keras.utils.set_random_seed(0)
+    model = fakes.build_encoded(image_size=SIZE, label=True)
+    expected = model(images(3), training=False)["label"]
+    (key, value), *rest = compiled(model)(images(3)).items()
+    assert (key, rest) == ("label", [])
+    np.testing.assert_allclose(value, expected, atol=1e-5)
+
+
+@needs_openvino
+def test_results_of_a_call_outlive_the_next():
+    predict = compiled(tiny())
+    first = predict(images(2))["mask"]
+    kept = first.copy()
+    predict(255 - images(2))
+    np.testing.assert_array_equal(first, kept)
+
+
+@needs_openvino
+def test_bf16_only_when_asked_for(monkeypatch):
+    model = tiny()
+    expected = np.asarray(model(images(2), training=False)["mask"])
+    assert np.abs(expected).max() > 2
+    exact = np.abs(compiled(model)(images(2))["mask"] - expected).max()
+    assert exact < 1e-4
+    core = openvino_engine._openvino().Core()
+    if openvino_engine._has_bf16(core):
+        rounded = compiled(model, precision="bf16")(images(2))["mask"]
+        assert 1e-3 < np.abs(rounded - expected).max() < 0.5
+    monkeypatch.setattr(openvino_engine, "_has_bf16", lambda core: False)
+    with pytest.raises(Failure, match="does not compute in bf16; choose f32") as caught:
+        compiled(model, precision="bf16")
+    assert caught.value.exit_code == ExitCode.ENVIRONMENT
+
+
+@needs_openvino
+@pytest.mark.parametrize("precision", ["f32", "bf16"])
+def test_another_network_is_refused(monkeypatch, precision):
+    graph = openvino_engine._graph
+    monkeypatch.setattr(openvino_engine, "_has_bf16", lambda core: True)
+    monkeypatch.setattr(openvino_engine, "_graph", lambda _: graph(tiny(bias=3)))
+    with pytest.raises(
+        Failure,
+        match=r"runs/fold0 in OpenVINO .* is off .*; choose --engine=tensorflow",
+    ) as caught:
+        compiled(tiny(), precision=precision)
+    assert caught.value.exit_code == ExitCode.ENVIRONMENT
+
+
+@needs_openvino
+def test_what_is_not_a_number_is_refused():
+    with pytest.raises(Failure, match="by nan in the mean"):
+        compiled(tiny(bias=np.nan))
+
+
+@needs_openvino
+def test_a_network_that_cannot_be_read_is_refused(monkeypatch):
+    def graph(model):
+        # There is no such operation in OpenVINO.
+        singular = tf.function(lambda x: tf.identity(tf.linalg.svd(x)[0], name="mask"))
+        return singular.get_concrete_function(tf.TensorSpec([2, 2]))
+
+    monkeypatch.setattr(openvino_engine, "_graph", graph)
+    with pytest.raises(
+        Failure, match="runs/fold0 does not go over .*--engine=tensorflow"
+    ):
+        compiled(tiny())
+
+
+@needs_openvino
+def test_what_we_log_is_still_seen(caplog):
+    root = logging.getLogger()
+    before = root.level, root.filters[:], root.handlers[:]
+    compiled(tiny())
+    assert (root.level, root.filters, root.handlers) == before
+    logging.warning("seen")
+    assert "seen" in caplog.text
+
+
+@needs_openvino
+def test_nothing_is_reported():
+    predict = compiled(tiny())
+    assert predict(images(2))["mask"].shape == (2, SIZE, SIZE, 1)
+    assert sys.modules["openvino_telemetry"] is None
+
+
+def test_without_openvino(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(
+        Failure, match="not installed; pip install .* or choose --engine=tensorflow"
+    ) as caught:
+        compiled(tiny())
+    assert caught.value.exit_code == ExitCode.ENVIRONMENT
+
+
+@pytest.mark.parametrize("changes", [{"precision": "f16"}, {"num_threads": 0}])
+def test_faults(changes):
+    with pytest.raises(BadValue, match="Expected a precision of"):
+        compiled(tiny(), **changes)
+
+
+def test_check_images_are_films_and_fixed():
+    films = openvino_engine.check_images(SIZE)
+    assert films.shape == (4, SIZE, SIZE, 1)
+    assert films.dtype == np.float32
+    np.testing.assert_array_equal(films, openvino_engine.check_images(SIZE))
+    assert films.std(axis=(1, 2)).min() > 10
+    assert len({film.tobytes() for film in films}) == 4

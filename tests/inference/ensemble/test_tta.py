@@ -1,0 +1,24 @@
+import numpy as np
+import pytest
+
+from data_prep.core.failures import Failure
+from inference.ensemble import tta
+
+
+@pytest.mark.parametrize("name", sorted(tta.VIEWS))
+def test_inverse_undoes_forward(name):
+    view = tta.VIEWS[name]
+    image = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 1)).astype(np.float32)
+    seen = view.forward(image)
+    assert name == "none" or not np.array_equal(seen, image)
+    # A mask moves back with the image; of inverted grey values it knows nothing.
+    expected = 255 - image if name == "invert" else image
+    np.testing.assert_array_equal(view.inverse(seen), expected)
+
+
+def test_views_are_the_original_and_others_once():
+    assert len(tta.views(("hflip", "hflip"))) == 2
+    assert len(tta.views(("none",))) == 1
+    assert tta.canonical(("vflip", "none", "hflip")) == ["none", "hflip", "vflip"]
+    with pytest.raises(Failure, match="unknown view 'spin' in --classifier_tta"):
+        tta.views(("spin",), "classifier_tta")

@@ -1,0 +1,222 @@
+import csv
+import json
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from data_prep.core import durable
+from data_prep.core.failures import Failure
+from data_prep.dataset import manifest
+from data_prep.dataset import rle
+from data_prep.phantom import synthetic_folder
+from data_prep.source import labels
+from data_prep.view import inspection
+from inference.config import EvaluateConfig
+from inference.evaluation import evaluate
+from tests.test_commands import ROOT
+
+SIDE = 128
+
+
+def config(folder, truth, rows, **changes):
+    """An evaluation of {image id: mask or RLE}."""
+    folder.mkdir(exist_ok=True)
+    path = folder / "submission.csv"
+    coded = {i: m if isinstance(m, str) else rle.encode(m) for i, m in rows.items()}
+    path.write_text(
+        "ImageId,EncodedPixels\n" + "".join(f"{i},{e}\n" for i, e in coded.items())
+    )
+    fields = {
+        "submission": path,
+        "truth": truth,
+        "rows": "one",
+        "ids": None,
+        "probabilities": None,
+        "subgroups": None,
+        "data": None,
+        "output": folder / "evaluation",
+        "mask_size": SIDE,
+        "num_pictures": 8,
+        "bootstrap_samples": 200,
+        "seed": 0,
+    }
+    return EvaluateConfig(**(fields | changes))
+
+
+def masks(truth):
+    return {
+        i: np.ascontiguousarray(rle.decode_union(rows, SIDE, SIDE))
+        for i, rows in labels.read(truth).items()
+    }
+
+
+@pytest.fixture
+def truth(source):
+    return source / synthetic_folder.TEST_CSV
+
+
+@pytest.fixture
+def imperfect(truth):
+    """One lesion missed, one false alarm, the other lesions moved."""
+    rows = masks(truth)
+    positive = [i for i, m in rows.items() if m.any()]
+    empty = [i for i, m in rows.items() if not m.any()]
+    assert len(positive) >= 2
+    for i in positive:
+        rows[i] = np.roll(rows[i], 3, axis=0)
+    rows[positive[0]] = np.zeros((SIDE, SIDE), np.uint8)
+    rows[empty[0]][40:60, 40:60] = 1
+    return rows
+
+
+def write_tables(folder, ids):
+    folder.mkdir()
+    probabilities, subgroups = folder / "probabilities.csv", folder / "subgroups.csv"
+    lines = [f"{i},{k % 11 / 10}\n" for k, i in enumerate(ids)]
+    probabilities.write_text("ImageId,Probability\n" + "".join(lines))
+    lines = [
+        f"{i},{'PA' if k % 2 else 'AP'},{10 * k % 90}\n" for k, i in enumerate(ids)
+    ]
+    # A table of more images than were scored is normal.
+    subgroups.write_text("ImageId,view,age\nother,PA,1\n" + "".join(lines))
+    return {"probabilities": probabilities, "subgroups": subgroups}
+
+
+def test_everything(truth, imperfect, dataset, tmp_path):
+    tables = write_tables(tmp_path / "tables", sorted(imperfect))
+    asked = config(tmp_path / "x", truth, imperfect, data=dataset / "64", **tables)
+    found = evaluate.evaluate(asked)
+    stored = durable.read_json(asked.output / "evaluation.json", mend="")
+    assert stored == durable.plain(found)
+
+    plain = [
+        1.0 if not (t.any() or p.any()) else 2 * (t & p).sum() / (t.sum() + p.sum())
+        for t, p in ((t, imperfect[i]) for i, t in masks(truth).items())
+    ]
+    assert found["scores"]["dice"]["value"] == pytest.approx(np.mean(plain))
+    assert found["scores"]["dice"]["low"] < found["scores"]["dice"]["value"]
+    assert found["confusion"]["false_negative"] == 1
+    assert found["confusion"]["false_positive"] == 1
+    summary = evaluate.summary(found)
+    assert summary["images"] == sum(found["confusion"].values()) == 7
+    assert summary["dice"] == found["scores"]["dice"]["value"]
+    data = manifest.read(dataset / "64")
+    patients = {
+        r.group
+        for r in inspection.records(dataset / "64", data)
+        if r.image_id in imperfect
+    }
+    assert found["resampling"]["unit"] == "patients"
+    assert found["resampling"]["units"] == len(patients) < 7
+
+    sizes = found["by_lesion_size"]
+    assert sum(row["images"] for row in sizes) == found["positive_images"]
+    weighted = sum(r["dice"]["value"] * r["images"] for r in sizes if r["images"])
+    assert weighted / found["positive_images"] == pytest.approx(
+        found["scores"]["dice_positive"]["value"]
+    )
+    assert sum(found["positives_by_dice"]) == found["positive_images"]
+    for rows in found["subgroups"].values():
+        assert sum(row["images"] for row in rows) == 7
+    assert [row["value"] for row in found["subgroups"]["view"]] == ["AP", "PA"]
+    assert 0 <= found["probabilities"]["auc"]["value"] == summary["auc"] <= 1
+    # Gated at 0 nothing is emptied.
+    gated = found["probabilities"]["at_thresholds"]["gated_dice"][0]
+    assert gated == pytest.approx(summary["dice"])
+
+    with (asked.output / "scores.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [r["ImageId"] for r in rows] == sorted(imperfect)
+    assert np.mean([float(r["dice"]) for r in rows]) == pytest.approx(
+        summary["dice"], abs=1e-6
+    )
+    sheet = cv2.imread(str(asked.output / "sheet.png"))
+    assert sheet.shape[0] > 3 * 256
+    assert sheet.std() > 20
+
+
+def test_same_bytes_again(truth, imperfect, dataset, tmp_path):
+    written = []
+    for name in "xy":
+        asked = config(tmp_path / name, truth, imperfect, data=dataset / "64")
+        evaluate.evaluate(asked)
+        paths = sorted(asked.output.iterdir())
+        written.append({p.name: p.read_bytes() for p in paths})
+    assert written[0] == written[1]
+    assert len(written[0]) == 4
+
+
+def test_without_a_dataset(truth, tmp_path):
+    asked = config(tmp_path / "x", truth, masks(truth))
+    found = evaluate.evaluate(asked)
+    assert found["scores"]["dice"]["value"] == 1.0
+    assert found["resampling"]["unit"] == "images"
+    assert found["probabilities"] is None
+    names = {p.name for p in asked.output.iterdir()}
+    assert names == {"evaluation.json", "scores.csv", "report.html"}
+
+
+def test_training_images_are_found_in_the_folds(source, dataset, tmp_path):
+    """An out-of-fold submission is scored like one of the test split."""
+    path = source / synthetic_folder.TRAIN_CSV
+    rows = masks(path)
+    data = manifest.read(dataset / "64")
+    known = {r.image_id for r in inspection.records(dataset / "64", data)}
+    ids = tmp_path / "ids.txt"
+    ids.write_text("\n".join(sorted(known & rows.keys())))
+    folder = dataset / "64"
+    found = evaluate.evaluate(config(tmp_path / "x", path, rows, data=folder, ids=ids))
+    assert found["images"] == len(known & rows.keys()) >= 28
+    assert found["scores"]["dice"]["value"] == 1.0
+
+
+def test_images_that_the_dataset_lacks(truth, dataset, tmp_path):
+    rows = masks(truth) | {"zz": "-1"}
+    longer = tmp_path / "truth.csv"
+    longer.write_text(truth.read_text() + "zz,-1\n")
+    with pytest.raises(Failure, match="lacks 1 of the images, first zz; give the"):
+        evaluate.evaluate(config(tmp_path / "x", longer, rows, data=dataset / "64"))
+
+
+def test_tables_must_cover_the_images(truth, imperfect, tmp_path):
+    tables = write_tables(tmp_path / "tables", sorted(imperfect)[1:])
+    first = sorted(imperfect)[0]
+    for name, path in tables.items():
+        asked = config(tmp_path / "x", truth, imperfect, **{name: path})
+        with pytest.raises(Failure, match=f"{name}.csv lacks 1 .* first {first}"):
+            evaluate.evaluate(asked)
+
+
+def test_command(truth, tmp_path):
+    asked = config(tmp_path / "x", truth, dict.fromkeys(masks(truth), "-1"))
+    command = [
+        sys.executable,
+        "-m",
+        "inference.evaluate",
+        f"--submission={asked.submission}",
+        f"--truth={truth}",
+        f"--mask_size={SIDE}",
+        f"--output={asked.output}",
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    printed = json.loads(done.stdout)
+    assert printed["dice"] == printed["dice_of_all_empty"]
+    assert printed["precision"] is None
+    assert str(tmp_path) not in (asked.output / "report.html").read_text()
+    text = asked.submission.read_text().replace("-1", "0 1", 1)
+    asked.submission.write_text(text + f"{next(iter(masks(truth)))},5 1\n")
+    for more, said in (
+        ([], "several rows for 1 images, first 2.25."),
+        (["--rows=both"], "value should be one of <one|merge>"),
+        ([f"--ids={tmp_path}/none"], "no csv file at"),
+    ):
+        done = subprocess.run(
+            [*command, *more], cwd=ROOT, capture_output=True, text=True
+        )
+        assert done.returncode == 1
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr

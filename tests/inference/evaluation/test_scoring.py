@@ -1,0 +1,113 @@
+import numpy as np
+import pytest
+
+from data_prep.core.failures import Failure
+from data_prep.dataset import rle
+from inference.evaluation import scoring
+from inference.prediction import submission
+from inference.report import pictures
+
+
+def write(path, rows):
+    path.write_text("ImageId,EncodedPixels\n" + "".join(f"{r}\n" for r in rows))
+    return path
+
+
+def pair(tmp_path, predicted, truth, **options):
+    return scoring.Scoring(
+        write(tmp_path / "submission.csv", predicted),
+        write(tmp_path / "truth.csv", truth),
+        **options,
+    )
+
+
+def side4(_):
+    return 4, 4
+
+
+def test_by_hand(tmp_path):
+    truth = ["a,-1", "b,-1", "c,0 4", "c,2 4", "d,0 8"]
+    predicted = ["a,-1", "b,0 1", "c,0 6", "d,4 8"]
+    scores = pair(tmp_path, predicted, truth).scores(side4)
+    pixel = 1024**2 / 16
+    assert scores.ids == ("a", "b", "c", "d")
+    assert scores.dice.tolist() == [1.0, 0.0, 1.0, 0.5]
+    assert scores.truth_area.tolist() == [0, 0, 6 * pixel, 8 * pixel]
+    assert scores.predicted_area.tolist() == [0, pixel, 6 * pixel, 8 * pixel]
+    assert scores.positive.tolist() == [False, False, True, True]
+    assert scores.found.tolist() == [False, True, True, True]
+
+
+@pytest.mark.parametrize(
+    ("predicted", "truth", "ids", "said"),
+    [
+        (
+            ["b,-1"],
+            ["c,-1", "a,-1", "b,-1"],
+            None,
+            "submission.csv lacks 2 of the images, first a; .* --ids",
+        ),
+        (["a,-1", "b,-1"], ["a,-1"], None, "truth.csv lacks 1 of the images, first b"),
+        (["a,-1", "b,-1"], ["a,-1", "c,-1"], "bc", "truth.csv lacks 1 .* first b"),
+        (["a,-1", "b,-1"], ["a,-1", "c,-1"], "ac", "submission.csv lacks 1 .* first c"),
+        (
+            ["a,0 1", "a,3 1"],
+            ["a,-1"],
+            None,
+            "several rows for 1 images, first a; .*--rows=merge",
+        ),
+    ],
+)
+def test_different_images(tmp_path, predicted, truth, ids, said):
+    with pytest.raises(Failure, match=said):
+        pair(tmp_path, predicted, truth, ids=ids)
+
+
+def test_chosen_images_alone_are_scored(tmp_path):
+    found = pair(tmp_path, ["a,-1", "b,0 1"], ["b,-1", "a,-1", "c,0 1"], ids="ba")
+    assert found.scores(side4).dice.tolist() == [1.0, 0.0]
+
+
+def test_several_rows_are_merged_on_demand(tmp_path):
+    predicted = ["a,0 2", "a,1 2", "b,-1"]
+    found = pair(tmp_path, predicted, ["a,0 3", "b,-1"], merge_rows=True)
+    assert found.scores(side4).dice.tolist() == [1.0, 1.0]
+    assert found.case("a", side4).prediction.sum() == 3
+
+
+def test_mask_that_does_not_fit(tmp_path):
+    with pytest.raises(Failure, match="RLE_OVERFLOW for image a"):
+        pair(tmp_path, ["a,0 17"], ["a,-1"]).scores(side4)
+
+
+def test_submission_bytes(tmp_path):
+    path = tmp_path / "x.csv"
+    rows = {"1.2.3": "-1", "ID_a": "5 2"}
+    submission.write(path, rows.items())
+    assert path.read_bytes() == b"ImageId,EncodedPixels\n1.2.3,-1\nID_a,5 2\n"
+    assert submission.read(path) == rows
+    with pytest.raises(ValueError, match="Expected an image id"):
+        submission.write(path, [("=cmd", "-1")])
+
+
+def test_chosen_pictures_span_the_range():
+    cases = {f"p{k:02d}": (k / 30, True) for k in range(30)}
+    cases |= {f"n{k:02d}": (1.0, False) for k in range(30)} | {"false": (0.0, False)}
+    chosen = pictures.choose(cases, 12)
+    assert len(chosen) == 12
+    assert {"p00", "p29", "false"} <= set(chosen)
+    assert sum(i.startswith("p") for i in chosen) == 9
+    assert len(pictures.choose(cases, 1000)) == 61
+
+
+def test_sheet_shows_outlines():
+    truth = np.zeros((64, 64), np.uint8)
+    truth[10:30, 10:30] = 1
+    case = scoring.Case(
+        image_id="a", truth=truth, prediction=rle.decode("-1", 64, 64), dice=0.0
+    )
+    image = np.full((32, 32), 99, np.uint8)
+    sheet = pictures.sheet([(case, image)], lambda mask: mask)
+    assert sheet.dtype == np.uint8
+    green = (sheet == pictures._TRUTH).all(axis=-1)
+    assert green.sum() > 100

@@ -1,0 +1,81 @@
+"""Files are predicted as they come, through the code that makes datasets."""
+
+import csv
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+from data_prep.core import durable
+from data_prep.core.failures import ExitCode
+from data_prep.core.failures import Failure
+from data_prep.phantom import synthetic_folder
+from inference.prediction import predict
+from inference.prediction import submission
+from inference.prediction.prediction_folder import SUBMISSION
+from tests.inference.finished_runs import member
+from tests.inference.prediction.test_predict import config
+from tests.inference.prediction.test_predict import rows_of
+
+
+@pytest.fixture
+def runs(dataset, tmp_path):
+    for size in (32, 64):
+        member(tmp_path / f"run{size}", dataset / str(size), size)
+    return [tmp_path / "run32", tmp_path / "run64"]
+
+
+def asked(dataset, source, runs, output):
+    folder = source / synthetic_folder.TEST_FOLDER
+    return config(dataset, runs, output, data=(), source=folder)
+
+
+def test_equals_the_converted_dataset(dataset, source, runs, tmp_path):
+    direct = asked(dataset, source, runs, tmp_path / "direct")
+    assert predict.predict(direct) == ExitCode.DONE
+    stored = config(dataset, runs, tmp_path / "stored", data=(dataset,))
+    rows = rows_of(stored)
+    assert len(set(rows.values())) == 7
+    assert submission.read(direct.output / SUBMISSION) == rows
+    # The same command again confirms it.
+    before = (direct.output / SUBMISSION).stat().st_mtime_ns
+    assert predict.predict(direct) == ExitCode.DONE
+    assert (direct.output / SUBMISSION).stat().st_mtime_ns == before
+
+
+def test_a_file_that_cannot_be_read_is_in_no_csv(dataset, source, runs, tmp_path):
+    folder = tmp_path / "films"
+    shutil.copytree(source / synthetic_folder.TEST_FOLDER, folder)
+    cut = sorted(folder.rglob("*.dcm"))[0]
+    cut.write_bytes(cut.read_bytes()[:-300])
+    found = config(dataset, runs, tmp_path / "out", data=(), source=folder)
+    assert predict.predict(found) == ExitCode.QUARANTINED
+    rows = submission.read(found.output / SUBMISSION)
+    assert len(rows) == 6
+    assert cut.stem not in rows
+    with (found.output / "dataset" / "quarantine.csv").open() as file:
+        assert cut.stem in list(csv.reader(file))[1][0]
+
+
+def test_pictures_as_files(dataset, runs, tmp_path):
+
+    folder = tmp_path / "films"
+    folder.mkdir()
+    for k in range(2):
+        image = np.random.default_rng(k).integers(0, 256, (100, 80), np.uint8)
+        cv2.imwrite(str(folder / f"film{k}.png"), image)
+    found = config(dataset, runs, tmp_path / "out", data=(), source=folder)
+    assert sorted(rows_of(found)) == ["film0", "film1"]
+
+
+def test_members_of_different_preprocessing(dataset, source, runs, tmp_path):
+    path = runs[1] / "config.json"
+    stored = durable.read_json(path, mend="")
+    stored["dataset"]["options"]["clahe"] = "none"
+    durable.write_json(path, stored)
+    result = durable.read_json(runs[1] / "result.json", mend="")
+    result["config_sha256"] = durable.sha256(path)
+    durable.write_json(runs[1] / "result.json", result)
+    with pytest.raises(Failure, match="were trained on other clahe"):
+        predict.predict(asked(dataset, source, runs, tmp_path / "out"))

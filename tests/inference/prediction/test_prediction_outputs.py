@@ -1,0 +1,111 @@
+"""Masks, overlays and a page, made of a finished submission."""
+
+import dataclasses
+import functools
+
+import cv2
+import numpy as np
+import pytest
+
+from data_prep.core.failures import BadValue
+from data_prep.core.failures import Failure
+from data_prep.dataset import rle
+from inference.config import OUTPUTS
+from inference.prediction import predict
+from inference.prediction import prediction_outputs
+from inference.prediction import probability_csv
+from inference.prediction.prediction_folder import CLASSIFICATION
+from tests import browser
+from tests.inference.finished_runs import CLASSIFIER
+from tests.inference.finished_runs import member
+from tests.inference.prediction.test_predict import config
+from tests.inference.prediction.test_predict import rows_of
+
+
+@pytest.fixture
+def asked(dataset, tmp_path):
+    member(tmp_path / "segmenter", dataset / "32", 1)
+    member(tmp_path / "classifier", dataset / "64", 2, model=CLASSIFIER)
+    return lambda **changes: config(
+        dataset,
+        [tmp_path / "segmenter"],
+        tmp_path / "out",
+        data=(dataset,),
+        classifiers=(tmp_path / "classifier",),
+        **changes,
+    )
+
+
+def test_pictures_may_be_asked_for_later(asked, tmp_path, monkeypatch):
+    predict.predict(dataclasses.replace(asked(), output=tmp_path / "ungated"))
+    classified = probability_csv.read(tmp_path / "ungated" / CLASSIFICATION)
+    asked = functools.partial(
+        asked, postprocess=f"gate({sorted(classified.values())[3]})|threshold(0.5)"
+    )
+    rows = rows_of(asked())
+    # Of both kinds.
+    assert 0 < sum(code != rle.EMPTY for code in rows.values()) < 7
+    # No network runs a second time.
+    monkeypatch.setattr(predict.image_stream, "read", None)
+    more = asked(outputs=("csv", "masks", "overlays", "report"))
+    predict.predict(more)
+    for image_id, code in rows.items():
+        mask = cv2.imread(
+            str(more.output / "masks" / f"{image_id}.png"), cv2.IMREAD_UNCHANGED
+        )
+        np.testing.assert_array_equal(mask, rle.decode(code, 128, 128) * 255)
+        overlay = cv2.imread(str(more.output / "overlays" / f"{image_id}.png"))
+        assert overlay.shape == (768, 768, 3)
+        coloured = (overlay.max(axis=-1) - overlay.min(axis=-1)).astype(int) > 60
+        assert coloured.any() == (code != rle.EMPTY)
+    page = (more.output / "report.html").read_text()
+    found = sum(code != rle.EMPTY for code in rows.values())
+    assert f"7 images: a mask on {found}" in page
+    assert page.count("data:image/jpeg") == found
+    assert "<script" not in page
+
+
+def test_probabilities_cannot_be_asked_for_later(asked):
+    predict.predict(asked())
+    with pytest.raises(Failure, match="keeps_maps: stored False, asked True"):
+        predict.predict(asked(outputs=OUTPUTS))
+
+
+def test_the_page_of_no_mask(asked):
+    found = asked(outputs=("csv", "report"), postprocess="triplet(1, 100000000, 0.5)")
+    assert set(rows_of(found).values()) == {rle.EMPTY}
+    assert "a mask on 0 (0.0%)" in (found.output / "report.html").read_text()
+
+
+def test_overlay_draws_at_the_border_alone():
+    mask = np.zeros((64, 64), np.uint8)
+    mask[16:48, 16:48] = 1
+    drawn = prediction_outputs.overlay(np.full((64, 64), 100, np.uint8), mask)
+    grey = (drawn == 100).all(axis=-1)
+    assert grey[384, 384]
+    assert grey[20, 20]
+    assert not grey[384, 190:196].all()
+
+
+def test_what_cannot_be_put_out(asked):
+    with pytest.raises(BadValue, match="outputs=movie"):
+        asked(outputs=("movie",))
+    with pytest.raises(BadValue, match="outputs=masks"):
+        asked(outputs=("masks",), split="out_of_fold")
+
+
+@pytest.mark.skipif(browser.find() is None, reason="no browser is installed")
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_in_a_browser(asked, tmp_path, width):
+    found = asked(outputs=("csv", "report"))
+    rows = rows_of(found)
+    page = found.output / "report.html"
+    opened = browser.open_page(page, tmp_path / "page.html", width=width)
+    assert opened.console == []
+    masks = sum(code != rle.EMPTY for code in rows.values())
+    assert masks > 0
+    assert opened.seen["pictures"] == [True] * masks
+    assert opened.seen["drawings"] == 2
+    assert opened.seen["loads"] == []
+    assert opened.seen["width"] == width
+    assert opened.seen["content_width"] <= width
