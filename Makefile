@@ -93,13 +93,13 @@ lint: $(VENV)/installed-dev
 
 bench: $(BENCH)/installed
 	@$(MAKE) $(TFIO)/installed || echo 'tensorflow-io is left out.'
-	$(BENCH)/bin/python -m tests.benchmarks.suite --output=build/benchmarks $(BENCH_FLAGS)
+	$(BENCH)/bin/python -m tests.benchmarks.harness.suite --output=build/benchmarks $(BENCH_FLAGS)
 
 $(BENCH)/installed: requirements.txt constraints.txt $(VENV)/python \
     tests/benchmarks/requirements-bench.txt tests/benchmarks/bench-constraints.txt
 	$(PYTHON) -m venv $(BENCH)
 	$(BENCH)/bin/pip install --quiet -r $(REQUIREMENTS) -c constraints.txt
-	$(BENCH)/bin/python -m tests.benchmarks.peers
+	$(BENCH)/bin/python -m tests.benchmarks.harness.peers
 	touch $@
 
 $(VENV)/python:

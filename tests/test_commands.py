@@ -245,4 +245,4 @@ def test_make_bench_runs_the_suite():
         ["make", "--dry-run", "bench"], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert "-m tests.benchmarks.suite --output=build/benchmarks" in done.stdout
+    assert "-m tests.benchmarks.harness.suite --output=build/benchmarks" in done.stdout

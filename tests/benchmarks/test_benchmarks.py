@@ -12,14 +12,14 @@ import pytest
 
 from data_prep.dataset import rle
 from inference.masks import postprocess
-from tests.benchmarks import augmentation_sides
-from tests.benchmarks import conversion
-from tests.benchmarks import memory
-from tests.benchmarks import predictions
-from tests.benchmarks import reading
-from tests.benchmarks import sides
-from tests.benchmarks import source_files
-from tests.benchmarks import timing
+from tests.benchmarks.cases import conversion
+from tests.benchmarks.cases import reading
+from tests.benchmarks.fixtures import predictions
+from tests.benchmarks.fixtures import source_files
+from tests.benchmarks.harness import memory
+from tests.benchmarks.harness import timing
+from tests.benchmarks.sides import augmentation_sides
+from tests.benchmarks.sides import conversion_sides as sides
 
 SIZES = (64, 128)
 COUNT = 8
@@ -34,7 +34,10 @@ def files(tmp_path_factory):
 
 @pytest.mark.parametrize("side", [sides.NATURAL, sides.TFIO, sides.DALI])
 def test_sides_agree(files, tmp_path, side):
-    works = {sides.TFIO: sides.tfio_works, sides.DALI: sides.dali_works}
+    works = {
+        sides.TFIO: sides.tfio_works,
+        sides.DALI: sides.dali_works,
+    }
     if side in works and not works[side]():
         pytest.skip("it does not load here")
     for difference in sides.differences(side, files, tmp_path, SIZES).values():
@@ -148,7 +151,7 @@ def test_drawn_predictions_are_what_they_say():
 def test_postprocessing_sides_agree():
     pytest.importorskip("pycocotools", reason="see requirements-bench.txt")
     pytest.importorskip("cc3d", reason="see requirements-bench.txt")
-    from tests.benchmarks import postprocessing
+    from tests.benchmarks.cases import postprocessing
 
     clean = postprocess.parse(postprocessing.SPEC)
     assert not postprocessing.differing(clean, predictions.draw(20, 256))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from data_prep.dataset import rle
-from tests.benchmarks import bulk_inference
-from tests.benchmarks import straightforward_inference as peer
+from tests.benchmarks.cases import bulk_inference
+from tests.benchmarks.sides import straightforward_inference as peer
 
 
 @pytest.fixture(scope="module")

@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.benchmarks import arithmetic
-from tests.benchmarks import engine_files
-from tests.benchmarks import engine_sides
-from tests.benchmarks import findings
-from tests.benchmarks import gpu
-from tests.benchmarks import gpu_case
-from tests.benchmarks import input_sides
-from tests.benchmarks import peers
-from tests.benchmarks import reading
-from tests.benchmarks import suite
-from tests.benchmarks import timing
-from tests.benchmarks import training_peer_sides
-from tests.benchmarks import worker
+from tests.benchmarks.cases import gpu
+from tests.benchmarks.cases import reading
+from tests.benchmarks.fixtures import engine_files
+from tests.benchmarks.harness import arithmetic
+from tests.benchmarks.harness import findings
+from tests.benchmarks.harness import peers
+from tests.benchmarks.harness import suite
+from tests.benchmarks.harness import timing
+from tests.benchmarks.harness import worker
+from tests.benchmarks.sides import engine_sides
+from tests.benchmarks.sides import gpu_case
+from tests.benchmarks.sides import input_sides
+from tests.benchmarks.sides import training_peer_sides
 
 MODEL = "unet(starting_filters=4, n_pools=2)"
 
@@ -113,7 +113,7 @@ def test_input_sides_deliver_the_same(records, side):
     skip_without(*input_sides.NEEDS[side])
     # In a process of its own, as grain forks and reads absl's flags.
     arguments = [side, str(records), "32", "1"]
-    started = worker.Worker("tests.benchmarks.input_sides", arguments)
+    started = worker.Worker("tests.benchmarks.sides.input_sides", arguments)
     theirs = started.outputs()
     started.close()
     for what, found in theirs.items():
@@ -158,7 +158,9 @@ def test_quietest_attempt_counts(monkeypatch):
 
 def test_a_side_that_fails_says_why():
     with pytest.raises(RuntimeError, match="KeyError"):
-        worker.Worker("tests.benchmarks.engine_sides", ["none", ".", "m", "32", "1"])
+        worker.Worker(
+            "tests.benchmarks.sides.engine_sides", ["none", ".", "m", "32", "1"]
+        )
 
 
 def test_missing_peer_has_its_reason(tmp_path, monkeypatch):

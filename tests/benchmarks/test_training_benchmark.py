@@ -4,9 +4,9 @@ import pytest
 from absl.testing import flagsaver
 
 from tests import fakes
-from tests.benchmarks import first_step
-from tests.benchmarks import training
-from tests.benchmarks import training_sides as sides
+from tests.benchmarks.cases import training
+from tests.benchmarks.sides import first_step
+from tests.benchmarks.sides import training_sides as sides
 from trainer.input.fold_dataset import FoldData
 
 STEPS = 4

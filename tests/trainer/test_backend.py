@@ -54,7 +54,7 @@ def test_a_death_in_the_import_is_told(tmp_path, monkeypatch, given):
 def test_afterwards_deaths_are_told_as_before(tmp_path, monkeypatch, given):
     monkeypatch.setenv("PYTHONFAULTHANDLER", given)
     code = (
-        "from trainer import quiet\nimport os, signal\n"
+        "from trainer.machine import quiet\nimport os, signal\n"
         "with quiet.stderr_away(): os.write(2, b'noise')\n"
         "os.write(2, b'heard'); os.kill(os.getpid(), signal.SIGILL)"
     )

@@ -17,7 +17,7 @@ ROOT = pathlib.Path(__file__).parents[3]
 # the background is born with SIGINT ignored, hence the first line.
 CODE = """
 import json, signal, sys
-from trainer.interruption import Interruption
+from trainer.run.preemption import Interruption
 number, handler = int(sys.argv[1]), getattr(signal, sys.argv[2])
 signal.signal(number, handler)
 seen = {}

@@ -74,7 +74,7 @@ def test_a_process_of_it_prints_nothing(level):
 from trainer import backend
 backend.load()
 import tensorflow as tf
-from trainer.models import swish
+from trainer.models.fused import swish
 @tf.function
 def gradient(x):
     return tf.gradients(swish.swish(x), x)

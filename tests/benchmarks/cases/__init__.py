@@ -1,0 +1,1 @@
+"""One module a comparison, each a command."""

@@ -1,0 +1,1 @@
+"""Runs benchmarks: the suite, timing, workers, limits of the machine, peers."""

@@ -1,0 +1,1 @@
+"""The code that is compared, each side in a process of its own."""

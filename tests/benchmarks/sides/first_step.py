@@ -1,0 +1,43 @@
+"""How long from the start of a process to the end of its first training step?
+
+    python -m tests.benchmarks.sides.first_step MODEL FOLDER
+
+Prints a line of JSON: times of the system's monotonic clock, in seconds, at which
+the trainer was imported, its session was built, and the first step ended. Weights
+are random, flags have their defaults, the batch has 4 images.
+"""
+
+import json
+import pathlib
+import sys
+import time
+
+from absl import flags
+
+from flags import trainer as trainer_flags
+
+
+def train(model: str, folder: pathlib.Path) -> dict[str, float]:
+    """Trains one step, as trainer.loop begins a run."""
+    given = [f"--model={model}", f"--data={folder}", "--workdir=none"]
+    flags.FLAGS(["first_step", *given, "--global_batch_size=4"])
+    config, execution = trainer_flags.train_config(), trainer_flags.execution()
+    # Not before: it is part of what is timed.
+    import tensorflow as tf
+
+    from trainer.input.fold_dataset import FoldData
+    from trainer.session import Session
+
+    seconds = {"imported": time.monotonic()}
+    data = FoldData(config, execution.data)
+    data.check()
+    session = Session(config, execution, data)
+    seconds["session"] = time.monotonic()
+    batches = session.batches(session.augment, 0)
+    losses, _ = session.train(0)(batches, tf.constant(1))
+    losses.numpy()
+    return seconds | {"first step": time.monotonic()}
+
+
+if __name__ == "__main__":
+    print(json.dumps(train(sys.argv[1], pathlib.Path(sys.argv[2]))))

@@ -1,0 +1,196 @@
+"""One measurement on GPUs, in a process of its own: a case in, a result out.
+
+    python -m tests.benchmarks.sides.gpu_case FOLDER CASE
+
+CASE is the JSON of a `Case`; FOLDER holds records (reading.py). Prints a line of JSON.
+"""
+
+import dataclasses
+import json
+import pathlib
+import sys
+import time
+
+TRAIN, PREDICT = "train", "predict"
+RECORDS, RESIDENT = "records", "resident"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Case:
+    """What is measured.
+
+    Attributes:
+      kind: TRAIN or PREDICT.
+      model: spec of the network.
+      size: side of the images, in pixels.
+      batch: images of each replica's step.
+      precision: Keras dtype policy.
+      jit: whether XLA compiles.
+      augment_on: "host", "device" or "none".
+      augment: spec or name of the augmentation recipe.
+      input: RECORDS, or RESIDENT for one batch again and again.
+      replicas: GPUs, or logical CPUs.
+      steps: of one call of the graph.
+      rounds: calls that are timed.
+      cpu: stands in for GPUs, to try the code where there is none.
+    """
+
+    kind: str = TRAIN
+    model: str
+    size: int
+    batch: int
+    precision: str = "float32"
+    jit: bool = False
+    augment_on: str = "none"
+    augment: str = "seed_segmentation"
+    input: str = RESIDENT
+    replicas: int = 1
+    steps: int = 20
+    rounds: int = 7
+    cpu: bool = False
+
+
+def measure(folder: pathlib.Path, case: Case) -> dict:
+    """Returns {"images_s": of each round, "wait": its share of it, "loss": last}."""
+    strategy = _start(case)
+    call = (_training if case.kind == TRAIN else _prediction)(folder, case, strategy)
+    call()  # Traces and compiles.
+    call()
+    images, result = (
+        case.batch * case.replicas * case.steps,
+        {"images_s": [], "wait": []},
+    )
+    for _ in range(case.rounds):
+        started = time.perf_counter()
+        loss, waited_s = call()
+        seconds = time.perf_counter() - started
+        result["images_s"].append(images / seconds)
+        result["wait"].append(waited_s / seconds)
+    return result | {"loss": loss}
+
+
+def _start(case: Case):
+    """Shows the process its devices, and returns the strategy."""
+    import tensorflow as tf
+
+    from trainer.distributed import runtime
+
+    if case.cpu:
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        configuration = [tf.config.LogicalDeviceConfiguration()] * case.replicas
+        tf.config.set_logical_device_configuration(cpu, configuration)
+    else:
+        gpus = tf.config.list_physical_devices("GPU")
+        tf.config.set_visible_devices(gpus[: case.replicas], "GPU")
+    return runtime.start(
+        strategy="mirrored" if case.replicas > 1 else "single",
+        precision=case.precision,
+        seed=1,
+        deterministic=False,
+    )
+
+
+def _training(folder: pathlib.Path, case: Case, strategy):
+    import keras
+    import tensorflow as tf
+
+    from trainer import step
+    from trainer.augment import compiled
+    from trainer.augment import recipe
+    from trainer.models import registry
+    from trainer.models.fused import batch_norm
+    from trainer.optim import losses
+    from trainer.optim import optimizers
+
+    with strategy.scope():
+        model = registry.build_from_spec(case.model, image_size=case.size)
+        batch_norm.set_up(model, momentum=0.99)
+        optimizer = optimizers.Adam(1e-4)
+        if case.precision == "mixed_float16":
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        optimizer.build(model.trainable_variables)
+    spec = recipe.parse("none" if case.augment_on == "none" else case.augment)
+    on_device = case.augment_on == "device"
+    train = step.make_train(
+        strategy,
+        model,
+        optimizer,
+        losses.parse("bce(1)+dice(1)"),
+        global_batch_size=case.batch * case.replicas,
+        jit=case.jit,
+        augment=compiled.at_once(spec) if on_device else None,
+    )
+    data = _batches(folder, case, None if on_device else compiled.image_by_image(spec))
+    if case.input == RESIDENT:
+        data = data.take(1).cache().repeat()
+    batches = iter(strategy.experimental_distribute_dataset(data))
+
+    def call():
+        found, waits = train(batches, tf.constant(case.steps))
+        return float(found[-1]), float(tf.reduce_sum(waits))
+
+    return call
+
+
+def _prediction(folder: pathlib.Path, case: Case, strategy):
+    import tensorflow as tf
+
+    from trainer.augment import recipe
+    from trainer.models import registry
+
+    with strategy.scope():
+        model = registry.build_from_spec(case.model, image_size=case.size)
+
+    @tf.function(jit_compile=case.jit)
+    def forward(images):
+        return tf.sigmoid(model(tf.cast(images, tf.float32), training=False)["mask"])
+
+    batch = next(iter(_batches(folder, case, recipe.parse("none"))))
+
+    def call():
+        for _ in range(case.steps):
+            found = forward(batch["image"])
+        return float(tf.reduce_mean(found)), 0.0  # Fetched, and so waited for.
+
+    return call
+
+
+def _batches(folder: pathlib.Path, case: Case, augment):
+    import numpy as np
+
+    from tests.benchmarks.sides import input_sides
+    from trainer.input import input_pipeline
+    from trainer.input import sampling
+    from trainer.input.record_store import InMemory
+    from trainer.input.record_store import OnDisk
+    from trainer.input.records import Decoder
+
+    decode = Decoder(image_size=case.size, pixel_encoding="raw", with_mask=True)
+    store = InMemory(OnDisk(folder, input_sides.shards_of(folder), decode), decode)
+    numbers, size = np.arange(_count(folder)), case.batch * case.replicas
+    order = sampling.parse("natural").order(
+        sampling.Request(
+            positives=numbers[:1],
+            negatives=numbers[1:],
+            epochs=1,
+            batch_size=size,
+            seed=1,
+        )
+    )
+    return input_pipeline.for_training(order, store, augment, batch_size=size, seed=1)
+
+
+def _count(folder: pathlib.Path) -> int:
+    from tests.benchmarks.sides import input_sides
+
+    return sum(shard.num_records for shard in input_sides.shards_of(folder))
+
+
+def main() -> None:
+    folder, text = sys.argv[1:]
+    result = measure(pathlib.Path(folder), Case(**json.loads(text)))
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""The stages of bulk prediction, each alone, on all cores that the process may use.
+
+    python -m tests.benchmarks.sides.inference_stages --data=DIR --members=RUN,... \\
+        --batch_size=16
+
+Reading is records to batches; the model is batches in memory to mean probabilities,
+all members and both views; post-processing is those to the competition's code, in one
+thread. Prints JSON of wall seconds an image. One pass of each is left out first, for
+tracing and caches.
+"""
+
+import argparse
+import functools
+import json
+import pathlib
+import time
+
+import numpy as np
+
+from inference.config import Engine
+from inference.ensemble import mean_probability
+from inference.ensemble import tta
+from inference.ensemble.members import MASK
+from inference.ensemble.members import Loader
+from inference.inputs import chunks
+from inference.inputs import datasets
+from inference.masks import postprocess
+
+READING, MODEL, POST = "reading", "model", "post-processing"
+VIEW, SPEC = "hflip", "seed"
+
+
+def measure(folder: pathlib.Path, paths: list[pathlib.Path], batch_size: int):
+    """Returns {stage: wall seconds an image}."""
+    found = datasets.find([folder])
+    chosen = datasets.shards_of(found, None)
+    num_parts = sum(map(len, chunks.plan(chosen[0])))
+    read = functools.partial(chunks.read, found, chosen, [False] * num_parts)
+    loader = Loader("swa", found, Engine(name="tensorflow", precision="f32"))
+    model = mean_probability.segmenters(
+        loader.load_all(paths, MASK), tta.views((VIEW,))
+    )
+    parts = [images for _, images in read()]
+    films = [
+        {str(folder): pixels[k : k + batch_size]}
+        for images in parts
+        for folder, pixels in images.pixels.items()
+        for k in range(0, len(pixels), batch_size)
+    ]
+    heights, widths = (
+        [side for images in parts for side in getattr(images, name)]
+        for name in ("heights", "widths")
+    )
+    probabilities = np.concatenate([np.asarray(model(film)) for film in films])
+    count, aspect = len(probabilities), found[0].manifest.options["aspect"]
+    clean = postprocess.parse(SPEC)
+
+    def post():
+        for k in range(count):
+            clean.rle(
+                probabilities[k, :, :, 0],
+                heights[k],
+                widths[k],
+                aspect,
+            )
+
+    stages = {
+        READING: lambda: [None for _ in read()],
+        MODEL: lambda: [np.asarray(model(film)) for film in films],
+        POST: post,
+    }
+    return {name: _seconds(stage) / count for name, stage in stages.items()}
+
+
+def _seconds(stage) -> float:
+    stage()
+    started = time.perf_counter()
+    stage()
+    return time.perf_counter() - started
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", type=pathlib.Path, required=True)
+    parser.add_argument("--members", required=True)
+    parser.add_argument("--batch_size", type=int, default=16)
+    args = parser.parse_args()
+    paths = [pathlib.Path(member) for member in args.members.split(",")]
+    print(json.dumps(measure(args.data, paths, args.batch_size)))
+
+
+if __name__ == "__main__":
+    main()
