@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 
-from data_prep.core.failures import BadValue
+from data_prep.core.errors import ConfigError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,18 +66,18 @@ class ConvertConfig:
 
     def __post_init__(self):
         if not self.sizes or len(set(self.sizes)) != len(self.sizes):
-            raise BadValue(
+            raise ConfigError(
                 f"Expected one or more different sizes. Received: sizes={self.sizes}"
             )
         if any(s < 32 or s % 32 for s in self.sizes):
-            raise BadValue(
+            raise ConfigError(
                 "Expected sizes that are multiples of 32 (every encoder halves five "
                 f"times). Received: sizes={self.sizes}"
             )
         if not self.source and not self.test_source:
-            raise BadValue("Expected --source or --test_source. Received: neither")
+            raise ConfigError("Expected --source or --test_source. Received: neither")
         if self.source and bool(self.rle_csv) == bool(self.mask_source):
-            raise BadValue(
+            raise ConfigError(
                 "Expected either --rle_csv or --mask_source for the labels of "
                 f"--source. Received: rle_csv={self.rle_csv}, "
                 f"mask_source={self.mask_source}"
@@ -85,7 +85,7 @@ class ConvertConfig:
         for name in ("source", "mask_source", "test_source"):
             folder = getattr(self, name)
             if folder and self.output.resolve().is_relative_to(folder.resolve()):
-                raise BadValue(
+                raise ConfigError(
                     "Expected an output outside of the source. Received: "
                     f"output={self.output}, {name}={folder}"
                 )

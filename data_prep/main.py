@@ -5,7 +5,7 @@
 """
 
 from data_prep.build import convert
-from data_prep.core.failures import ExitCode
+from data_prep.core.errors import ExitCode
 from flags import command
 from flags import data_prep as data_prep_flags
 

@@ -4,8 +4,8 @@ python -m data_prep.verify --data=data/siim
 """
 
 from data_prep.check import verification
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from flags import command
 from flags import verify as verify_flags
 
@@ -16,10 +16,10 @@ def main() -> None:
     for line in result.findings.lines():
         print(line)
     if result.findings:
-        raise Failure(
+        raise CommandError(
             ExitCode.CORRUPT,
             f"{len(result.findings)} findings in {folder}",
-            mend="each line above ends with its mend",
+            fix="each line above ends with its fix",
         )
     print(
         f"{folder}: no fault in {result.num_records} records, "

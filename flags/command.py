@@ -15,9 +15,9 @@ from absl import app
 from absl import flags
 from absl import logging
 
-from data_prep.core.failures import BadValue
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ConfigError
+from data_prep.core.errors import ExitCode
 from flags import command_line
 from flags import help as help_text
 from flags import preset
@@ -74,7 +74,7 @@ def _parsed(module: ModuleType, groups: Groups, argv: list[str]) -> list[str]:
         left = command_line.parse(argv, spec.name if spec else argv[0], groups)
         if preset.PRESET.value == preset.LIST:
             _show(preset.table(_width()))
-    except Failure as e:
+    except CommandError as e:
         sys.exit(_refuse(e.exit_code, str(e)))
     return left
 
@@ -109,9 +109,9 @@ def _guarded(main: Callable[[], ExitCode | None], argv: list[str]) -> int:
         )
     try:
         return int(main() or ExitCode.DONE)
-    except Failure as e:
+    except CommandError as e:
         return _refuse(e.exit_code, str(e))
-    except BadValue as e:
+    except ConfigError as e:
         return _refuse(ExitCode.FLAGS, str(e))
     except KeyboardInterrupt:
         return _refuse(ExitCode.INTERRUPTED, "interrupted; run it again to continue")

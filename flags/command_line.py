@@ -4,8 +4,8 @@ import re
 
 from absl import flags
 
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from flags import groups as flag_groups
 from flags import preset
 from flags.groups import Groups
@@ -25,8 +25,8 @@ def parse(argv: list[str], command: str, groups: Groups) -> list[str]:
       groups: the flags it uses.
 
     Raises:
-      Failure: an unknown flag, one that the command does not use, a bad value, or an
-        unknown preset.
+      CommandError: an unknown flag or preset, a flag that the command does not use,
+        or a bad value.
     """
     left = _parsed(argv, groups)
     _refuse_unused(argv, command, groups)
@@ -40,15 +40,15 @@ def _parsed(argv: list[str], groups: Groups) -> list[str]:
     try:
         return flags.FLAGS(argv)
     except flags.UnrecognizedFlagError as e:
-        raise Failure(
+        raise CommandError(
             ExitCode.FLAGS,
             f"Unknown command line flag {e.flagname!r}",
-            mend=flag_groups.nearest(e.flagname, groups.names()) + _SEE,
+            fix=flag_groups.nearest(e.flagname, groups.names()) + _SEE,
         ) from e
     except (flags.Error, ValueError) as e:
         # absl begins some of its texts with this, and ours stands before it already.
         text = str(e).removeprefix("ERROR:: ").rstrip(".")
-        raise Failure(ExitCode.FLAGS, text, mend=_SEE) from e
+        raise CommandError(ExitCode.FLAGS, text, fix=_SEE) from e
 
 
 def _refuse_unused(argv: list[str], command: str, groups: Groups) -> None:
@@ -58,8 +58,8 @@ def _refuse_unused(argv: list[str], command: str, groups: Groups) -> None:
             continue
         by = groups.decided.get(flag.name)
         tip = f"give --{by}; " if by else flag_groups.nearest(flag.name, used)
-        raise Failure(
-            ExitCode.FLAGS, f"{command} does not use --{flag.name}", mend=tip + _SEE
+        raise CommandError(
+            ExitCode.FLAGS, f"{command} does not use --{flag.name}", fix=tip + _SEE
         )
 
 

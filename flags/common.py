@@ -5,8 +5,8 @@ import pathlib
 from absl import flags
 
 from data_prep.core import cores
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from flags import groups
 
 DATA = flags.DEFINE_string(
@@ -60,14 +60,14 @@ def required(holder: flags.FlagHolder) -> str:
     """Returns a flag's value.
 
     Raises:
-      Failure: the flag was not given. (absl's own marking would bind every
+      CommandError: the flag was not given. (absl's own marking would bind every
         command that shares the flag.)
     """
     if not holder.value:
-        raise Failure(
+        raise CommandError(
             ExitCode.FLAGS,
             f"--{holder.name} is missing",
-            mend=f"give it; {groups.plain(flags.FLAGS[holder.name].help)}",
+            fix=f"give it; {groups.plain(flags.FLAGS[holder.name].help)}",
         )
     return holder.value
 
@@ -83,24 +83,24 @@ def num_workers() -> int:
 
 
 def integers(holder: flags.FlagHolder) -> list[int]:
-    """Returns a list flag as integers, or raises a Failure."""
+    """Returns a list flag as integers, or raises a CommandError."""
     try:
         return [int(text) for text in holder.value]
     except ValueError as e:
-        raise Failure(
+        raise CommandError(
             ExitCode.FLAGS,
             f"--{holder.name}={','.join(holder.value)} has a value that is no integer",
-            mend="write integers separated by commas",
+            fix="write integers separated by commas",
         ) from e
 
 
 def numbers(holder: flags.FlagHolder) -> list[float]:
-    """Returns a list flag as numbers, or raises a Failure."""
+    """Returns a list flag as numbers, or raises a CommandError."""
     try:
         return [float(text) for text in holder.value]
     except ValueError as e:
-        raise Failure(
+        raise CommandError(
             ExitCode.FLAGS,
             f"--{holder.name}={','.join(holder.value)} has a value that is no number",
-            mend="write numbers separated by commas",
+            fix="write numbers separated by commas",
         ) from e

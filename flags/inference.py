@@ -5,8 +5,8 @@ import pathlib
 
 from absl import flags
 
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from flags import common
 from flags.groups import Groups
 from inference.config import ENGINES
@@ -158,10 +158,10 @@ def _runs(holder: flags.FlagHolder) -> tuple[pathlib.Path, ...]:
         if glob.has_magic(pattern):
             matched = sorted(glob.glob(pattern))
             if not matched:
-                raise Failure(
+                raise CommandError(
                     ExitCode.FLAGS,
                     f"--{holder.name}={pattern} matches nothing",
-                    mend="correct the pattern, and quote it",
+                    fix="correct the pattern, and quote it",
                 )
         found += [pathlib.Path(m) for m in matched]
     return tuple(found)

@@ -7,8 +7,8 @@ import textwrap
 
 from absl import flags
 
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from flags import groups as flag_groups
 
 FOLDER = pathlib.Path(__file__).parent / "presets"
@@ -63,14 +63,14 @@ def read(name: str) -> Preset:
     """Returns a recipe.
 
     Raises:
-      Failure: there is none of this name.
+      CommandError: there is none of this name.
     """
     if name not in names():
         tip = flag_groups.nearest(pathlib.PurePath(name).stem, names(), dashes="")
-        raise Failure(
+        raise CommandError(
             ExitCode.FLAGS,
             f"no preset {name!r}",
-            mend=f"{tip}--preset=list shows all, and --flagfile takes your own file",
+            fix=f"{tip}--preset=list shows all, and --flagfile takes your own file",
         )
     lines = (FOLDER / f"{name}.flagfile").read_text().splitlines()
     facts = dict(m.groups() for line in lines if (m := _FACT.fullmatch(line)))

@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 
-from data_prep.core.failures import BadValue
+from data_prep.core.errors import ConfigError
 
 OUTPUTS = ("csv", "masks", "overlays", "probabilities", "report")
 ENGINES = ("tensorflow", "openvino")
@@ -23,7 +23,7 @@ class Engine:
 
     def __post_init__(self):
         if self.name == "tensorflow" and self.precision != "f32":
-            raise BadValue(
+            raise ConfigError(
                 "Expected --engine=openvino, whose precision this is. Received: "
                 f"engine={self.name}, openvino_precision={self.precision}"
             )
@@ -82,34 +82,34 @@ class PredictConfig:
     def __post_init__(self):
         runs = [str(m) for m in (*self.members, *self.classifiers)]
         if not runs or len(set(runs)) != len(runs):
-            raise BadValue(
+            raise ConfigError(
                 "Expected one or more different run folders. Received: "
                 f"members={[str(m) for m in self.members]}, "
                 f"classifiers={[str(m) for m in self.classifiers]}"
             )
         if bool(self.data) == bool(self.source):
-            raise BadValue(
+            raise ConfigError(
                 "Expected either --data or --source. Received: "
                 f"data={','.join(map(str, self.data))}, source={self.source}"
             )
         if self.source and self.split != "test":
-            raise BadValue(
+            raise ConfigError(
                 "Expected --split=test, for the files of --source have no labels. "
                 f"Received: split={self.split}"
             )
         if self.source and self.output.resolve().is_relative_to(self.source.resolve()):
-            raise BadValue(
+            raise ConfigError(
                 "Expected an output outside of the source. Received: "
                 f"output={self.output}, source={self.source}"
             )
         unknown = sorted(set(self.outputs) - set(OUTPUTS))
         if unknown:
-            raise BadValue(
+            raise ConfigError(
                 f"Expected of {','.join(OUTPUTS)}. Received: outputs={unknown[0]}"
             )
         pictured = sorted({"masks", "overlays", "report"} & set(self.outputs))
         if pictured and (self.split != "test" or not self.members):
-            raise BadValue(
+            raise ConfigError(
                 "Expected --members and --split=test, where there are to be masks. "
                 f"Received: outputs={pictured[0]}"
             )
@@ -224,13 +224,13 @@ class TuneConfig:
         # At most what an image has.
         _check_values("min_areas", self.min_areas, most=1024**2, with_0=True)
         if not self.tops or not self.min_areas or not self.bottoms:
-            raise BadValue(
+            raise ConfigError(
                 "Expected a value or more each. Received: "
                 f"tops={_listed(self.tops)}, min_areas={_listed(self.min_areas)}, "
                 f"bottoms={_listed(self.bottoms)}"
             )
         if min(self.bottoms) > max(self.tops):
-            raise BadValue(
+            raise ConfigError(
                 "Expected a bottom that is at most a top. Received: "
                 f"tops={_listed(self.tops)}, bottoms={_listed(self.bottoms)}"
             )
@@ -243,11 +243,13 @@ def _check_values(
         # Not a number is outside, too.
         if not (0 < value <= most or (with_0 and value == 0)):
             low = "0 <=" if with_0 else "0 <"
-            raise BadValue(
+            raise ConfigError(
                 f"Expected {low} value <= {most:g}. Received: {name}={value:g}"
             )
     if len(set(values)) != len(values):
-        raise BadValue(f"Expected different values. Received: {name}={_listed(values)}")
+        raise ConfigError(
+            f"Expected different values. Received: {name}={_listed(values)}"
+        )
 
 
 def _listed(values: tuple[float, ...]) -> str:
@@ -257,6 +259,6 @@ def _listed(values: tuple[float, ...]) -> str:
 def _check_csvs(name: str, paths: tuple[pathlib.Path, ...], output) -> None:
     received = f"Received: {name}={','.join(map(str, paths))}"
     if len(paths) < 2 or len(set(paths)) != len(paths):
-        raise BadValue(f"Expected two or more different csvs. {received}")
+        raise ConfigError(f"Expected two or more different csvs. {received}")
     if output in paths:
-        raise BadValue(f"Expected an output that is no input. {received}")
+        raise ConfigError(f"Expected an output that is no input. {received}")

@@ -9,7 +9,7 @@ train on them, for inference.tune, with --split=out_of_fold. An interrupted
 prediction goes on with the same command.
 """
 
-from data_prep.core.failures import ExitCode
+from data_prep.core.errors import ExitCode
 from flags import command
 from flags import inference as inference_flags
 

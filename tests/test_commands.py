@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from data_prep.core.failures import ExitCode
+from data_prep.core.errors import ExitCode
 from tests.flags import reads
 
 ROOT = pathlib.Path(__file__).parent.parent

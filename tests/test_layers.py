@@ -17,7 +17,7 @@ MAY_IMPORT = {
 }
 # What flags/ may know of a package: its configuration, how to report a fault, and the
 # cores that a default counts.
-FOR_FLAGS = ("config", "core.cores", "core.failures")
+FOR_FLAGS = ("config", "core.cores", "core.errors")
 OWNERS = {
     "pydicom": {
         "data_prep/source/dicom.py",

@@ -11,8 +11,8 @@ import warnings
 from collections.abc import Iterator
 
 from data_prep.core import installing
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from trainer.machine import quiet
 
 BACKEND = "tensorflow"
@@ -23,7 +23,7 @@ def load() -> None:
     """Imports TensorFlow and Keras, and sets what a user's `keras.json` may change.
 
     Raises:
-      Failure: they are not installed, do not load, or Keras is loaded already with
+      CommandError: they are not installed, do not load, or Keras is loaded already with
         another backend.
     """
     # Read when Keras is imported; wins over keras.json.
@@ -35,10 +35,10 @@ def load() -> None:
     except Exception as e:
         raise _explained(e) from e
     if keras.backend.backend() != BACKEND:
-        raise Failure(
+        raise CommandError(
             ExitCode.ENVIRONMENT,
             f"Keras was loaded with the backend {keras.backend.backend()!r}",
-            mend="import trainer.backend and call load() before Keras",
+            fix="import trainer.backend and call load() before Keras",
         )
     keras.config.set_image_data_format(IMAGE_DATA_FORMAT)
     keras.config.set_floatx("float32")
@@ -46,7 +46,7 @@ def load() -> None:
 
 
 def _explained(e: Exception) -> Exception:
-    """Returns the Failure that says why the libraries do not load, or `e` itself."""
+    """Returns an error that says why the libraries do not load, or `e` itself."""
     # Late: they need this module's names.
     from trainer.machine import keras_settings
     from trainer.machine import tensorflow_process
@@ -54,16 +54,16 @@ def _explained(e: Exception) -> Exception:
 
     for finding in keras_settings.check(keras_settings.path(), BACKEND):
         if finding.status == Status.FAULT:
-            return Failure(ExitCode.ENVIRONMENT, finding.text, mend=finding.fix)
+            return CommandError(ExitCode.ENVIRONMENT, finding.text, fix=finding.fix)
     if not isinstance(e, ImportError):
         return e
     # TensorFlow's own message may begin with a traceback, or be empty.
     lines = str(e).split("\n")
     why = tensorflow_process.raised(lines) or lines[0] or type(e).__name__
-    return Failure(
+    return CommandError(
         ExitCode.ENVIRONMENT,
         f"TensorFlow or Keras does not load ({why[:200]})",
-        mend=installing.everything(again=not isinstance(e, ModuleNotFoundError)),
+        fix=installing.everything(again=not isinstance(e, ModuleNotFoundError)),
     )
 
 

@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 import re
 
-from data_prep.core.failures import BadValue
+from data_prep.core.errors import ConfigError
 
 _ADDRESS = re.compile(r"grpc://[A-Za-z0-9._-]+:[0-9]{1,5}")
 
@@ -73,17 +73,17 @@ class TrainConfig:
     def __post_init__(self):
         for name in ("swa_epochs", "frozen_epochs"):
             if getattr(self, name) > self.epochs:
-                raise BadValue(
+                raise ConfigError(
                     f"Expected {name} of at most epochs. Received: "
                     f"{name}={getattr(self, name)}, epochs={self.epochs}"
                 )
         if not 0 <= self.ema_momentum < 1:
-            raise BadValue(
+            raise ConfigError(
                 "Expected ema_momentum from 0 to below 1. Received: "
                 f"ema_momentum={self.ema_momentum}"
             )
         if not 0 <= self.label_smoothing < 1:
-            raise BadValue(
+            raise ConfigError(
                 "Expected label_smoothing from 0 to below 1. Received: "
                 f"label_smoothing={self.label_smoothing}"
             )
@@ -121,12 +121,12 @@ class Execution:
 
     def __post_init__(self):
         if self.data_service and not _ADDRESS.fullmatch(self.data_service):
-            raise BadValue(
+            raise ConfigError(
                 "Expected data_service as grpc://host:port. Received: "
                 f"data_service={self.data_service!r}"
             )
         if self.data_service and self.cache != "none":
-            raise BadValue(
+            raise ConfigError(
                 "Expected cache=none beside a data_service, to which the cache would "
                 f"have to be sent. Received: cache={self.cache}"
             )
@@ -160,11 +160,11 @@ class CrossValidation:
         for name in ("folds", "seeds"):
             values = getattr(self, name)
             if len(set(values)) != len(values) or min(values, default=0) < 0:
-                raise BadValue(
+                raise ConfigError(
                     f"Expected different numbers from 0 on. Received: {name}={values}"
                 )
         if not self.seeds:
-            raise BadValue("Expected one or more seeds. Received: none")
+            raise ConfigError("Expected one or more seeds. Received: none")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -187,12 +187,12 @@ class PreviewConfig:
 
     def __post_init__(self):
         if self.augment in ("", "none"):
-            raise BadValue(
+            raise ConfigError(
                 "Expected ops to preview. Received: "
                 f"--augment={self.augment}; name some, or seed_segmentation"
             )
         if self.output.suffix != ".png":
-            raise BadValue(
+            raise ConfigError(
                 "Expected a file that ends in .png. Received: "
                 f"--output={self.output}; add the ending"
             )

@@ -8,7 +8,7 @@ which it gives to each member. The flags.txt of a run folder may be its
 --flagfile: those three are then passed over. The same command continues.
 """
 
-from data_prep.core.failures import ExitCode
+from data_prep.core.errors import ExitCode
 from flags import command
 from flags import crossval as crossval_flags
 from flags import trainer as trainer_flags

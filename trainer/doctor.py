@@ -1,4 +1,4 @@
-"""Tells whether this machine can run the project, on what, and how to mend it.
+"""Tells whether this machine can run the project, on what, and how to fix it.
 
 python -m trainer.doctor [--output=runs] [--json]
 
@@ -9,7 +9,7 @@ something is red.
 import sys
 
 from data_prep.core import installing
-from data_prep.core.failures import ExitCode
+from data_prep.core.errors import ExitCode
 from trainer.machine import packages
 
 try:

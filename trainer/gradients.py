@@ -5,8 +5,8 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from trainer.distributed import runtime
 from trainer.optim import objective
 from trainer.optim.losses import Loss
@@ -37,15 +37,15 @@ def make(
       label_smoothing: see objective.per_image.
 
     Raises:
-      Failure: XLA with several replicas, or parts that are not equal.
+      CommandError: XLA with several replicas, or parts that are not equal.
     """
     num_parts = replicas * accumulation
     runtime.check_batch_size(num_parts, global_batch_size)
     if jit and replicas > 1:
-        raise Failure(
+        raise CommandError(
             ExitCode.FLAGS,
             f"--jit with {replicas} devices: XLA cannot sum batch norm over them",
-            mend="leave it out, or show the process one device",
+            fix="leave it out, or show the process one device",
         )
 
     def of_part(part):

@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from data_prep.core import durable
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from data_prep.core.progress import Tracker
 from trainer.config import Execution
 from trainer.config import TrainConfig
@@ -35,7 +35,7 @@ def train(config: TrainConfig, execution: Execution) -> dict[str, Any]:
       The contents of `result.json`.
 
     Raises:
-      Failure: a bad fold, dataset, batch size or spec; another run in the
+      CommandError: a bad fold, dataset, batch size or spec; another run in the
         folder; a loss that is not finite; a GPU that is required and not used; or
         the run was told to stop, after it has saved where it is.
     """
@@ -64,7 +64,7 @@ def train(config: TrainConfig, execution: Execution) -> dict[str, Any]:
         run.claim(dataclasses.asdict(config), data.manifest, execution.flagfile)
         if run.finished:
             logging.info("%s is already complete", execution.workdir)
-            return durable.read_json(run.path / "result.json", mend="train again")
+            return durable.read_json(run.path / "result.json", fix="train again")
         data.check()
         session = Session(config, execution, data)
         # Not before: joining a cluster, TensorFlow takes SIGTERM for itself.
@@ -113,11 +113,11 @@ def _explained(place: cluster.Place) -> Iterator[None]:
     ) as e:
         if place.num_workers == 1:
             raise
-        raise Failure(
+        raise CommandError(
             ExitCode.ENVIRONMENT,
             f"worker {place.index} of {place.num_workers} has lost another one "
             f"({e.message.splitlines()[0][:200]})",
-            mend="start all workers again: they go on from the last checkpoint",
+            fix="start all workers again: they go on from the last checkpoint",
         ) from e
 
 
@@ -185,11 +185,11 @@ def _check_finite(session: Session, memory: Memory, losses: np.ndarray) -> None:
     step = memory.step + int(np.argmin(np.isfinite(losses)))
     data = session.data
     ids = data.image_ids(memory.epoch * data.steps_per_epoch + step)
-    raise Failure(
+    raise CommandError(
         ExitCode.DIVERGED,
         f"the loss is not finite in step {step + 1} of epoch {memory.epoch + 1}, on "
         f"the images {', '.join(ids)}; no weight was changed by it",
-        mend="look at these images, or lower --learning_rate; the last checkpoint is "
+        fix="look at these images, or lower --learning_rate; the last checkpoint is "
         "kept",
     )
 

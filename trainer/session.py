@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from data_prep.core.failures import BadValue
+from data_prep.core.errors import ConfigError
 from trainer import step
 from trainer.augment import compiled
 from trainer.augment import recipe
@@ -37,8 +37,8 @@ class Session:
     """Everything that is built once: what the loop calls, and what it saves.
 
     Raises:
-      Failure: a batch that does not divide, or XLA with several devices.
-      BadValue: a spec, or frozen epochs of a model without an encoder.
+      CommandError: a batch that does not divide, or XLA with several devices.
+      ConfigError: a spec, or frozen epochs of a model without an encoder.
     """
 
     def __init__(self, config: TrainConfig, execution: Execution, data: FoldData):
@@ -67,7 +67,7 @@ class Session:
                 self.moving_average = MovingAverage(self.model, config.ema_momentum)
         self.encoders = runtime.encoders(self.model)
         if config.frozen_epochs and not self.encoders:
-            raise BadValue(
+            raise ConfigError(
                 "Expected a model with an encoder. Received: "
                 f"frozen_epochs={config.frozen_epochs}, model={config.model!r}"
             )

@@ -56,7 +56,7 @@ def make_train(
       not finite ends the call before its update is applied.
 
     Raises:
-      Failure: as gradients.make.
+      CommandError: as gradients.make.
     """
     compute = gradients.make(
         model,

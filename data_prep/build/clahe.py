@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from data_prep.core import spec
-from data_prep.core.failures import BadValue
+from data_prep.core.errors import ConfigError
 
 INTERPOLATIONS = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR}
 
@@ -23,7 +23,7 @@ Equalize = Callable[[np.ndarray], np.ndarray]
 def opencv(clip_limit: float = 2.0, tiles: int = 8) -> Equalize:
     """OpenCV's CLAHE on `tiles` x `tiles` tiles."""
     if clip_limit <= 0 or tiles < 1:
-        raise BadValue(
+        raise ConfigError(
             "Expected clip_limit > 0 and tiles >= 1. Received: "
             f"clip_limit={clip_limit}, tiles={tiles}"
         )
@@ -59,7 +59,7 @@ def parse(text: str) -> Equalize:
     """Parses a spec like `opencv(clip_limit=2.0, tiles=8)`.
 
     Raises:
-      BadValue: unknown method or arguments that do not fit.
+      ConfigError: unknown method or arguments that do not fit.
     """
     return spec.call(spec.parse_one(text), METHODS, kind="CLAHE method")
 

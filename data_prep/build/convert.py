@@ -22,9 +22,9 @@ from data_prep.build.plan import PlannedShard
 from data_prep.config import ConvertConfig
 from data_prep.core import durable
 from data_prep.core import workers
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
-from data_prep.core.failures import Rejected
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
+from data_prep.core.errors import InputError
 from data_prep.core.progress import tracked
 from data_prep.dataset import manifest
 from data_prep.dataset import shards
@@ -50,7 +50,7 @@ def convert(config: ConvertConfig) -> ExitCode:
       DONE, or QUARANTINED where more inputs were refused than allowed for.
 
     Raises:
-      Failure: bad flags, a conflicting output, or too many bad inputs.
+      CommandError: bad flags, a conflicting output, or too many bad inputs.
     """
     _check_options(config)
     inputs = plan.digest_of_inputs(config)
@@ -117,7 +117,7 @@ def _quarantine(config: ConvertConfig) -> Quarantine:
 
 
 def _published(config: ConvertConfig, inputs: str) -> bool:
-    """Tells whether all sizes are complete; another configuration is a Failure."""
+    """Tells whether all sizes are complete; another configuration is a CommandError."""
     complete = []
     for size in config.sizes:
         folder = config.output / str(size)
@@ -125,7 +125,7 @@ def _published(config: ConvertConfig, inputs: str) -> bool:
             continue
         stored = manifest.read(folder)
         durable.refuse_other_config(
-            folder, stored.options, _options(config, size, inputs), mend=_OTHER_CONFIG
+            folder, stored.options, _options(config, size, inputs), fix=_OTHER_CONFIG
         )
         manifest.check_shards(folder, list(stored.shards))
         complete.append(size)
@@ -147,8 +147,8 @@ def _claim(config: ConvertConfig, planned: list[PlannedShard]) -> None:
         }
     )
     if claim.exists():
-        stored = durable.read_json(claim, mend=_OTHER_CONFIG)
-        durable.refuse_other_config(config.output, stored, wanted, mend=_OTHER_CONFIG)
+        stored = durable.read_json(claim, fix=_OTHER_CONFIG)
+        durable.refuse_other_config(config.output, stored, wanted, fix=_OTHER_CONFIG)
     durable.write_json(claim, wanted)
 
 
@@ -167,10 +167,10 @@ def _write_shards(
         durable.write_json(done[shard.name], _write_shard(config, shard, mine))
     facts = {}
     for shard in planned:
-        facts[shard.name] = durable.read_json(done[shard.name], mend=_OTHER_CONFIG)
+        facts[shard.name] = durable.read_json(done[shard.name], fix=_OTHER_CONFIG)
         paths = {task.image_id: task.path for task in shard.tasks}
-        for image_id, (code, reason, mend) in facts[shard.name]["rejected"].items():
-            bad.add(paths[image_id], Rejected(code, reason, mend=mend))
+        for image_id, (code, reason, fix) in facts[shard.name]["rejected"].items():
+            bad.add(paths[image_id], InputError(code, reason, fix=fix))
     return facts
 
 
@@ -195,8 +195,8 @@ def _write_shard(config: ConvertConfig, shard: PlannedShard, outcomes) -> dict:
             for size in config.sizes
         }
         for task, outcome in outcomes:
-            if isinstance(outcome, Rejected):
-                fault = [outcome.code, outcome.reason, outcome.mend]
+            if isinstance(outcome, InputError):
+                fault = [outcome.code, outcome.reason, outcome.fix]
                 facts["rejected"][task.image_id] = fault
                 continue
             facts["sources"][task.image_id] = outcome.source_sha256
@@ -220,12 +220,12 @@ def _refuse_too_many_bad(config, planned, bad) -> None:
     if len(bad) > config.max_bad_fraction * (total + len(bad)):
         if config.output.exists():
             bad.write(config.output)
-        for path, code, reason, mend in bad.rows()[:_SHOWN]:
-            logging.warning("%s: %s, %s; %s", path, code, reason, mend)
-        raise Failure(
+        for path, code, reason, fix in bad.rows()[:_SHOWN]:
+            logging.warning("%s: %s, %s; %s", path, code, reason, fix)
+        raise CommandError(
             ExitCode.TOO_MANY_BAD,
             f"{len(bad)} of {total + len(bad)} inputs are bad; nothing was published",
-            mend="mend them or raise --max_bad_fraction",
+            fix="fix them or raise --max_bad_fraction",
         )
 
 
@@ -304,8 +304,8 @@ def _manifest(config, size, planned, facts, inputs) -> manifest.Manifest:
 
 
 def _exit_code(config: ConvertConfig, rows: list[quarantine.Row]) -> ExitCode:
-    for path, code, reason, mend in rows[:_SHOWN]:
-        logging.warning("quarantined %s: %s, %s; %s", path, code, reason, mend)
+    for path, code, reason, fix in rows[:_SHOWN]:
+        logging.warning("quarantined %s: %s, %s; %s", path, code, reason, fix)
     if len(rows) > _SHOWN:
         logging.warning("... and %d more", len(rows) - _SHOWN)
     if len(rows) > config.allow_quarantined:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from data_prep.source.labels import read_pairs
 
 _ID_COLUMNS = ("ImageId", "fname", "image_id", "id", "Image Index")
@@ -66,7 +66,7 @@ def assign(
       {image id: fold in 0..num_folds - 1}; independent of the mappings' order.
 
     Raises:
-      Failure: fewer groups, or fewer positive images, than folds.
+      CommandError: fewer groups, or fewer positive images, than folds.
     """
     # Costs a second to import, and no worker needs it.
     from sklearn.model_selection import StratifiedGroupKFold
@@ -105,22 +105,22 @@ def read_published(
       groups: {image id: group}; a group in two folds is warned about.
 
     Raises:
-      Failure: images without a fold, or folds that are not 0, 1, 2, ...
+      CommandError: images without a fold, or folds that are not 0, 1, 2, ...
     """
     stored = {_stem(name): fold for name, fold in read_pairs(path, _ID_COLUMNS).items()}
     missing = sorted(labels.keys() - stored.keys())
     if missing:
-        raise Failure(
+        raise CommandError(
             ExitCode.FLAGS,
             f"{path} has no fold for {len(missing)} images, first {missing[0]}",
-            mend="add them, or leave out --folds_csv",
+            fix="add them, or leave out --folds_csv",
         )
     found = {stored[i] for i in labels}
     if found != {str(k) for k in range(len(found))} or len(found) < 2:
-        raise Failure(
+        raise CommandError(
             ExitCode.FLAGS,
             f"{path} has the folds {sorted(found)[:9]}",
-            mend="number two or more folds from 0 on",
+            fix="number two or more folds from 0 on",
         )
     fold_of = {i: int(stored[i]) for i in labels}
     split = {(groups[i], fold) for i, fold in fold_of.items()}
@@ -151,9 +151,9 @@ def _shuffled_name(group: str, seed: int) -> str:
     return hashlib.blake2b(f"{seed}:{group}".encode(), digest_size=8).hexdigest()
 
 
-def _too_few(what: str, found: int, num_folds: int) -> Failure:
-    return Failure(
+def _too_few(what: str, found: int, num_folds: int) -> CommandError:
+    return CommandError(
         ExitCode.TOO_MANY_BAD,
         f"{found} {what} cannot make {num_folds} folds",
-        mend="give more images or a smaller --num_folds",
+        fix="give more images or a smaller --num_folds",
     )

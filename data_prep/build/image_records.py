@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from data_prep.build import clahe
-from data_prep.core.failures import Rejected
+from data_prep.core.errors import InputError
 from data_prep.dataset import aspect
 from data_prep.dataset import rle
 from data_prep.dataset import schema
@@ -80,16 +80,16 @@ def convert(pixels: Pixels, task: Task) -> Converted:
     """Decodes the file once and makes its record at every size.
 
     Raises:
-      Rejected: the file or its label is at fault.
+      InputError: the file or its label is at fault.
     """
     # Read once: what is hashed is what is decoded.
     data = task.path.read_bytes()
     digest = hashlib.sha256(data).hexdigest()
     if task.expected_sha256 not in (None, digest):
-        raise Rejected(
+        raise InputError(
             "DCM_HASH_MISMATCH",
             "the file is not the one in --source_manifest",
-            mend="get the file again from its source",
+            fix="get the file again from its source",
         )
     image = read_image(data, probe.is_dicom(task.path), pixels)
     mask = _mask(task, image.shape)

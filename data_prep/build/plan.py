@@ -9,9 +9,9 @@ from data_prep.build import folds
 from data_prep.build.image_records import Task
 from data_prep.config import ConvertConfig
 from data_prep.core import workers
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
-from data_prep.core.failures import Rejected
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
+from data_prep.core.errors import InputError
 from data_prep.core.progress import tracked
 from data_prep.dataset import rle
 from data_prep.dataset import schema
@@ -152,11 +152,11 @@ def _find(config: ConvertConfig, quarantine: Quarantine) -> _Inputs:
         test = image_files.find(config.test_source, quarantine)
     both = sorted(train.keys() & test.keys())
     if both:
-        raise Failure(
+        raise CommandError(
             ExitCode.FLAGS,
             f"{len(both)} images are in {config.source} and in "
             f"{config.test_source}, the first is {both[0]}",
-            mend="give a test folder without training images",
+            fix="give a test folder without training images",
         )
     return _Inputs(train=train, test=test, rows=rows, masks=masks)
 
@@ -164,19 +164,19 @@ def _find(config: ConvertConfig, quarantine: Quarantine) -> _Inputs:
 def _quarantine_unmatched(config, known, paths, quarantine) -> None:
     """Quarantines images without a label, and labels without an image."""
     labels_from = config.rle_csv or config.mask_source
-    unlabelled = Rejected(
+    unlabelled = InputError(
         "LABEL_MISSING",
         f"{labels_from.name} has nothing for this image, which does not make it a "
         "negative",
-        mend="add its label or remove the file",
+        fix="add its label or remove the file",
     )
     for image_id in sorted(paths.keys() - known.keys()):
         quarantine.add(paths[image_id], unlabelled)
     for image_id in sorted(known.keys() - paths.keys()):
-        fault = Rejected(
+        fault = InputError(
             "IMAGE_MISSING",
             f"{image_id} has a label and no image in the source folder",
-            mend="get the image or remove the label",
+            fix="get the image or remove the label",
         )
         quarantine.add(labels_from, fault)
 
@@ -199,7 +199,7 @@ def _look(config, inputs, crew, quarantine) -> dict[str, Facts]:
     for image_id, (probe, found) in zip(
         paths, tracked(seen, "headers", len(paths), unit="files"), strict=True
     ):
-        if isinstance(found, Rejected):
+        if isinstance(found, InputError):
             quarantine.add(probe.path, found)
         else:
             facts[image_id] = found
@@ -258,10 +258,10 @@ def _folds(config: ConvertConfig, labelled, groups) -> dict[str, int]:
 def _check_listed(config, facts, expected) -> None:
     missing = sorted(facts.keys() - expected.keys())
     if missing:
-        raise Failure(
+        raise CommandError(
             ExitCode.FLAGS,
             f"{config.source_manifest} lacks {len(missing)} images, first {missing[0]}",
-            mend="give the manifest of this source, or leave it out",
+            fix="give the manifest of this source, or leave it out",
         )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from data_prep.check import record_checks
 from data_prep.check.findings import Findings
 from data_prep.core import durable
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
 from data_prep.dataset import manifest as manifests
 from data_prep.dataset import schema
 from data_prep.dataset import shards
@@ -109,7 +109,7 @@ class DatasetCheck:
                     "SHARD_EXTRA",
                     path,
                     f"is not in {manifests.FILE_NAME}",
-                    mend="delete it, or move it out of the dataset folder",
+                    fix="delete it, or move it out of the dataset folder",
                 )
 
     def _check_file(self, shard: Shard) -> bool:
@@ -117,15 +117,15 @@ class DatasetCheck:
         path = self.folder / shard.name
         if not path.is_file():
             self._lose(shard)
-            self._findings.add("SHARD_MISSING", path, "is missing", mend=_RESTORE)
+            self._findings.add("SHARD_MISSING", path, "is missing", fix=_RESTORE)
             return False
         size = path.stat().st_size
         if size != shard.num_bytes:
             what = f"has {size} bytes instead of {shard.num_bytes}"
-            self._findings.add("SHARD_SIZE", path, what, mend=_RESTORE)
+            self._findings.add("SHARD_SIZE", path, what, fix=_RESTORE)
         elif durable.sha256(path) != shard.sha256:
             what = "does not match its recorded sha256"
-            self._findings.add("SHARD_SHA256", path, what, mend=_RESTORE)
+            self._findings.add("SHARD_SHA256", path, what, fix=_RESTORE)
         return True
 
     def _check_records(self, shard: Shard, advance: Callable[[], None]) -> None:
@@ -136,15 +136,15 @@ class DatasetCheck:
                 self._check_record(shard, count, serialized)
                 count += 1
                 advance()
-        except Failure:
+        except CommandError:
             self._lose(shard)
             what = f"record {count} is damaged, those after it were not read"
-            self._findings.add("RECORD_DAMAGED", path, what, mend=_RESTORE)
+            self._findings.add("RECORD_DAMAGED", path, what, fix=_RESTORE)
             return
         if count != shard.num_records:
             self._lose(shard)
             what = f"has {count} records instead of {shard.num_records}"
-            self._findings.add("SHARD_RECORDS", path, what, mend=_RESTORE)
+            self._findings.add("SHARD_RECORDS", path, what, fix=_RESTORE)
 
     def _check_record(self, shard: Shard, index: int, serialized: bytes) -> None:
         path = self.folder / shard.name
@@ -153,11 +153,11 @@ class DatasetCheck:
         except ValueError as e:
             self._lose(shard)
             what = f"record {index} is none of this schema: {e}"
-            self._findings.add("RECORD_SCHEMA", path, what, mend=_REPORT)
+            self._findings.add("RECORD_SCHEMA", path, what, fix=_REPORT)
             return
         name = record_checks.named(record, index)
         for kind, what in self._faults(record, shard):
-            self._findings.add(kind, path, f"{name} {what}", mend=_REPORT)
+            self._findings.add(kind, path, f"{name} {what}", fix=_REPORT)
         if labels.ID.fullmatch(record.image_id):
             place = Place(shard.name, record.fold, record.label)
             self.places.setdefault(record.image_id, place)
@@ -197,7 +197,7 @@ class DatasetCheck:
                     "GROUP_IN_TWO_FOLDS",
                     self.folder / manifests.FILE_NAME,
                     f"one patient has {where}",
-                    mend=_REPORT,
+                    fix=_REPORT,
                 )
 
     def _check_statistics(self) -> None:
@@ -217,7 +217,7 @@ class DatasetCheck:
 
     def _describe(self, what: str) -> None:
         path = self.folder / manifests.FILE_NAME
-        self._findings.add("DATASET", path, what, mend=_REPORT)
+        self._findings.add("DATASET", path, what, fix=_REPORT)
 
 
 def _kind(shard: Shard) -> tuple[str, int, int]:

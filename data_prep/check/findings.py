@@ -17,16 +17,16 @@ class Finding:
       kind: stable upper-case name of the fault, as in quarantine.csv.
       file: where it is.
       what: what is wrong there, without patient data.
-      mend: what the user can do about it.
+      fix: what the user can do about it.
     """
 
     kind: str
     file: pathlib.Path
     what: str
-    mend: str
+    fix: str
 
     def __str__(self):
-        return " ".join(f"{self.file}: {self.what}; {self.mend}".split())
+        return " ".join(f"{self.file}: {self.what}; {self.fix}".split())
 
 
 class Findings:
@@ -42,11 +42,11 @@ class Findings:
     def __iter__(self) -> Iterator[Finding]:
         return iter(self._kept)
 
-    def add(self, kind: str, file: pathlib.Path, what: str, *, mend: str) -> None:
+    def add(self, kind: str, file: pathlib.Path, what: str, *, fix: str) -> None:
         """Adds one finding; see Finding for the arguments."""
         self._counts[kind] += 1
         if self._counts[kind] <= SHOWN_PER_KIND:
-            self._kept.append(Finding(kind=kind, file=file, what=what, mend=mend))
+            self._kept.append(Finding(kind=kind, file=file, what=what, fix=fix))
 
     def lines(self) -> list[str]:
         """Returns a line a kept finding, and one for each kind that has more."""

@@ -8,8 +8,8 @@ from data_prep.check.dataset_checks import SHARD_PATTERN
 from data_prep.check.dataset_checks import DatasetCheck
 from data_prep.check.findings import Findings
 from data_prep.core import durable
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from data_prep.core.progress import Tracker
 from data_prep.dataset import manifest
 
@@ -35,7 +35,7 @@ def verify(folder: pathlib.Path) -> Result:
     """Checks a dataset folder, or an output folder with one for every size.
 
     Raises:
-      Failure: there is no dataset.
+      CommandError: there is no dataset.
     """
     findings = Findings()
     opened = [_open(path, findings) for path in _dataset_folders(folder)]
@@ -62,10 +62,10 @@ def _dataset_folders(folder: pathlib.Path) -> list[pathlib.Path]:
     inside = folder.iterdir() if folder.is_dir() else ()
     found = [path for path in inside if path.is_dir() and _is_dataset(path)]
     if not found:
-        raise Failure(
+        raise CommandError(
             ExitCode.FLAGS,
             f"no {manifest.FILE_NAME} in {folder} or in a folder in it",
-            mend="give the --output of `python -m data_prep.main`, "
+            fix="give the --output of `python -m data_prep.main`, "
             "or the folder of one size in it",
         )
     # By length first, which puts 256 before 1024.
@@ -86,15 +86,15 @@ def _open(folder: pathlib.Path, findings: Findings) -> DatasetCheck | None:
             "DATASET",
             path,
             "is missing, so the conversion has not ended",
-            mend="run the same conversion again to continue it",
+            fix="run the same conversion again to continue it",
         )
         return None
     try:
         return DatasetCheck(folder, manifest.read_alone(folder), findings)
-    except Failure as e:
+    except CommandError as e:
         what, _, _ = str(e).removeprefix(f"{path} ").rpartition("; ")
-        mend = f"restore it from a copy, or {RECONVERT}"
-        findings.add("DATASET", path, what, mend=mend)
+        fix = f"restore it from a copy, or {RECONVERT}"
+        findings.add("DATASET", path, what, fix=fix)
         return None
 
 
@@ -104,7 +104,7 @@ def _compare(first: DatasetCheck, other: DatasetCheck, findings: Findings) -> No
     name = first.folder.name
 
     def differs(what: str) -> None:
-        findings.add("SIZES_DIFFER", path, what, mend=RECONVERT)
+        findings.add("SIZES_DIFFER", path, what, fix=RECONVERT)
 
     if first.manifest.source_fingerprint != other.manifest.source_fingerprint:
         differs(f"was made from other sources than {name}")
@@ -129,5 +129,5 @@ def _find_leftovers(folder: pathlib.Path, findings: Findings) -> None:
             "LEFTOVER",
             path,
             "was never finished",
-            mend="delete it, unless a conversion is running",
+            fix="delete it, unless a conversion is running",
         )

@@ -1,1 +1,1 @@
-"""What every stage shares: failures, durable files, specs, progress, workers."""
+"""What every stage shares: errors, durable files, specs, progress, workers."""

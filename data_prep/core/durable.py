@@ -9,8 +9,8 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 
 INCOMPLETE = ".incomplete"
 _SEAL = "sha256"
@@ -52,27 +52,27 @@ def write_json(path: pathlib.Path, value: dict[str, Any]) -> None:
     write_text(path, _dump(value | {_SEAL: _seal(value)}) + "\n")
 
 
-def read_json(path: pathlib.Path, *, mend: str) -> dict[str, Any]:
+def read_json(path: pathlib.Path, *, fix: str) -> dict[str, Any]:
     """Reads what `write_json` wrote.
 
     Raises:
-      Failure: it is missing (the caller's `mend`), not JSON, or was changed.
+      CommandError: it is missing (the caller's `fix`), not JSON, or was changed.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as e:
-        raise Failure(
-            ExitCode.FLAGS, f"no {path.name} in {path.parent}", mend=mend
+        raise CommandError(
+            ExitCode.FLAGS, f"no {path.name} in {path.parent}", fix=fix
         ) from e
     except ValueError as e:
-        raise Failure(
-            ExitCode.CORRUPT, f"{path} is not JSON", mend="restore it or make it again"
+        raise CommandError(
+            ExitCode.CORRUPT, f"{path} is not JSON", fix="restore it or make it again"
         ) from e
     if not isinstance(value, dict) or value.pop(_SEAL, None) != _seal(value):
-        raise Failure(
+        raise CommandError(
             ExitCode.CORRUPT,
             f"{path} does not match its own sha256",
-            mend="restore it or make it again",
+            fix="restore it or make it again",
         )
     return value
 
@@ -94,13 +94,13 @@ def sha256(path: pathlib.Path) -> str:
     return digest.hexdigest()
 
 
-def check_file(path: pathlib.Path, *, expected_sha256: str, mend: str) -> None:
-    """Raises a Failure unless `path` exists and holds the expected bytes."""
+def check_file(path: pathlib.Path, *, expected_sha256: str, fix: str) -> None:
+    """Raises a CommandError unless `path` exists and holds the expected bytes."""
     if not path.is_file():
-        raise Failure(ExitCode.CORRUPT, f"{path} is missing", mend=mend)
+        raise CommandError(ExitCode.CORRUPT, f"{path} is missing", fix=fix)
     if sha256(path) != expected_sha256:
-        raise Failure(
-            ExitCode.CORRUPT, f"{path} does not match its recorded sha256", mend=mend
+        raise CommandError(
+            ExitCode.CORRUPT, f"{path} does not match its recorded sha256", fix=fix
         )
 
 
@@ -112,10 +112,10 @@ def locked(directory: pathlib.Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as e:
-            raise Failure(
+            raise CommandError(
                 ExitCode.CONFLICT,
                 f"{directory} is in use by another run",
-                mend="wait for it, or choose another folder",
+                fix="wait for it, or choose another folder",
             ) from e
         yield
 
@@ -125,19 +125,19 @@ def refuse_other_config(
     stored: dict[str, Any],
     wanted: dict[str, Any],
     *,
-    mend: str,
+    fix: str,
 ) -> None:
-    """Raises a Failure that lists the keys in which two configurations differ."""
+    """Raises a CommandError that lists the keys in which two configurations differ."""
     differing = [
         f"{key}: stored {stored.get(key)!r}, asked {wanted.get(key)!r}"
         for key in sorted(stored.keys() | wanted.keys())
         if stored.get(key) != wanted.get(key)
     ]
     if differing:
-        raise Failure(
+        raise CommandError(
             ExitCode.CONFLICT,
             f"{path} was made with another configuration ({'; '.join(differing)})",
-            mend=mend,
+            fix=fix,
         )
 
 

@@ -15,7 +15,7 @@ import dataclasses
 import re
 from typing import Any
 
-from data_prep.core.failures import BadValue
+from data_prep.core.errors import ConfigError
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)"
@@ -44,7 +44,7 @@ def parse(text: str, *, separator: str = "|") -> tuple[Term, ...]:
     """Parses `text` to its terms.
 
     Raises:
-      BadValue: naming the text, the position and what was expected there.
+      ConfigError: naming the text, the position and what was expected there.
     """
     return _Parser(text, separator).terms()
 
@@ -53,7 +53,7 @@ def parse_one(text: str) -> Term:
     """Parses a spec that consists of exactly one term."""
     terms = parse(text)
     if len(terms) != 1:
-        raise BadValue(f"Expected one term without '|'. Received: spec={text!r}")
+        raise ConfigError(f"Expected one term without '|'. Received: spec={text!r}")
     return terms[0]
 
 
@@ -61,17 +61,17 @@ def call(term: Term, table: dict[str, Any], *, kind: str) -> Any:
     """Calls `table[term.name]` with the term's arguments.
 
     Raises:
-      BadValue: for a name that the table lacks (listing the known ones) and
+      ConfigError: for a name that the table lacks (listing the known ones) and
         for arguments that do not fit.
     """
     if term.name not in table:
-        raise BadValue(
+        raise ConfigError(
             f"Unknown {kind}. Expected one of {sorted(table)}. Received: {term.name!r}"
         )
     try:
         return table[term.name](*term.args, **dict(term.kwargs))
     except TypeError as e:
-        raise BadValue(f"Arguments of {kind} {str(term)!r} do not fit: {e}") from e
+        raise ConfigError(f"Arguments of {kind} {str(term)!r} do not fit: {e}") from e
 
 
 def _show(value: Any) -> str:
@@ -161,7 +161,7 @@ class _Parser:
         if self._next < len(self._tokens):
             token = self._tokens[self._next]
             at = token.start(token.lastgroup)
-        raise BadValue(
+        raise ConfigError(
             f"Expected {expected} at character {at}. Received: spec={self._text!r}"
         )
 

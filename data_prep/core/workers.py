@@ -19,10 +19,10 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from typing import Any
 
-from data_prep.core.failures import Rejected
+from data_prep.core.errors import InputError
 
 _END = object()
-_MEND = "get the file again from its source, or remove it"
+_FIX = "get the file again from its source, or remove it"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,11 +72,11 @@ class Crew:
 
         Args:
           function: one of the crew's, or bound to little, since it goes along
-            with every input; raises Rejected for an input that is at fault.
+            with every input; raises InputError for an input that is at fault.
           items: the inputs, picklable; read lazily.
 
         Yields:
-          (item, result) in the order of `items`; the result is a Rejected where
+          (item, result) in the order of `items`; the result is an InputError where
           the input was refused, outlived its time, or killed its worker twice,
           the second time with no other worker busy.
         """
@@ -153,7 +153,7 @@ class _Worker:
         task, self.task = self.task, None
         if not self.pipe.poll():
             reason = f"decoding took over {self._limits.seconds:g} s"
-            task.finish(Rejected("DCM_TIMEOUT", reason, mend=_MEND))
+            task.finish(InputError("DCM_TIMEOUT", reason, fix=_FIX))
         else:
             try:
                 task.finish(self.pipe.recv())
@@ -161,7 +161,7 @@ class _Worker:
             except (EOFError, OSError):
                 if task.suspected:
                     reason = "decoding killed its process"
-                    task.finish(Rejected("DCM_DECODER_CRASH", reason, mend=_MEND))
+                    task.finish(InputError("DCM_DECODER_CRASH", reason, fix=_FIX))
         self.stop()
         self._start()
         if task.done:
@@ -210,12 +210,12 @@ def _serve(pipe, functions, limits: Limits) -> None:
             return
         try:
             result = function(item)
-        except Rejected as fault:
+        except InputError as fault:
             result = fault
         except MemoryError:
-            result = Rejected(
+            result = InputError(
                 "DCM_BOMB",
                 f"decoding needs over {limits.memory_bytes >> 20} MiB",
-                mend=_MEND,
+                fix=_FIX,
             )
         pipe.send(result)

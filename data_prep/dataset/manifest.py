@@ -5,15 +5,15 @@ import pathlib
 from typing import Any
 
 from data_prep.core import durable
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from data_prep.dataset.schema import SCHEMA_VERSION
 from data_prep.dataset.shards import TEST_SPLIT
 from data_prep.dataset.shards import TRAIN_SPLIT
 from data_prep.dataset.shards import Shard
 
 FILE_NAME = "dataset.json"
-_MEND = "give the folder of one size that `python -m data_prep.main` has written"
+_FIX = "give the folder of one size that `python -m data_prep.main` has written"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,14 +48,14 @@ class Manifest:
         return [s for s in self.shards if s.split == TEST_SPLIT]
 
     def check_folds(self, folds: list[int]) -> None:
-        """Raises a Failure for a fold that the dataset does not have."""
+        """Raises a CommandError for a fold that the dataset does not have."""
         known = list(range(self.num_folds))
         unknown = sorted(set(folds) - set(known))
         if unknown:
-            raise Failure(
+            raise CommandError(
                 ExitCode.FLAGS,
                 f"the dataset has folds {known}, received fold {unknown[0]}",
-                mend="choose one of them or convert with another --num_folds",
+                fix="choose one of them or convert with another --num_folds",
             )
 
 
@@ -87,16 +87,16 @@ def read(folder: pathlib.Path) -> Manifest:
     """Reads and checks `dataset.json` and the presence and size of every shard.
 
     Raises:
-      Failure: no dataset, another schema version, a missing or resized shard.
+      CommandError: no dataset, another schema version, a missing or resized shard.
     """
     manifest = read_alone(folder)
     for shard in manifest.shards:
         path = folder / shard.name
         if not path.is_file() or path.stat().st_size != shard.num_bytes:
-            raise Failure(
+            raise CommandError(
                 ExitCode.CORRUPT,
                 f"{path} is missing or not {shard.num_bytes} bytes long",
-                mend="delete the dataset folder and convert again",
+                fix="delete the dataset folder and convert again",
             )
     return manifest
 
@@ -105,31 +105,31 @@ def read_alone(folder: pathlib.Path) -> Manifest:
     """Reads and checks `dataset.json` without a look at the shards.
 
     Raises:
-      Failure: no dataset, a damaged one, or another schema version.
+      CommandError: no dataset, a damaged one, or another schema version.
     """
     path = folder / FILE_NAME
-    stored = durable.read_json(path, mend=_MEND)
+    stored = durable.read_json(path, fix=_FIX)
     version = stored.pop("schema_version", None)
     if version != SCHEMA_VERSION:
-        raise Failure(
+        raise CommandError(
             ExitCode.CORRUPT,
             f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}",
-            mend="delete the dataset folder and convert again",
+            fix="delete the dataset folder and convert again",
         )
     try:
         shards = tuple(Shard(**s) for s in stored.pop("shards"))
         del stored["counts"]
         return Manifest(**stored, shards=shards)
     except (KeyError, TypeError) as e:
-        raise Failure(
+        raise CommandError(
             ExitCode.CORRUPT,
             f"{path} lacks fields of a dataset or has others",
-            mend="delete the dataset folder and convert again",
+            fix="delete the dataset folder and convert again",
         ) from e
 
 
 def check_shards(folder: pathlib.Path, shards: list[Shard]) -> None:
-    """Raises a Failure that names the first shard whose sha256 is not as recorded.
+    """Raises a CommandError that names the first shard whose sha256 is not as recorded.
 
     TFRecord checksums do not see a file cut between two records; this does.
     """
@@ -137,7 +137,7 @@ def check_shards(folder: pathlib.Path, shards: list[Shard]) -> None:
         durable.check_file(
             folder / shard.name,
             expected_sha256=shard.sha256,
-            mend="delete the dataset folder and convert again",
+            fix="delete the dataset folder and convert again",
         )
 
 

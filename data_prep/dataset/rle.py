@@ -10,12 +10,12 @@ import re
 
 import numpy as np
 
-from data_prep.core.failures import Rejected
+from data_prep.core.errors import InputError
 
 EMPTY = "-1"
 _TOKEN = re.compile(r"[0-9]{1,9}", re.ASCII)
 _ROW = re.compile(r"\s*[0-9]{1,9}(?:\s+[0-9]{1,9})*\s*", re.ASCII)
-_MEND = "correct the row or leave the image out of the csv"
+_FIX = "correct the row or leave the image out of the csv"
 
 
 def encode(mask: np.ndarray) -> str:
@@ -70,7 +70,7 @@ def decode(rle: str, height: int, width: int) -> np.ndarray:
     """Decodes one row to a mask, [height, width] uint8 of 0 and 1.
 
     Raises:
-      Rejected: the text is not exactly `-1` or pairs that fit into the image.
+      InputError: the text is not exactly `-1` or pairs that fit into the image.
     """
     return decode_union([rle], height, width)
 
@@ -92,7 +92,7 @@ def check(rle: str) -> None:
     """Checks the grammar of one row without knowing the image's size.
 
     Raises:
-      Rejected: as `decode`, but for an overflow.
+      InputError: as `decode`, but for an overflow.
     """
     if rle.strip() != EMPTY:
         _numbers(rle)
@@ -106,16 +106,16 @@ def decode_runs(rle: str, height: int, width: int) -> tuple[np.ndarray, np.ndarr
       counted down the columns.
 
     Raises:
-      Rejected: as `decode`.
+      InputError: as `decode`.
     """
     if rle.strip() == EMPTY:
         return np.empty(0, np.int64), np.empty(0, np.int64)
     edges = np.cumsum(_numbers(rle))
     if edges[-1] > height * width:
-        raise Rejected(
+        raise InputError(
             "RLE_OVERFLOW",
             f"runs reach pixel {edges[-1]} of an image of {height} x {width}",
-            mend="the csv must be relative and for the original size; " + _MEND,
+            fix="the csv must be relative and for the original size; " + _FIX,
         )
     return edges[::2], edges[1::2]
 
@@ -125,19 +125,19 @@ def _numbers(rle: str) -> np.ndarray:
         _refuse_tokens(rle.split())
     numbers = np.fromstring(rle, np.int64, sep=" ")
     if len(numbers) % 2:
-        raise Rejected("RLE_ODD", f"{len(numbers)} numbers are not pairs", mend=_MEND)
+        raise InputError("RLE_ODD", f"{len(numbers)} numbers are not pairs", fix=_FIX)
     if not numbers[1::2].all():
-        raise Rejected("RLE_TOKEN", "a run has length 0", mend=_MEND)
+        raise InputError("RLE_TOKEN", "a run has length 0", fix=_FIX)
     return numbers
 
 
 def _refuse_tokens(tokens: list[str]) -> None:
     if not tokens:
-        raise Rejected("RLE_EMPTY", "the mask is an empty text", mend=_MEND)
+        raise InputError("RLE_EMPTY", "the mask is an empty text", fix=_FIX)
     # int() would also take "1_0", "+1" and full-width digits.
     wrong = next((t for t in tokens if not _TOKEN.fullmatch(t)), " ".join(tokens))
-    raise Rejected(
+    raise InputError(
         "RLE_TOKEN",
         f"expected non-negative integers, received {wrong[:20]!r}",
-        mend=_MEND,
+        fix=_FIX,
     )

@@ -16,8 +16,8 @@ from typing import BinaryIO
 import google_crc32c
 
 from data_prep.core import durable
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 
 TEST_SPLIT = "test"
 TRAIN_SPLIT = "train"
@@ -117,7 +117,7 @@ def read(path: pathlib.Path) -> Iterator[bytes]:
     """Yields the records of `path`, every checksum verified.
 
     Raises:
-      Failure: a record is damaged or cut short.
+      CommandError: a record is damaged or cut short.
     """
     with path.open("rb") as file:
         while header := file.read(12):
@@ -134,7 +134,7 @@ def offsets(path: pathlib.Path) -> list[int]:
     """Returns where each record of `path` begins, in bytes; reads lengths alone.
 
     Raises:
-      Failure: a length is damaged, or the file ends within a record.
+      CommandError: a length is damaged, or the file ends within a record.
     """
     found, at, size = [], 0, path.stat().st_size
     # Unbuffered: of a megabyte, twelve bytes are wanted.
@@ -177,9 +177,9 @@ def _masked_crc(data: bytes) -> int:
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-def _corrupt(path: pathlib.Path) -> Failure:
-    return Failure(
+def _corrupt(path: pathlib.Path) -> CommandError:
+    return CommandError(
         ExitCode.CORRUPT,
         f"{path} holds a damaged record",
-        mend="delete the dataset folder and convert again",
+        fix="delete the dataset folder and convert again",
     )

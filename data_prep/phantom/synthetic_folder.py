@@ -17,8 +17,8 @@ import numpy as np
 from data_prep.config import SyntheticConfig
 from data_prep.core import durable
 from data_prep.core import workers
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from data_prep.core.progress import tracked
 from data_prep.dataset import rle
 from data_prep.phantom import dicom_writer
@@ -53,9 +53,9 @@ def write(config: SyntheticConfig) -> None:
     marker = config.output / _CONFIG
     with durable.locked(config.output):
         if marker.exists():
-            stored = durable.read_json(marker, mend="delete the folder")
+            stored = durable.read_json(marker, fix="delete the folder")
             durable.refuse_other_config(
-                config.output, stored, wanted, mend="choose another --output"
+                config.output, stored, wanted, fix="choose another --output"
             )
             return
         _write(config)
@@ -75,10 +75,10 @@ def _write(config: SyntheticConfig) -> None:
         drawn = crew.in_order(draw, train + test)
         for image, lines in tracked(drawn, "draw", total, unit="images"):
             if isinstance(lines, Exception):
-                raise Failure(
+                raise CommandError(
                     ExitCode.ENVIRONMENT,
                     f"drawing image {image.index} failed: {lines}",
-                    mend="see that memory and disk suffice",
+                    fix="see that memory and disk suffice",
                 )
             rows[image.path] = lines
     train_rows = [r for i in train if i != unlabelled for r in rows[i.path]]

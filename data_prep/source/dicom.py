@@ -16,7 +16,7 @@ import pydicom
 import pydicom.config
 import pydicom.errors
 
-from data_prep.core.failures import Rejected
+from data_prep.core.errors import InputError
 from data_prep.source import dicom_pixels
 from data_prep.source import grey
 
@@ -26,7 +26,7 @@ pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 
 MAX_SIDE_PX = 16_384
-_MEND = dicom_pixels.GET_AGAIN
+_FIX = dicom_pixels.GET_AGAIN
 _HEADER_TAGS = (
     "PatientID",
     "Rows",
@@ -62,7 +62,7 @@ def read_header(path: pathlib.Path) -> Header:
     """Reads a file up to its pixels, and hashes these unread.
 
     Raises:
-      Rejected: empty, not DICOM, cut short, or with an impossible geometry.
+      InputError: empty, not DICOM, cut short, or with an impossible geometry.
     """
     with _reading(path.stat().st_size), path.open("rb") as file:
         dataset = pydicom.dcmread(
@@ -97,7 +97,7 @@ def read_pixels(data: bytes, *, voi: str = "first", frame: int | None = None):
       [rows, columns] uint8, 0 black.
 
     Raises:
-      Rejected: as `read_header`, or the pixels are missing, cut short, coloured,
+      InputError: as `read_header`, or the pixels are missing, cut short, coloured,
         constant, or not decodable.
     """
     with _reading(len(data)):
@@ -109,28 +109,28 @@ def read_pixels(data: bytes, *, voi: str = "first", frame: int | None = None):
 
 @contextlib.contextmanager
 def _reading(num_bytes: int) -> Iterator[None]:
-    """Turns whatever pydicom raises on a bad file into a Rejected."""
+    """Turns whatever pydicom raises on a bad file into an InputError."""
     if not num_bytes:
-        raise Rejected("DCM_EMPTY", "the file has no byte", mend=_MEND)
+        raise InputError("DCM_EMPTY", "the file has no byte", fix=_FIX)
     try:
         # Its warnings quote tag values.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except (Rejected, MemoryError):
+    except (InputError, MemoryError):
         raise
     except pydicom.errors.InvalidDicomError as e:
-        raise Rejected("DCM_NOT_DICOM", "not a DICOM file", mend=_MEND) from e
+        raise InputError("DCM_NOT_DICOM", "not a DICOM file", fix=_FIX) from e
     except RecursionError as e:
-        raise Rejected("DCM_NESTED", "sequences nested too deep", mend=_MEND) from e
+        raise InputError("DCM_NESTED", "sequences nested too deep", fix=_FIX) from e
     # Elements are converted when they are first read, and damaged bytes raise
     # nearly anything; the texts, too, quote values, so only the type is kept.
     except Exception as e:  # noqa: BLE001
         _raise_memory_error(e)
-        raise Rejected(
+        raise InputError(
             "DCM_DAMAGED",
             f"the file is damaged or cut short ({type(e).__name__})",
-            mend=_MEND,
+            fix=_FIX,
         ) from e
 
 
@@ -146,13 +146,13 @@ def _raise_memory_error(error: BaseException) -> None:
 def _geometry(dataset: pydicom.Dataset) -> tuple[int, int]:
     if not len(dataset):
         # pydicom returns what it has when a file ends in the middle of an element.
-        raise Rejected("DCM_TRUNCATED", "the file is cut short", mend=_MEND)
+        raise InputError("DCM_TRUNCATED", "the file is cut short", fix=_FIX)
     rows, columns = dataset.get("Rows"), dataset.get("Columns")
     for side in (rows, columns):
         if not isinstance(side, int) or not 1 <= side <= MAX_SIDE_PX:
-            raise Rejected(
+            raise InputError(
                 "DCM_BAD_GEOMETRY",
                 f"rows and columns must be 1..{MAX_SIDE_PX}",
-                mend=_MEND,
+                fix=_FIX,
             )
     return rows, columns

@@ -13,7 +13,7 @@ import pydicom.encaps
 import pydicom.pixels
 import pydicom.uid
 
-from data_prep.core.failures import Rejected
+from data_prep.core.errors import InputError
 from data_prep.source import grey
 
 GET_AGAIN = "get the file again from its source, or remove it"
@@ -70,14 +70,14 @@ def stored(
       Its grey values, and how they are to be shown.
 
     Raises:
-      Rejected: the pixels are missing, cut short, coloured, or not decodable.
+      InputError: the pixels are missing, cut short, coloured, or not decodable.
     """
     # As it is in the file: once read, an element has the length that it got.
     element = dataset.get_item("PixelData") if "PixelData" in dataset else None
     if not element or not element.value:
-        raise Rejected("DCM_NO_PIXELS", "the file has no pixel data", mend=GET_AGAIN)
+        raise InputError("DCM_NO_PIXELS", "the file has no pixel data", fix=GET_AGAIN)
     if _UNDEFINED_LENGTH != element.length > len(element.value):
-        raise Rejected("DCM_TRUNCATED", "the pixels are cut short", mend=GET_AGAIN)
+        raise InputError("DCM_TRUNCATED", "the pixels are cut short", fix=GET_AGAIN)
     bits = _bits(dataset)
     index = _frame(dataset, frame)
     syntax, plugin = _decoder(dataset)
@@ -108,10 +108,10 @@ def _bits(dataset: pydicom.Dataset) -> int:
         or high != stored - 1
         or signed not in (0, 1)
     ):
-        raise Rejected(
+        raise InputError(
             "DCM_BAD_BITS",
             "bits allocated, stored, high bit and sign contradict each other",
-            mend=EXPORT,
+            fix=EXPORT,
         )
     return stored
 
@@ -119,14 +119,14 @@ def _bits(dataset: pydicom.Dataset) -> int:
 def _frame(dataset: pydicom.Dataset, wanted: int | None) -> int:
     frames = int(dataset.get("NumberOfFrames") or 1)
     if frames > 1 and wanted is None:
-        raise Rejected(
-            "DCM_MULTIFRAME", f"{frames} frames", mend="choose one with --frame"
+        raise InputError(
+            "DCM_MULTIFRAME", f"{frames} frames", fix="choose one with --frame"
         )
     if (wanted or 0) >= frames:
-        raise Rejected(
+        raise InputError(
             "DCM_FRAME_MISMATCH",
             f"{frames} frames, --frame={wanted}",
-            mend="choose another --frame",
+            fix="choose another --frame",
         )
     return wanted or 0
 
@@ -135,19 +135,19 @@ def _decoder(dataset: pydicom.Dataset) -> tuple[pydicom.uid.UID, str]:
     """Returns the transfer syntax and the name of the plugin that decodes it."""
     syntax = dataset.file_meta.get("TransferSyntaxUID")
     if syntax is None:
-        raise Rejected("DCM_NO_SYNTAX", "no transfer syntax is named", mend=EXPORT)
+        raise InputError("DCM_NO_SYNTAX", "no transfer syntax is named", fix=EXPORT)
     if syntax not in _PLUGINS:
-        raise Rejected(
+        raise InputError(
             "DCM_NO_DECODER",
             f"no decoder for {_name(syntax)}",
-            mend=EXPORT,
+            fix=EXPORT,
         )
     plugin = _PLUGINS[syntax]
     if not _has(syntax, plugin):
-        raise Rejected(
+        raise InputError(
             "DCM_NO_DECODER",
             f"no decoder for {_name(syntax)}",
-            mend=f"pip install {plugin}",
+            fix=f"pip install {plugin}",
         )
     return syntax, plugin
 
@@ -171,15 +171,15 @@ def _check_length(dataset, data: bytes, syntax, shape: tuple[int, int]) -> None:
         frame *= dataset.BitsAllocated // 8
         expected = frame * int(dataset.get("NumberOfFrames") or 1)
         if len(element.value) < expected:
-            raise Rejected("DCM_TRUNCATED", "the pixels are cut short", mend=GET_AGAIN)
+            raise InputError("DCM_TRUNCATED", "the pixels are cut short", fix=GET_AGAIN)
         if len(element.value) >= expected + frame:
-            raise Rejected(
-                "DCM_FRAME_MISMATCH", "more pixels than frames say", mend=GET_AGAIN
+            raise InputError(
+                "DCM_FRAME_MISMATCH", "more pixels than frames say", fix=GET_AGAIN
             )
         return
     end = element.file_tell + len(element.value)
     if element.is_undefined_length and _DELIMITER not in data[end - 8 : end + 8]:
-        raise Rejected("DCM_TRUNCATED", "the file is cut short", mend=GET_AGAIN)
+        raise InputError("DCM_TRUNCATED", "the file is cut short", fix=GET_AGAIN)
 
 
 def _grey_jpeg(dataset, syntax, index: int, shape) -> np.ndarray | None:
@@ -208,7 +208,7 @@ def _one_channel(array: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
         return grey.from_rgb(array)
     if array.ndim == 3 and photometric in ("YBR_FULL", "YBR_FULL_422"):
         return grey.from_ybr(array)
-    raise Rejected("DCM_COLOUR", "not a grey image", mend=EXPORT)
+    raise InputError("DCM_COLOUR", "not a grey image", fix=EXPORT)
 
 
 def _stored(array: np.ndarray, dataset: pydicom.Dataset, bits: int) -> grey.Stored:
@@ -223,7 +223,7 @@ def _stored(array: np.ndarray, dataset: pydicom.Dataset, bits: int) -> grey.Stor
         slope = float(dataset.RescaleSlope)
         intercept = float(dataset.get("RescaleIntercept") or 0)
         if not (np.isfinite([slope, intercept]).all() and slope):
-            raise Rejected("DCM_BAD_RESCALE", "slope is 0 or not finite", mend=EXPORT)
+            raise InputError("DCM_BAD_RESCALE", "slope is 0 or not finite", fix=EXPORT)
         low, high = sorted((low * slope + intercept, high * slope + intercept))
     shown = None
     if "VOILUTSequence" in dataset or "WindowCenter" in dataset:
@@ -245,9 +245,9 @@ def _padding(array: np.ndarray, value, limit) -> np.ndarray | None:
     return (array >= first) & (array <= last)
 
 
-def _bad_geometry(header, stream) -> Rejected:
-    return Rejected(
+def _bad_geometry(header, stream) -> InputError:
+    return InputError(
         "DCM_BAD_GEOMETRY",
         f"the header says {header[0]} x {header[1]}, the stream {stream}",
-        mend=GET_AGAIN,
+        fix=GET_AGAIN,
     )

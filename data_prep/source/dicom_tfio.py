@@ -19,12 +19,12 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from data_prep.core import installing
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
-from data_prep.core.failures import Rejected
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
+from data_prep.core.errors import InputError
 from data_prep.source import dicom
 
-_MEND = "convert it with --dicom_decoder=pydicom"
+_FIX = "convert it with --dicom_decoder=pydicom"
 # Loads the library itself, which the package's import leaves until a first use.
 _LOAD = """
 import tensorflow_io
@@ -42,7 +42,7 @@ def check() -> None:
     one that tries.
 
     Raises:
-      Failure: tensorflow-io is not installed, or does not load.
+      CommandError: tensorflow-io is not installed, or does not load.
     """
     if importlib.util.find_spec("tensorflow_io") is None:
         raise _unusable("is not installed")
@@ -81,11 +81,11 @@ def _tensorflows() -> Iterator[tuple[str, str, SpecifierSet]]:
                 yield requirement.name, version, requirement.specifier
 
 
-def _unusable(what: str) -> Failure:
-    return Failure(
+def _unusable(what: str) -> CommandError:
+    return CommandError(
         ExitCode.ENVIRONMENT,
         f"--dicom_decoder=tfio needs tensorflow-io, which {what}",
-        mend="its binary fits TensorFlow 2.16 alone; use --dicom_decoder=pydicom, or, "
+        fix="its binary fits TensorFlow 2.16 alone; use --dicom_decoder=pydicom, or, "
         f"{installing.tensorflow_io()}",
     )
 
@@ -94,7 +94,7 @@ def read_pixels(data: bytes) -> np.ndarray:
     """Decodes the one frame of a plain file, [rows, columns] uint8.
 
     Raises:
-      Rejected: as dicom.read_pixels, the file is not plain, or the two decoders
+      InputError: as dicom.read_pixels, the file is not plain, or the two decoders
         differ by over one grey level.
     """
     expected = dicom.read_pixels(data, voi="none")
@@ -104,12 +104,12 @@ def read_pixels(data: bytes) -> np.ndarray:
             data, color_dim=False, on_error="strict", scale="preserve", dtype="uint8"
         ).numpy()
     except tensorflow.errors.OpError as e:
-        raise Rejected("DCM_TFIO", "tensorflow-io cannot read it", mend=_MEND) from e
+        raise InputError("DCM_TFIO", "tensorflow-io cannot read it", fix=_FIX) from e
     if decoded.shape != (1, *expected.shape, 1):
-        raise Rejected("DCM_TFIO", f"tensorflow-io gives {decoded.shape}", mend=_MEND)
+        raise InputError("DCM_TFIO", f"tensorflow-io gives {decoded.shape}", fix=_FIX)
     grey = decoded[0, :, :, 0]
     if np.abs(grey.astype(np.int32) - expected).max() > 1:
-        raise Rejected("DCM_TFIO", "tensorflow-io gives other pixels", mend=_MEND)
+        raise InputError("DCM_TFIO", "tensorflow-io gives other pixels", fix=_FIX)
     return grey
 
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from data_prep.core.failures import Rejected
+from data_prep.core.errors import InputError
 
 _COLOUR_TOLERANCE = 2
 _EXPORT = "export it as 8-bit grey"
@@ -64,7 +64,7 @@ def to_uint8(stored: Stored, voi: str) -> np.ndarray:
       voi: a key of VOI.
 
     Raises:
-      Rejected: every pixel is the same.
+      InputError: every pixel is the same.
     """
     values, low, high = VOI[voi](stored)
     if (low, high) == (0, 255) and values.dtype == np.uint8:
@@ -78,7 +78,7 @@ def to_uint8(stored: Stored, voi: str) -> np.ndarray:
     if stored.padding is not None:
         shown = np.where(stored.padding, np.uint8(0), shown)
     if shown.min() == shown.max():
-        raise Rejected("IMG_CONSTANT", "every pixel is the same", mend=_EXPORT)
+        raise InputError("IMG_CONSTANT", "every pixel is the same", fix=_EXPORT)
     return shown
 
 
@@ -98,11 +98,11 @@ def from_rgb(array: np.ndarray) -> np.ndarray:
     """Returns the green channel of [H, W, 3] if all three agree.
 
     Raises:
-      Rejected: the image is coloured.
+      InputError: the image is coloured.
     """
     channels = array.astype(np.int32)
     if (channels.max(axis=2) - channels.min(axis=2)).max() > _COLOUR_TOLERANCE:
-        raise Rejected("DCM_COLOUR", "the image is coloured", mend=_EXPORT)
+        raise InputError("DCM_COLOUR", "the image is coloured", fix=_EXPORT)
     return array[:, :, 1]
 
 
@@ -110,8 +110,8 @@ def from_ybr(array: np.ndarray) -> np.ndarray:
     """Returns the luminance of [H, W, 3] if both colour differences are none.
 
     Raises:
-      Rejected: the image is coloured.
+      InputError: the image is coloured.
     """
     if np.abs(array[:, :, 1:].astype(np.int32) - 128).max() > _COLOUR_TOLERANCE:
-        raise Rejected("DCM_COLOUR", "the image is coloured", mend=_EXPORT)
+        raise InputError("DCM_COLOUR", "the image is coloured", fix=_EXPORT)
     return array[:, :, 0]

@@ -4,9 +4,9 @@ import os
 import pathlib
 
 from data_prep.core import durable
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
-from data_prep.core.failures import Rejected
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
+from data_prep.core.errors import InputError
 from data_prep.source import raster
 from data_prep.source.labels import ID
 from data_prep.source.quarantine import Quarantine
@@ -22,16 +22,16 @@ def find(folder: pathlib.Path, quarantine: Quarantine) -> dict[str, pathlib.Path
     files with one stem the first is taken, of different ones none.
 
     Raises:
-      Failure: no such folder, or no image in it.
+      CommandError: no such folder, or no image in it.
     """
     for suffixes in (DICOM, raster.SUFFIXES):
         found = _by_stem(folder, suffixes)
         if found:
             return _checked(found, quarantine)
-    raise Failure(
+    raise CommandError(
         ExitCode.FLAGS,
         f"no *.dcm, *.png or *.jpg file below {folder}",
-        mend="give the folder that holds the images",
+        fix="give the folder that holds the images",
     )
 
 
@@ -42,8 +42,8 @@ def find_masks(folder: pathlib.Path, quarantine: Quarantine) -> dict[str, pathli
 
 def _by_stem(folder: pathlib.Path, suffixes) -> dict[str, list[pathlib.Path]]:
     if not folder.is_dir():
-        raise Failure(
-            ExitCode.FLAGS, f"no folder at {folder}", mend="check the path in the flag"
+        raise CommandError(
+            ExitCode.FLAGS, f"no folder at {folder}", fix="check the path in the flag"
         )
     found: dict[str, list[pathlib.Path]] = {}
     for parent, folders, names in os.walk(folder):
@@ -60,7 +60,7 @@ def _checked(found, quarantine: Quarantine) -> dict[str, pathlib.Path]:
     for image_id, paths in sorted(found.items()):
         try:
             accepted[image_id] = _check(image_id, sorted(paths))
-        except Rejected as fault:
+        except InputError as fault:
             for path in paths:
                 quarantine.add(path, fault)
     return accepted
@@ -68,23 +68,23 @@ def _checked(found, quarantine: Quarantine) -> dict[str, pathlib.Path]:
 
 def _check(image_id: str, paths: list[pathlib.Path]) -> pathlib.Path:
     if not ID.fullmatch(image_id):
-        raise Rejected(
+        raise InputError(
             "SRC_BAD_ID",
             "the name is not an image id (letters, digits, '.', '_', '-'; 64 at most)",
-            mend="rename the file",
+            fix="rename the file",
         )
     for path in paths:
         # Opening a pipe would wait for ever.
         if path.is_symlink() or not path.is_file():
-            raise Rejected(
-                "SRC_NOT_REGULAR", "not a regular file", mend="copy the file"
+            raise InputError(
+                "SRC_NOT_REGULAR", "not a regular file", fix="copy the file"
             )
         if not os.access(path, os.R_OK):
-            raise Rejected("SRC_UNREADABLE", "no permission to read", mend="use chmod")
+            raise InputError("SRC_UNREADABLE", "no permission to read", fix="use chmod")
     if len(paths) > 1 and len({durable.sha256(path) for path in paths}) > 1:
-        raise Rejected(
+        raise InputError(
             "DUP_ID_CONFLICT",
             f"{len(paths)} different files have this name",
-            mend="keep one of them",
+            fix="keep one of them",
         )
     return paths[0]

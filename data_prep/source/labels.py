@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterator
 
 from data_prep.core import durable
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
-from data_prep.core.failures import Rejected
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
+from data_prep.core.errors import InputError
 from data_prep.dataset import rle
 
 # An id becomes a csv value; it must not be a formula, a path or a float.
@@ -32,17 +32,17 @@ class Labels:
     """
 
     rows: dict[str, list[str]]
-    faults: dict[str, Rejected]
+    faults: dict[str, InputError]
 
 
 def read(path: pathlib.Path) -> dict[str, list[str]]:
-    """Reads {image id: its rows}, or raises a Failure for the first fault."""
+    """Reads {image id: its rows}, or raises a CommandError for the first fault."""
     labels = read_tolerant(path)
     for image_id, fault in labels.faults.items():
-        raise Failure(
+        raise CommandError(
             ExitCode.FLAGS,
             f"{fault.code} in {path}, image {image_id}: {fault.reason}",
-            mend=fault.mend,
+            fix=fault.fix,
         )
     return labels.rows
 
@@ -51,42 +51,42 @@ def read_tolerant(path: pathlib.Path) -> Labels:
     """Reads a csv; a fault of one image does not stop the others.
 
     Raises:
-      Failure: the file is missing, no csv of these two columns, or empty; the
+      CommandError: the file is missing, no csv of these two columns, or empty; the
         message has the line number.
     """
     rows: dict[str, list[str]] = {}
     lines: dict[str, list[int]] = {}
-    faults: dict[str, Rejected] = {}
+    faults: dict[str, InputError] = {}
     for line, (image_id, encoded) in _rows(path):
         rows.setdefault(image_id, []).append(encoded)
         lines.setdefault(image_id, []).append(line)
         try:
             rle.check(encoded)
-        except Rejected as e:
+        except InputError as e:
             reason = f"line {line}: {e.reason}"
-            faults.setdefault(image_id, Rejected(e.code, reason, mend=e.mend))
+            faults.setdefault(image_id, InputError(e.code, reason, fix=e.fix))
     for image_id, encoded in rows.items():
         if rle.EMPTY in encoded and len(encoded) > 1:
             where = ", ".join(map(str, lines[image_id]))
             faults.setdefault(
                 image_id,
-                Rejected(
+                InputError(
                     "LABEL_CONFLICT",
                     f"lines {where}: '-1' beside another row",
-                    mend="keep the row that is true",
+                    fix="keep the row that is true",
                 ),
             )
     if not rows:
-        raise Failure(
+        raise CommandError(
             ExitCode.FLAGS,
             f"{path} has no row",
-            mend="give a csv of ImageId,EncodedPixels",
+            fix="give a csv of ImageId,EncodedPixels",
         )
     return Labels({i: r for i, r in rows.items() if i not in faults}, faults)
 
 
 def digest(path: pathlib.Path) -> str:
-    """Returns the sha256 of a csv, or raises a Failure if it is missing."""
+    """Returns the sha256 of a csv, or raises a CommandError if it is missing."""
     _require(path)
     return durable.sha256(path)
 
@@ -99,7 +99,7 @@ def read_pairs(path: pathlib.Path, columns: tuple[str, ...]) -> dict[str, str]:
       columns: names of the first column that make the first row a header.
 
     Raises:
-      Failure: missing, no such csv, or an id twice.
+      CommandError: missing, no such csv, or an id twice.
     """
     pairs: dict[str, str] = {}
     for line, row in read_csv(path):
@@ -118,7 +118,7 @@ def read_csv(path: pathlib.Path) -> Iterator[tuple[int, list[str]]]:
     """Yields (line number, values) of every row that is not blank.
 
     Raises:
-      Failure: the file is missing or no UTF-8 csv.
+      CommandError: the file is missing or no UTF-8 csv.
     """
     _require(path)
     try:
@@ -127,10 +127,10 @@ def read_csv(path: pathlib.Path) -> Iterator[tuple[int, list[str]]]:
                 if row:
                     yield reader.line_num, row
     except (UnicodeDecodeError, csv.Error) as e:
-        raise Failure(
+        raise CommandError(
             ExitCode.FLAGS,
             f"{path} is not a UTF-8 csv: {e}",
-            mend="export it again as plain csv",
+            fix="export it again as plain csv",
         ) from e
 
 
@@ -148,8 +148,8 @@ def _rows(path: pathlib.Path):
 
 def _require(path: pathlib.Path) -> None:
     if not path.is_file():
-        raise Failure(
-            ExitCode.FLAGS, f"no csv file at {path}", mend="check the path in the flag"
+        raise CommandError(
+            ExitCode.FLAGS, f"no csv file at {path}", fix="check the path in the flag"
         )
 
 
@@ -169,9 +169,9 @@ def _checked(path, line, row, first: bool) -> tuple[str, str]:
     return image_id, encoded
 
 
-def _fail(path, line, code, reason) -> Failure:
-    return Failure(
+def _fail(path, line, code, reason) -> CommandError:
+    return CommandError(
         ExitCode.FLAGS,
         f"{code} in {path}, line {line}: {reason}",
-        mend="correct that line",
+        fix="correct that line",
     )

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import pathlib
 
-from data_prep.core.failures import Rejected
+from data_prep.core.errors import InputError
 from data_prep.source import dicom
 from data_prep.source import raster
 
@@ -53,7 +53,7 @@ def look(probe: Probe) -> Facts:
     """Reads the header of an image, and its mask if that is a file.
 
     Raises:
-      Rejected: either is unusable, or they do not fit.
+      InputError: either is unusable, or they do not fit.
     """
     header, data = None, b""
     if is_dicom(probe.path):
@@ -74,10 +74,10 @@ def look(probe: Probe) -> Facts:
         return facts
     mask = raster.read_mask(probe.mask_path.read_bytes())
     if mask.shape != size:
-        raise Rejected(
+        raise InputError(
             "MASK_SIZE",
             f"the mask is {mask.shape}, the image {size}",
-            mend="give a mask of the image's own size",
+            fix="give a mask of the image's own size",
         )
     return dataclasses.replace(facts, positive=bool(mask.any()))
 
@@ -89,16 +89,16 @@ def is_dicom(path: pathlib.Path) -> bool:
 
 def _check(header: dicom.Header, probe: Probe) -> None:
     if probe.modalities and header.modality not in probe.modalities:
-        raise Rejected(
+        raise InputError(
             "DCM_NOT_CXR",
             f"the modality is not {' or '.join(probe.modalities)}",
-            mend="remove the file or add its modality to --modalities",
+            fix="remove the file or add its modality to --modalities",
         )
     if probe.refuse_burned_in and header.burned_in:
-        raise Rejected(
+        raise InputError(
             "DCM_BURNED_IN",
             "the file says that text is drawn into its pixels",
-            mend="remove the text or the file, or leave out --refuse_burned_in",
+            fix="remove the text or the file, or leave out --refuse_burned_in",
         )
 
 

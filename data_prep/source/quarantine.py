@@ -5,9 +5,10 @@ import io
 import pathlib
 
 from data_prep.core import durable
-from data_prep.core.failures import Rejected
+from data_prep.core.errors import InputError
 
 FILE_NAME = "quarantine.csv"
+# The last column is the fix. Its name is part of the dataset's format.
 _COLUMNS = ("path", "code", "reason", "mend")
 
 
@@ -24,16 +25,16 @@ class Quarantine:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def add(self, path: pathlib.Path, fault: Rejected) -> None:
+    def add(self, path: pathlib.Path, fault: InputError) -> None:
         """Adds one input; adding it twice for the same reason counts once."""
         # A name may hold bytes that are no UTF-8, and line ends.
         name = self._relative(path).encode(errors="surrogateescape")
         name = name.decode(errors="backslashreplace")
         name = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
-        self._rows.add((name, fault.code, fault.reason, fault.mend))
+        self._rows.add((name, fault.code, fault.reason, fault.fix))
 
     def rows(self) -> list[Row]:
-        """Returns path, code, reason and mend of every input, sorted."""
+        """Returns path, code, reason and fix of every input, sorted."""
         return sorted(self._rows)
 
     def write(self, folder: pathlib.Path) -> None:

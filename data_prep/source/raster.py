@@ -5,12 +5,12 @@ import io
 import numpy as np
 import PIL.Image
 
-from data_prep.core.failures import Rejected
+from data_prep.core.errors import InputError
 from data_prep.source import grey
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 MAX_PIXELS = 1 << 28
-_MEND = "get the file again from its source, or remove it"
+_FIX = "get the file again from its source, or remove it"
 # What a whole file of each format ends with; Pillow does without.
 _ENDS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
 # Pillow's own limit warns first and raises later; ours is checked before decoding.
@@ -21,7 +21,7 @@ def size_of(data: bytes) -> tuple[int, int]:
     """Returns (height, width) in pixels without decoding.
 
     Raises:
-      Rejected: not a PNG or JPEG file, or too large.
+      InputError: not a PNG or JPEG file, or too large.
     """
     return _open(data).size[::-1]
 
@@ -33,7 +33,7 @@ def read_pixels(data: bytes) -> np.ndarray:
       [H, W] uint8.
 
     Raises:
-      Rejected: damaged, cut short, coloured, or constant.
+      InputError: damaged, cut short, coloured, or constant.
     """
     array = _decode(_open(data))
     if array.ndim == 3:
@@ -54,7 +54,7 @@ def read_mask(data: bytes) -> np.ndarray:
       [H, W] uint8 of 0 and 1.
 
     Raises:
-      Rejected: damaged or cut short.
+      InputError: damaged or cut short.
     """
     array = _decode(_open(data))
     if array.ndim == 3:
@@ -64,15 +64,15 @@ def read_mask(data: bytes) -> np.ndarray:
 
 def _open(data: bytes) -> PIL.Image.Image:
     if not data:
-        raise Rejected("IMG_EMPTY", "the file has no byte", mend=_MEND)
+        raise InputError("IMG_EMPTY", "the file has no byte", fix=_FIX)
     try:
         image = PIL.Image.open(io.BytesIO(data), formats=tuple(_ENDS))
     except (OSError, ValueError, SyntaxError) as e:
-        raise Rejected("IMG_NOT_IMAGE", "not a PNG or JPEG file", mend=_MEND) from e
+        raise InputError("IMG_NOT_IMAGE", "not a PNG or JPEG file", fix=_FIX) from e
     if _ENDS[image.format] not in data:
-        raise Rejected("IMG_TRUNCATED", "the file is cut short", mend=_MEND)
+        raise InputError("IMG_TRUNCATED", "the file is cut short", fix=_FIX)
     if image.width * image.height > MAX_PIXELS:
-        raise Rejected("IMG_BOMB", f"over {MAX_PIXELS} pixels", mend=_MEND)
+        raise InputError("IMG_BOMB", f"over {MAX_PIXELS} pixels", fix=_FIX)
     return image
 
 
@@ -83,8 +83,8 @@ def _decode(image: PIL.Image.Image) -> np.ndarray:
         return np.asarray(image)
     # Pillow's decoders raise nearly anything on damaged bytes.
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError) as e:
-        raise Rejected(
+        raise InputError(
             "IMG_DAMAGED",
             f"the file is damaged or cut short ({type(e).__name__})",
-            mend=_MEND,
+            fix=_FIX,
         ) from e

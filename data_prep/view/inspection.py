@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from data_prep.dataset import manifest as manifests
 from data_prep.dataset import schema
 from data_prep.dataset import shards
@@ -66,7 +66,7 @@ def inspect(folder: pathlib.Path) -> Inspection:
     """Reads a dataset folder once.
 
     Raises:
-      Failure: no dataset, or a damaged record.
+      CommandError: no dataset, or a damaged record.
     """
     data = manifests.read(folder)
     images = []
@@ -104,10 +104,10 @@ def records(folder: pathlib.Path, data: manifests.Manifest) -> Iterator[schema.R
             try:
                 yield schema.parse(serialized)
             except ValueError as e:
-                raise Failure(
+                raise CommandError(
                     ExitCode.CORRUPT,
                     f"{folder / shard.name} holds a record of another schema",
-                    mend="delete the dataset folder and convert again",
+                    fix="delete the dataset folder and convert again",
                 ) from e
 
 

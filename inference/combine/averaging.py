@@ -2,8 +2,8 @@
 
 import math
 
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from inference.combine import same_images
 from inference.config import AverageConfig
 from inference.prediction import probability_csv
@@ -19,7 +19,7 @@ def average(config: AverageConfig) -> dict[str, int | float]:
       {"csvs", "images"}: how many, and {"mean"}: the mean of all images.
 
     Raises:
-      Failure: csvs of different images, a value that is no probability, or another
+      CommandError: csvs of different images, a value that is no probability, or another
         csv where the output is to be.
     """
     given = {path: probability_csv.read(path) for path in config.probability_csvs}
@@ -30,10 +30,10 @@ def average(config: AverageConfig) -> dict[str, int | float]:
         for image_id in images
     }
     if config.output.exists() and probability_csv.read(config.output) != means:
-        raise Failure(
+        raise CommandError(
             ExitCode.CONFLICT,
             f"{config.output} holds other probabilities",
-            mend="choose another --output, or delete this one",
+            fix="choose another --output, or delete this one",
         )
     probability_csv.write(config.output, means.items())
     mean = math.fsum(means.values()) / len(means)

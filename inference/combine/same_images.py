@@ -3,8 +3,8 @@
 import pathlib
 from collections.abc import Collection
 
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 
 _SHOWN = 3
 
@@ -16,7 +16,7 @@ def check(images: dict[pathlib.Path, Collection[str]]) -> None:
       images: {csv: its image ids}.
 
     Raises:
-      Failure: naming the csv, the other, and the first ids that it lacks or has
+      CommandError: naming the csv, the other, and the first ids that it lacks or has
         beyond it.
     """
     (first, expected), *others = images.items()
@@ -29,10 +29,10 @@ def check(images: dict[pathlib.Path, Collection[str]]) -> None:
         if extra:
             differences.append(f"{first} lacks {_some(extra)} of {path}")
     if differences:
-        raise Failure(
+        raise CommandError(
             ExitCode.FLAGS,
             "; ".join(differences),
-            mend="give csvs of the same images",
+            fix="give csvs of the same images",
         )
 
 

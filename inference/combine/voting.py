@@ -9,9 +9,9 @@ import pathlib
 
 import numpy as np
 
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
-from data_prep.core.failures import Rejected
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
+from data_prep.core.errors import InputError
 from data_prep.dataset import rle
 from inference.combine import same_images
 from inference.config import VoteConfig
@@ -31,8 +31,8 @@ def vote(config: VoteConfig) -> dict[str, int]:
       {"submissions", "images", "images_with_mask"}: how many.
 
     Raises:
-      Failure: submissions of different images, a mask that does not fit, or another
-        submission where the output is to be.
+      CommandError: submissions of different images, a mask that does not fit, or
+        another submission in the output folder.
     """
     given = {path: submission.read(path) for path in config.submissions}
     same_images.check(given)
@@ -73,18 +73,18 @@ def majority(masks: list[Mask]) -> str:
 def _decode(path: pathlib.Path, image_id: str, code: str, size) -> Mask:
     try:
         return rle.decode_runs(code, *size)
-    except Rejected as e:
-        raise Failure(
+    except InputError as e:
+        raise CommandError(
             ExitCode.FLAGS,
             f"{e.code} in {path}, image {image_id}: {e.reason}",
-            mend="check --mask_size or --data, or predict it again",
+            fix="check --mask_size or --data, or predict it again",
         ) from e
 
 
 def _refuse_another(path: pathlib.Path, rows: dict[str, str]) -> None:
     if path.exists() and submission.read(path) != rows:
-        raise Failure(
+        raise CommandError(
             ExitCode.CONFLICT,
             f"{path} is another submission",
-            mend="choose another --output, or delete this one",
+            fix="choose another --output, or delete this one",
         )

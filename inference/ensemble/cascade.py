@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from inference.ensemble.classification import Classification
 from inference.ensemble.mean_probability import Predict
 from inference.inputs.chunks import Images
@@ -48,7 +48,7 @@ class Cascade:
         """Predicts one part.
 
         Raises:
-          Failure: a value that is not finite, which names the image.
+          CommandError: a value that is not finite, which names the image.
         """
         count = len(images.ids)
         classified = maps = None
@@ -84,8 +84,8 @@ def _refuse_not_finite(values: np.ndarray, ids: list[str]) -> None:
     sound = np.isfinite(values).reshape(len(ids), -1).all(axis=1)
     if not sound.all():
         # NaN compares as below any threshold: it would read as "healthy".
-        raise Failure(
+        raise CommandError(
             ExitCode.CORRUPT,
             f"the prediction for image {ids[np.flatnonzero(~sound)[0]]} is not finite",
-            mend="leave out the member that is at fault, or train it again",
+            fix="leave out the member that is at fault, or train it again",
         )

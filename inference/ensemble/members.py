@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from data_prep.core import cores
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from inference.config import Engine
 from inference.ensemble import openvino_engine
 from inference.inputs import datasets as dataset_folders
@@ -66,7 +66,7 @@ class Loader:
           output: MASK or LABEL.
 
         Raises:
-          Failure: unfinished or changed run, weights that are not finite or are
+          CommandError: unfinished or changed run, weights that are not finite or are
             there twice, a network without the output, no dataset of its size and
             preprocessing, or an engine that cannot run it.
         """
@@ -75,10 +75,10 @@ class Loader:
             member = self._load(path, output)
             other = by_hash.setdefault(member.weights_sha256, member)
             if other is not member:
-                raise Failure(
+                raise CommandError(
                     ExitCode.FLAGS,
                     f"{member.path} and {other.path} have the same weights",
-                    mend="leave one out; it would count twice",
+                    fix="leave one out; it would count twice",
                 )
         # Sums of floats depend on their order.
         return [by_hash[digest] for digest in sorted(by_hash)]
@@ -92,18 +92,18 @@ class Loader:
             self._networks[kind] = Network(*kind)
         network = self._networks[kind]
         if output not in network.model.output:
-            raise Failure(
+            raise CommandError(
                 ExitCode.FLAGS,
                 f"{path} {_WITHOUT[output]}",
-                mend="give segmenters as --members, classifiers as --classifiers",
+                fix="give segmenters as --members, classifiers as --classifiers",
             )
         network.model.load_weights(file)
         for variable in network.model.weights:
             if not np.isfinite(variable.numpy()).all():
-                raise Failure(
+                raise CommandError(
                     ExitCode.CORRUPT,
                     f"{file} holds values that are not finite",
-                    mend="train the member again",
+                    fix="train the member again",
                 )
         return Member(
             logits=network.logits(output, self._engine, str(path)),

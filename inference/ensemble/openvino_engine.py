@@ -18,9 +18,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from data_prep.core.failures import BadValue
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ConfigError
+from data_prep.core.errors import ExitCode
 from data_prep.phantom import phantom
 
 PRECISIONS = {"f32": "float32", "bf16": "bfloat16"}
@@ -72,12 +72,12 @@ def compiled(
       [B, S, S, 1] and "label" [B, 1], whichever the model has. One call at a time.
 
     Raises:
-      BadValue: an unknown precision, or no thread.
-      Failure: OpenVINO is not installed, this processor lacks the precision, or the
-        member cannot be converted or predicts something else than in TensorFlow.
+      ConfigError: an unknown precision, or no thread.
+      CommandError: OpenVINO is not installed, this processor lacks the precision, or
+        the member cannot be converted or predicts something else than in TensorFlow.
     """
     if precision not in PRECISIONS or num_threads < 1:
-        raise BadValue(
+        raise ConfigError(
             f"Expected a precision of {sorted(PRECISIONS)} and a thread. Received: "
             f"precision={precision!r}, num_threads={num_threads}"
         )
@@ -85,10 +85,10 @@ def compiled(
     core = openvino.Core()
     if precision == "bf16" and not _has_bf16(core):
         # OpenVINO would compute in f32 without a word.
-        raise Failure(
+        raise CommandError(
             ExitCode.ENVIRONMENT,
             "this processor does not compute in bf16",
-            mend="choose f32",
+            fix="choose f32",
         )
     options = {
         # Without the hint OpenVINO chooses bf16 wherever the processor has it.
@@ -101,10 +101,10 @@ def compiled(
             converted = openvino.convert_model(_graph(model))
         network = core.compile_model(converted, "CPU", options)
     except Exception as e:  # noqa: BLE001 - each of its frontends has classes of its own
-        raise Failure(
+        raise CommandError(
             ExitCode.ENVIRONMENT,
             f"{name} does not go over to OpenVINO: {_last_line(e)}",
-            mend=_OTHER_ENGINE,
+            fix=_OTHER_ENGINE,
         ) from e
     predict = _in_parallel(openvino.AsyncInferQueue(network, num_threads))
     _check(predict, model, name, precision)
@@ -133,10 +133,10 @@ def _openvino():
             import openvino
             from openvino.frontend.tensorflow import utils as tensorflow_utils
     except ImportError as e:
-        raise Failure(
+        raise CommandError(
             ExitCode.ENVIRONMENT,
             "OpenVINO is not installed",
-            mend=f"pip install openvino, or {_OTHER_ENGINE}",
+            fix=f"pip install openvino, or {_OTHER_ENGINE}",
         ) from e
     # OpenVINO 2026.4 finds TensorFlow's version by `exec("import tensorflow")` and a
     # local of that name, which Python 3.13 has no longer (PEP 667).
@@ -219,12 +219,12 @@ def _check(predict: Predict, model: keras.Model, name: str, precision: str) -> N
         mean, most = off.mean(axis=1).max(), off.max()
         # Whatever is not a number is refused, too.
         if not (mean <= tolerance.mean and most <= tolerance.most):
-            raise Failure(
+            raise CommandError(
                 ExitCode.ENVIRONMENT,
                 f"{name} in OpenVINO ({precision}) is off TensorFlow's {output} by "
                 f"{mean:.2g} in the mean and {most:.2g} at most, allowed are "
                 f"{tolerance.mean:g} and {tolerance.most:g}",
-                mend=_OTHER_ENGINE,
+                fix=_OTHER_ENGINE,
             )
 
 

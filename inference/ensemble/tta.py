@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,14 +46,14 @@ def views(names: tuple[str, ...], flag: str = "tta") -> list[View]:
     """Returns the original view and those in `names`.
 
     Raises:
-      Failure: for an unknown name, which names `flag`.
+      CommandError: for an unknown name, which names `flag`.
     """
     unknown = sorted(set(names) - VIEWS.keys())
     if unknown:
-        raise Failure(
+        raise CommandError(
             ExitCode.FLAGS,
             f"unknown view {unknown[0]!r} in --{flag}",
-            mend=f"choose of {sorted(VIEWS)}",
+            fix=f"choose of {sorted(VIEWS)}",
         )
     return [VIEWS[n] for n in canonical(names)]
 

@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 import numpy as np
 
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from data_prep.dataset import aspect
 from data_prep.dataset import manifest as manifests
 from data_prep.dataset import shards
@@ -21,7 +21,7 @@ class DatasetImages:
         """Reads the facts of `ids`.
 
         Raises:
-          Failure: no dataset, a damaged one, or one that lacks an image.
+          CommandError: no dataset, a damaged one, or one that lacks an image.
         """
         data = manifests.read(folder)
         # The test split first: reading ends with the last image that is wanted.
@@ -35,10 +35,10 @@ class DatasetImages:
             self._groups[record.image_id] = record.group
         missing = sorted(set(ids) - self._sizes.keys())
         if missing:
-            raise Failure(
+            raise CommandError(
                 ExitCode.FLAGS,
                 f"{folder} lacks {len(missing)} of the images, first {missing[0]}",
-                mend="give the dataset that was predicted, or choose with --ids",
+                fix="give the dataset that was predicted, or choose with --ids",
             )
 
     def size_of(self, image_id: str) -> tuple[int, int]:
@@ -56,10 +56,10 @@ class DatasetImages:
             try:
                 found[record.image_id] = inspection.pixels(record, self._data)
             except ValueError as e:
-                raise Failure(
+                raise CommandError(
                     ExitCode.CORRUPT,
                     f"image {record.image_id} in {self._folder} is damaged: {e}",
-                    mend="delete the dataset folder and convert again",
+                    fix="delete the dataset folder and convert again",
                 ) from e
         return found
 

@@ -34,7 +34,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
       What `evaluation.json` holds.
 
     Raises:
-      Failure: csvs of different images, or images that the dataset lacks.
+      CommandError: csvs of different images, or images that the dataset lacks.
     """
     scoring = Scoring(
         config.submission,

@@ -3,8 +3,8 @@
 import pathlib
 from collections.abc import Callable
 
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from data_prep.dataset import manifest as manifests
 from data_prep.dataset import schema
 from data_prep.dataset import shards
@@ -22,7 +22,7 @@ def size_of(data: pathlib.Path | None, mask_size: int) -> SizeOf:
       mask_size: that size, in pixels.
 
     Raises:
-      Failure: by the returned function, for an image that `data` lacks.
+      CommandError: by the returned function, for an image that `data` lacks.
     """
     if data is None:
         return lambda image_id: (mask_size, mask_size)
@@ -34,10 +34,10 @@ def size_of(data: pathlib.Path | None, mask_size: int) -> SizeOf:
 
     def known(image_id: str) -> tuple[int, int]:
         if image_id not in sizes:
-            raise Failure(
+            raise CommandError(
                 ExitCode.FLAGS,
                 f"the test split of {data} lacks image {image_id}",
-                mend="give the dataset that was predicted",
+                fix="give the dataset that was predicted",
             )
         return sizes[image_id]
 

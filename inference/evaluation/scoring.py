@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
-from data_prep.core.failures import Rejected
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
+from data_prep.core.errors import InputError
 from data_prep.dataset import rle
 from data_prep.source import labels
 from inference.evaluation import side_tables
@@ -87,7 +87,7 @@ class Scoring:
             of refusing them.
 
         Raises:
-          Failure: an unreadable csv, or one that lacks an image.
+          CommandError: an unreadable csv, or one that lacks an image.
         """
         self._truth = labels.read(truth_csv)
         self._predicted = labels.read(submission_csv)
@@ -105,17 +105,17 @@ class Scoring:
         """Decodes and scores one image.
 
         Raises:
-          Failure: a row does not fit into the image.
+          CommandError: a row does not fit into the image.
         """
         height, width = size_of(image_id)
         try:
             truth = rle.decode_union(self._truth[image_id], height, width)
             prediction = rle.decode_union(self._predicted[image_id], height, width)
-        except Rejected as e:
-            raise Failure(
+        except InputError as e:
+            raise CommandError(
                 ExitCode.FLAGS,
                 f"{e.code} for image {image_id}: {e.reason}",
-                mend=e.mend,
+                fix=e.fix,
             ) from e
         dice = metrics.dice_of_masks(truth, prediction)
         return Case(image_id=image_id, truth=truth, prediction=prediction, dice=dice)
@@ -141,10 +141,10 @@ class Scoring:
 def _refuse_several(path: pathlib.Path, rows: dict[str, list[str]]) -> None:
     several = [image_id for image_id, encoded in rows.items() if len(encoded) > 1]
     if several:
-        raise Failure(
+        raise CommandError(
             ExitCode.FLAGS,
             f"{path} has several rows for {len(several)} images, first {several[0]}",
-            mend="give one row an image, or take their union with --rows=merge",
+            fix="give one row an image, or take their union with --rows=merge",
         )
 
 

@@ -5,8 +5,8 @@ import pathlib
 from collections.abc import Collection
 from collections.abc import Iterable
 
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from data_prep.source import labels
 
 _ID = "ImageId"
@@ -20,7 +20,7 @@ def read_ids(path: pathlib.Path) -> list[str]:
     """Reads image ids: one a line, or the first column of a csv.
 
     Raises:
-      Failure: missing, empty, no ids, or an id twice.
+      CommandError: missing, empty, no ids, or an id twice.
     """
     found: dict[str, None] = {}
     for line, row in labels.read_csv(path):
@@ -33,8 +33,8 @@ def read_ids(path: pathlib.Path) -> list[str]:
             raise _fault(path, line, f"{image_id} a second time")
         found[image_id] = None
     if not found:
-        raise Failure(
-            ExitCode.FLAGS, f"{path} has no id", mend="write one image id a line"
+        raise CommandError(
+            ExitCode.FLAGS, f"{path} has no id", fix="write one image id a line"
         )
     return list(found)
 
@@ -46,17 +46,17 @@ def read_subgroups(path: pathlib.Path) -> dict[str, dict[str, str]]:
     different values.
 
     Raises:
-      Failure: missing, no header, a row of another length, an id twice, too many
+      CommandError: missing, no header, a row of another length, an id twice, too many
         values, or an age that is no number.
     """
     rows = labels.read_csv(path)
     _, header = next(rows, (0, []))
     header = [name.strip() for name in header]
     if header[:1] != [_ID] or len(set(header)) < max(2, len(header)):
-        raise Failure(
+        raise CommandError(
             ExitCode.FLAGS,
             f"{path} has no header ImageId,<column>...",
-            mend="name the columns in its first line",
+            fix="name the columns in its first line",
         )
     columns: dict[str, dict[str, str]] = {name: {} for name in header[1:]}
     seen = set()
@@ -73,10 +73,10 @@ def read_subgroups(path: pathlib.Path) -> dict[str, dict[str, str]]:
             columns[name][image_id] = value or _NOT_GIVEN
     for name, column in columns.items():
         if len(set(column.values())) > _MAX_VALUES:
-            raise Failure(
+            raise CommandError(
                 ExitCode.FLAGS,
                 f"column {name!r} of {path} has more than {_MAX_VALUES} values",
-                mend="group them, or leave the column out",
+                fix="group them, or leave the column out",
             )
     return columns
 
@@ -84,13 +84,13 @@ def read_subgroups(path: pathlib.Path) -> dict[str, dict[str, str]]:
 def check_ids(
     path: pathlib.Path, known: Collection[str], wanted: Iterable[str]
 ) -> None:
-    """Raises a Failure unless the csv at `path` has all of the images."""
+    """Raises a CommandError unless the csv at `path` has all of the images."""
     missing = sorted(set(wanted) - set(known))
     if missing:
-        raise Failure(
+        raise CommandError(
             ExitCode.FLAGS,
             f"{path} lacks {len(missing)} of the images, first {missing[0]}",
-            mend="give csvs of the same images, or choose images with --ids",
+            fix="give csvs of the same images, or choose images with --ids",
         )
 
 
@@ -107,7 +107,7 @@ def _age_band(path: pathlib.Path, line: int, value: str) -> str:
     return f"{low} to {higher[0] - 1}" if higher else f"{low} and over"
 
 
-def _fault(path: pathlib.Path, line: int, what: str) -> Failure:
-    return Failure(
-        ExitCode.FLAGS, f"{path}, line {line}: {what}", mend="correct that line"
+def _fault(path: pathlib.Path, line: int, what: str) -> CommandError:
+    return CommandError(
+        ExitCode.FLAGS, f"{path}, line {line}: {what}", fix="correct that line"
     )

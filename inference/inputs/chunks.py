@@ -14,8 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from data_prep.dataset.shards import Shard
 from inference.inputs.datasets import Dataset
 from trainer.input.records import Decoder
@@ -90,7 +90,7 @@ def read(
       The number of a part, and its images.
 
     Raises:
-      Failure: a damaged record, or datasets that differ.
+      CommandError: a damaged record, or datasets that differ.
     """
     streams = [
         _stream(dataset, found, done)
@@ -102,20 +102,20 @@ def read(
         except tf.errors.OpError as e:
             names = ", ".join(str(d.folder) for d in datasets)
             said = re.sub(r"{{.*}} *| *\[Op:.*", "", e.message.splitlines()[0])
-            raise Failure(
+            raise CommandError(
                 ExitCode.CORRUPT,
                 f"a record in {names} cannot be read: {said}",
-                mend="delete the dataset folder and convert again",
+                fix="delete the dataset folder and convert again",
             ) from e
         if batches[0] is None:
             return
         (index, first), ids = batches[0], batches[0][1]["id"].tolist()
         for dataset, (_, other) in zip(datasets, batches, strict=True):
             if other["id"].tolist() != ids:
-                raise Failure(
+                raise CommandError(
                     ExitCode.CONFLICT,
                     f"{dataset.folder} and {datasets[0].folder} hold other images",
-                    mend="convert all sizes at once, with --sizes",
+                    fix="convert all sizes at once, with --sizes",
                 )
         yield (
             int(index),

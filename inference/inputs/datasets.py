@@ -4,8 +4,8 @@ import dataclasses
 import pathlib
 from collections.abc import Sequence
 
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from data_prep.dataset import manifest as manifests
 from data_prep.dataset.manifest import Manifest
 from data_prep.dataset.shards import Shard
@@ -29,7 +29,7 @@ def find(paths: Sequence[pathlib.Path]) -> list[Dataset]:
     """Opens dataset folders, or all sizes of a conversion's output.
 
     Raises:
-      Failure: no dataset, or a damaged one.
+      CommandError: no dataset, or a damaged one.
     """
     found: dict[pathlib.Path, Dataset] = {}
     for path in paths:
@@ -46,16 +46,16 @@ def for_run(run: FinishedRun, datasets: Sequence[Dataset]) -> Dataset:
     """Returns the dataset with the size and preprocessing that a run knows.
 
     Raises:
-      Failure: none has.
+      CommandError: none has.
     """
     trained = manifests.pixel_options(run.dataset["options"])
     given = [manifests.pixel_options(d.manifest.options) for d in datasets]
     if trained not in given:
         shown = given[0] if len(given) == 1 else given
-        raise Failure(
+        raise CommandError(
             ExitCode.CONFLICT,
             f"{run.path} was trained on {trained}, the dataset has {shown}",
-            mend="give the dataset folder of that size and preprocessing",
+            fix="give the dataset folder of that size and preprocessing",
         )
     return datasets[given.index(trained)]
 
@@ -70,18 +70,18 @@ def shards_of(
       folds: of the labelled images, or None for the test split.
 
     Raises:
-      Failure: no such images, or datasets that do not hold the same.
+      CommandError: no such images, or datasets that do not hold the same.
     """
     chosen = []
     for dataset in datasets:
         data = dataset.manifest
         found = data.test_shards() if folds is None else data.train_shards(list(folds))
         if not sum(shard.num_records for shard in found):
-            raise Failure(
+            raise CommandError(
                 ExitCode.FLAGS,
                 f"{dataset.folder} has no "
                 + ("test split" if folds is None else f"images in folds {folds}"),
-                mend="convert with --test_source" if folds is None else "give others",
+                fix="convert with --test_source" if folds is None else "give others",
             )
         chosen.append(found)
     first = datasets[0]
@@ -90,11 +90,11 @@ def shards_of(
         if _contents(found) != _contents(chosen[0]) or (
             dataset.manifest.options["aspect"] != first.manifest.options["aspect"]
         ):
-            raise Failure(
+            raise CommandError(
                 ExitCode.CONFLICT,
                 f"{dataset.folder} and {first.folder} do not hold the same images in "
                 "the same files, or hold them in another aspect",
-                mend="convert all sizes at once, with --sizes",
+                fix="convert all sizes at once, with --sizes",
             )
     return chosen
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from data_prep.core.failures import BadValue
+from data_prep.core.errors import ConfigError
 from inference.masks import mask_runs
 from inference.masks.mask_runs import Runs
 
@@ -28,7 +28,7 @@ def min_area(pixels: float = 2048, per: str = "image") -> Step:
     """
     check("min_area", pixels, above=0)
     if per not in ("image", "component"):
-        raise BadValue(f"Expected per=image or per=component. Received: per={per}")
+        raise ConfigError(f"Expected per=image or per=component. Received: per={per}")
 
     def clean(mask: Runs) -> Runs:
         # No component is larger than all of them.
@@ -57,8 +57,8 @@ def enough(pixels, area: float, mask: Runs):
 
 
 def check(name: str, value, *, above: float, at_most: float = math.inf) -> None:
-    """Raises BadValue unless `value` is a number in the range."""
+    """Raises ConfigError unless `value` is a number in the range."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not above < value <= at_most:
         limit = "" if at_most == math.inf else f" <= {at_most}"
-        raise BadValue(f"Expected {above} < {name}{limit}. Received: {name}={value}")
+        raise ConfigError(f"Expected {above} < {name}{limit}. Received: {name}={value}")

@@ -30,9 +30,9 @@ import math
 import numpy as np
 
 from data_prep.core import spec
-from data_prep.core.failures import BadValue
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ConfigError
+from data_prep.core.errors import ExitCode
 from inference.masks import mask_filters
 from inference.masks import mask_runs
 from inference.masks import upsampling
@@ -123,13 +123,13 @@ class Postprocess:
         """Tells whether the gate lets an image pass, which it does without one.
 
         Raises:
-          BadValue: a gate without an image-level probability.
-          Failure: a probability that is not a number.
+          ConfigError: a gate without an image-level probability.
+          CommandError: a probability that is not a number.
         """
         if self.gate is None:
             return True
         if image_probability is None:
-            raise BadValue(
+            raise ConfigError(
                 f"Expected an image-level probability for gate({self.gate}). "
                 "Received: none"
             )
@@ -176,8 +176,8 @@ class Postprocess:
           image_probability: of a finding anywhere in the image, for the gate.
 
         Raises:
-          BadValue: a gate without an image-level probability.
-          Failure: a probability that is not a number.
+          ConfigError: a gate without an image-level probability.
+          CommandError: a probability that is not a number.
         """
         nothing = mask_runs.empty(height, width)
         values = np.asarray(probabilities, np.float32)
@@ -221,7 +221,7 @@ def parse(text: str, *, gated: bool = False) -> Postprocess:
       gated: whether image-level probabilities will be there.
 
     Raises:
-      BadValue: not one cut, an unknown step, bad arguments, or a gate for which
+      ConfigError: not one cut, an unknown step, bad arguments, or a gate for which
         there will be no probabilities.
     """
     terms = _terms(text)
@@ -229,12 +229,12 @@ def parse(text: str, *, gated: bool = False) -> Postprocess:
     if terms[0].name in GATES:
         level = spec.call(terms.pop(0), GATES, kind="gate")
         if not gated:
-            raise BadValue(
+            raise ConfigError(
                 "Expected a spec without a gate, since no classifier is there. "
                 f"Received: postprocess={text!r}"
             )
     if not terms or terms[0].name not in CUTS:
-        raise BadValue(
+        raise ConfigError(
             "Expected threshold(t), triplet(top, area, bottom) or one of "
             f"{sorted(PRESETS)} as the first step, or behind one gate(t). "
             f"Received: postprocess={text!r}"
@@ -259,8 +259,8 @@ def _terms(text: str) -> list[spec.Term]:
 def _refuse_nan(value: float) -> None:
     if math.isnan(value):
         # NaN compares as below any threshold: it would read as "healthy".
-        raise Failure(
+        raise CommandError(
             ExitCode.CORRUPT,
             "a probability is not a number",
-            mend="leave out the member that is at fault, or train it again",
+            fix="leave out the member that is at fault, or train it again",
         )

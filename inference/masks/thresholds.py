@@ -5,12 +5,12 @@ import pathlib
 from typing import Any
 
 from data_prep.core import durable
-from data_prep.core.failures import BadValue
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ConfigError
+from data_prep.core.errors import ExitCode
 from inference.masks import postprocess
 
-_MEND = "give the thresholds.json that inference.tune wrote"
+_FIX = "give the thresholds.json that inference.tune wrote"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,21 +57,21 @@ def read(path: pathlib.Path) -> Thresholds:
     """Reads what `write` wrote.
 
     Raises:
-      Failure: missing, changed, or without a spec that can be parsed.
+      CommandError: missing, changed, or without a spec that can be parsed.
     """
-    stored = durable.read_json(path, mend=_MEND)
+    stored = durable.read_json(path, fix=_FIX)
     spec, made_from = stored.get("postprocess"), stored.get("made_from")
     if not isinstance(spec, str) or not isinstance(made_from, dict):
-        raise Failure(ExitCode.CORRUPT, f"{path} holds no thresholds", mend=_MEND)
+        raise CommandError(ExitCode.CORRUPT, f"{path} holds no thresholds", fix=_FIX)
     try:
         postprocess.parse(spec, gated=True)
-    except BadValue as e:
-        raise Failure(ExitCode.CORRUPT, f"{path}: {e}", mend=_MEND) from e
+    except ConfigError as e:
+        raise CommandError(ExitCode.CORRUPT, f"{path}: {e}", fix=_FIX) from e
     return Thresholds(postprocess=spec, made_from=made_from)
 
 
 def check(found: Thresholds, path: pathlib.Path, made_by: dict[str, list]) -> None:
-    """Raises a Failure unless `found` was tuned on what is now to be cut.
+    """Raises a CommandError unless `found` was tuned on what is now to be cut.
 
     Args:
       found: of `read`.
@@ -84,9 +84,9 @@ def check(found: Thresholds, path: pathlib.Path, made_by: dict[str, list]) -> No
         if sorted(found.made_from.get(key, [])) != sorted(now)
     ]
     if differing:
-        raise Failure(
+        raise CommandError(
             ExitCode.CONFLICT,
             f"{path} was tuned with other {' and '.join(differing)}",
-            mend="tune again on out-of-fold predictions of these, or give "
+            fix="tune again on out-of-fold predictions of these, or give "
             "--postprocess if it is meant",
         )

@@ -5,8 +5,8 @@ import pathlib
 
 from data_prep.build import convert as conversion
 from data_prep.config import ConvertConfig
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from inference.config import PredictConfig
 from trainer.run import run_folder
 
@@ -26,7 +26,7 @@ def convert(config: PredictConfig) -> tuple[ExitCode, tuple[pathlib.Path, ...]]:
       DONE, or QUARANTINED where there are such files; and the folder.
 
     Raises:
-      Failure: members of different preprocessing, or no file that can be read.
+      CommandError: members of different preprocessing, or no file that can be read.
     """
     runs = [run_folder.open_finished(p) for p in config.members + config.classifiers]
     options = [run.dataset["options"] for run in runs]
@@ -34,11 +34,11 @@ def convert(config: PredictConfig) -> tuple[ExitCode, tuple[pathlib.Path, ...]]:
     for run, other in zip(runs, options, strict=True):
         differing = [k for k, v in _shared(other).items() if first.get(k) != v]
         if differing:
-            raise Failure(
+            raise CommandError(
                 ExitCode.CONFLICT,
                 f"{run.path} and {runs[0].path} were trained on other "
                 f"{', '.join(differing)}",
-                mend="predict with each of them and average the results",
+                fix="predict with each of them and average the results",
             )
     path = config.output / FOLDER
     logging.info("converting %s", config.source)

@@ -6,8 +6,8 @@ import pathlib
 from collections.abc import Sequence
 
 from data_prep.core import durable
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from inference.config import PredictConfig
 from inference.inputs import datasets as dataset_folders
 from inference.inputs.datasets import Dataset
@@ -31,7 +31,7 @@ def teams(config: PredictConfig, datasets: Sequence[Dataset]) -> dict[int, Team]
     """Returns {fold: who predicts its images}; the test split's fold is -1.
 
     Raises:
-      Failure: a bad run folder; for labelled images also a run that was trained on
+      CommandError: a bad run folder; for labelled images also a run that was trained on
         another split, or a fold with members and without the others' classifiers.
     """
     if config.split == "test":
@@ -40,10 +40,10 @@ def teams(config: PredictConfig, datasets: Sequence[Dataset]) -> dict[int, Team]
     classifiers = _by_fold(config.classifiers, datasets)
     if members and classifiers and members.keys() != classifiers.keys():
         fold = sorted(members.keys() ^ classifiers.keys())[0]
-        raise Failure(
+        raise CommandError(
             ExitCode.FLAGS,
             f"fold {fold} has no {'members' if fold in classifiers else 'classifiers'}",
-            mend="give both of every fold",
+            fix="give both of every fold",
         )
     folds = sorted(members.keys() | classifiers.keys())
     for fold in sorted(set(range(datasets[0].manifest.num_folds)) - set(folds)):
@@ -67,11 +67,11 @@ def _by_fold(
         data = dataset_folders.for_run(run, datasets).manifest
         # Folds are numbers: of another conversion they are other images.
         if run.dataset != durable.plain(run_folder.dataset_facts(data)):
-            raise Failure(
+            raise CommandError(
                 ExitCode.CONFLICT,
                 f"{path} was trained on another conversion: which images it did not "
                 "see cannot be told",
-                mend="give the dataset folder that it was trained on",
+                fix="give the dataset folder that it was trained on",
             )
         of_fold.setdefault(run.config["fold"], []).append(path)
     return of_fold

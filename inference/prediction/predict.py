@@ -4,7 +4,7 @@ import logging
 import pathlib
 
 from data_prep.core import durable
-from data_prep.core.failures import ExitCode
+from data_prep.core.errors import ExitCode
 from data_prep.core.progress import Tracker
 from data_prep.dataset import manifest as manifests
 from data_prep.dataset import rle
@@ -41,7 +41,7 @@ def predict(config: PredictConfig) -> ExitCode:
       DONE, or QUARANTINED where files of `config.source` could not be read.
 
     Raises:
-      Failure: a bad member or dataset, an output of something else, a prediction
+      CommandError: a bad member or dataset, an output of something else, a prediction
         that is not finite, or a GPU that is required and not used.
     """
     devices.announce(

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from data_prep.core import durable
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from inference.prediction import probability_csv
 from inference.prediction import probability_maps
 from inference.prediction import submission
@@ -28,7 +28,7 @@ SUBMISSION = "submission.csv"
 CLASSIFICATION = "classification.csv"
 MARKER = probability_maps.MARKER
 _PARTS = "parts"
-_MEND = "choose another --output, or delete this one"
+_FIX = "choose another --output, or delete this one"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,25 +61,25 @@ class PredictionFolder:
         """Tells whether this prediction is here, finished and unchanged.
 
         Raises:
-          Failure: another one is here, or a file was changed.
+          CommandError: another one is here, or a file was changed.
         """
         marker = self.path / MARKER
         if not marker.exists():
             return False
-        stored = durable.read_json(marker, mend=_MEND)
+        stored = durable.read_json(marker, fix=_FIX)
         durable.refuse_other_config(
-            self.path, stored.get("config", {}), self._request, mend=_MEND
+            self.path, stored.get("config", {}), self._request, fix=_FIX
         )
         for name, digest in stored["files"].items():
-            durable.check_file(self.path / name, expected_sha256=digest, mend=_MEND)
+            durable.check_file(self.path / name, expected_sha256=digest, fix=_FIX)
         return True
 
     def claim(self) -> None:
         """Records the request, or refuses if another one was begun here."""
         path = self.path / REQUEST
         if path.exists():
-            stored = durable.read_json(path, mend=_MEND)
-            durable.refuse_other_config(self.path, stored, self._request, mend=_MEND)
+            stored = durable.read_json(path, fix=_FIX)
+            durable.refuse_other_config(self.path, stored, self._request, fix=_FIX)
         durable.write_json(path, self._request)
 
     def has(self, index: int) -> bool:
@@ -104,7 +104,7 @@ class PredictionFolder:
           sizes: images of each part.
 
         Raises:
-          Failure: a part is damaged, or an image is there twice.
+          CommandError: a part is damaged, or an image is there twice.
         """
         masks, classified = self._has("rle"), self._has("classified")
         files = []
@@ -140,23 +140,23 @@ class PredictionFolder:
             rows = self._part_rows(index)
             for row in rows:
                 if row.image_id in seen:
-                    raise Failure(
+                    raise CommandError(
                         ExitCode.CORRUPT,
                         f"image {row.image_id} is in the dataset twice",
-                        mend="convert the dataset again",
+                        fix="convert the dataset again",
                     )
                 seen.add(row.image_id)
                 yield row
             if len(rows) != size:
-                raise Failure(
+                raise CommandError(
                     ExitCode.CORRUPT,
                     f"{len(rows)} images were predicted instead of {size}",
-                    mend="convert the dataset again",
+                    fix="convert the dataset again",
                 )
 
     def _part_rows(self, index: int) -> list[Row]:
         stored = durable.read_json(
-            self._part(index), mend=f"delete {self.path} and predict again"
+            self._part(index), fix=f"delete {self.path} and predict again"
         )
         return [
             Row(image_id=image_id, rle=rle, classified=classified)

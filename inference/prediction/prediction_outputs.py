@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from data_prep.core import durable
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from data_prep.core.progress import tracked
 from data_prep.dataset import aspect
 from data_prep.dataset import rle
@@ -64,7 +64,7 @@ def write(config: PredictConfig, dataset: Dataset) -> None:
             summary.add(record.image_id, image, mask, how)
     if summary:
         request = config.output / prediction_folder.REQUEST
-        made_by = durable.read_json(request, mend="predict again")
+        made_by = durable.read_json(request, fix="predict again")
         durable.write_text(config.output / REPORT, summary.page(made_by))
 
 
@@ -99,10 +99,10 @@ def _cases(
                 ),
             )
     if left:
-        raise Failure(
+        raise CommandError(
             ExitCode.CORRUPT,
             f"{dataset.folder} lacks image {min(left)}",
-            mend="give the dataset that was predicted",
+            fix="give the dataset that was predicted",
         )
 
 

@@ -4,8 +4,8 @@ import pathlib
 from collections.abc import Iterable
 
 from data_prep.core import durable
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from data_prep.source import labels
 
 _HEADER = ("ImageId", "Probability")
@@ -31,7 +31,7 @@ def read(path: pathlib.Path) -> dict[str, float]:
     """Reads {image id: probability}, in the file's order.
 
     Raises:
-      Failure: missing, malformed, empty, an id twice, or a value that is no number
+      CommandError: missing, malformed, empty, an id twice, or a value that is no number
         in 0..1; NaN is none.
     """
     pairs = labels.read_pairs(path, columns=_HEADER[:1])
@@ -55,9 +55,9 @@ def _probability(path: pathlib.Path, image_id: str, text: str) -> float:
     return value
 
 
-def _fail(path: pathlib.Path, what: str) -> Failure:
-    return Failure(
+def _fail(path: pathlib.Path, what: str) -> CommandError:
+    return CommandError(
         ExitCode.FLAGS,
         f"{path} {what}",
-        mend="give a csv of ImageId,Probability as it was predicted",
+        fix="give a csv of ImageId,Probability as it was predicted",
     )

@@ -27,16 +27,16 @@ import numpy as np
 from google.protobuf import message
 
 from data_prep.core import durable
-from data_prep.core.failures import BadValue
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ConfigError
+from data_prep.core.errors import ExitCode
 from data_prep.dataset import schema
 from data_prep.dataset import shards
 from data_prep.source import labels
 
 FOLDER = "probabilities"
 MARKER = "prediction.json"
-_MEND = "delete the folder of the prediction and predict again"
+_FIX = "delete the folder of the prediction and predict again"
 # Mantissas are noise: higher levels take longer and gain 1%.
 _LEVEL = 1
 _STORED = np.dtype("<f2")
@@ -57,7 +57,7 @@ class ProbabilityMap:
         image, in 0..1; None if there was none.
 
     Raises:
-      BadValue: a value that cannot be, such as a probability that is not a number.
+      ConfigError: a value that cannot be, such as a probability that is not a number.
     """
 
     image_id: str
@@ -70,7 +70,7 @@ class ProbabilityMap:
     def __post_init__(self):
         values, shape = self.values, self.values.shape
         if not labels.ID.fullmatch(self.image_id):
-            raise BadValue(f"Expected an image id. Received: {self.image_id[:64]!r}")
+            raise ConfigError(f"Expected an image id. Received: {self.image_id[:64]!r}")
         if values.dtype != np.float16 or len(shape) != 2 or len(set(shape)) != 1:
             raise self._bad("[S, S] float16", f"{list(shape)} {values.dtype}")
         # Not a number is outside, too.
@@ -84,8 +84,8 @@ class ProbabilityMap:
         if self.classifier is not None and not 0 <= self.classifier <= 1:
             raise self._bad("a classifier's value in 0..1", self.classifier)
 
-    def _bad(self, expected: str, received) -> BadValue:
-        return BadValue(
+    def _bad(self, expected: str, received) -> ConfigError:
+        return ConfigError(
             f"Expected {expected} for image {self.image_id}. Received: {received}"
         )
 
@@ -104,10 +104,10 @@ def read(path: pathlib.Path) -> Iterator[ProbabilityMap]:
     """Yields the maps of one part, every checksum verified.
 
     Raises:
-      Failure: the part is missing or damaged, or a map's values cannot be.
+      CommandError: the part is missing or damaged, or a map's values cannot be.
     """
     if not path.is_file():
-        raise Failure(ExitCode.CORRUPT, f"{path} is missing", mend=_MEND)
+        raise CommandError(ExitCode.CORRUPT, f"{path} is missing", fix=_FIX)
     records = shards.read(path)
     while True:
         with _named(path):
@@ -147,17 +147,17 @@ def read_folder(
       maps are read while the iterator runs.
 
     Raises:
-      Failure: no finished prediction or a damaged one; by the iterator, another
+      CommandError: no finished prediction or a damaged one; by the iterator, another
         part than was recorded, or an image twice.
     """
     path = folder / MARKER
-    stored = durable.read_json(path, mend="give the folder of a finished prediction")
+    stored = durable.read_json(path, fix="give the folder of a finished prediction")
     try:
         config = dict(stored["config"])
         parts = {p["name"]: p["sha256"] for p in stored["parts"]}
     except (KeyError, TypeError) as e:
-        raise Failure(
-            ExitCode.CORRUPT, f"{path} lists no probability maps", mend=_MEND
+        raise CommandError(
+            ExitCode.CORRUPT, f"{path} lists no probability maps", fix=_FIX
         ) from e
     return config, _maps(folder / FOLDER, parts)
 
@@ -166,7 +166,7 @@ def count(folder: pathlib.Path) -> int:
     """Returns how many maps a folder of predictions has, from their lengths alone.
 
     Raises:
-      Failure: a length is damaged.
+      CommandError: a length is damaged.
     """
     total = 0
     for path in (folder / FOLDER).glob("part-*.tfrecord"):
@@ -177,27 +177,27 @@ def count(folder: pathlib.Path) -> int:
 
 @contextlib.contextmanager
 def _named(path: pathlib.Path) -> Iterator[None]:
-    """Turns what is wrong with a part into a Failure that names it, and the mend."""
+    """Names the part and the fix in every error about it."""
     try:
         yield
-    except (Failure, ValueError, zlib.error) as e:
-        # A Failure is the framing's: its mend is for a dataset.
+    except (CommandError, ValueError, zlib.error) as e:
+        # A CommandError is the framing's: its fix is for a dataset.
         why = f": {e}" if isinstance(e, ValueError) else ""
-        raise Failure(
-            ExitCode.CORRUPT, f"{path} holds a damaged record{why}", mend=_MEND
+        raise CommandError(
+            ExitCode.CORRUPT, f"{path} holds a damaged record{why}", fix=_FIX
         ) from e
 
 
 def _maps(folder: pathlib.Path, parts: dict[str, str]) -> Iterator[ProbabilityMap]:
     seen: set[str] = set()
     for name, sha256 in parts.items():
-        durable.check_file(folder / name, expected_sha256=sha256, mend=_MEND)
+        durable.check_file(folder / name, expected_sha256=sha256, fix=_FIX)
         for found in read(folder / name):
             if found.image_id in seen:
-                raise Failure(
+                raise CommandError(
                     ExitCode.CORRUPT,
                     f"{folder / name} has image {found.image_id} a second time",
-                    mend=_MEND,
+                    fix=_FIX,
                 )
             seen.add(found.image_id)
             yield found

@@ -4,8 +4,8 @@ import pathlib
 from collections.abc import Iterable
 
 from data_prep.core import durable
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from data_prep.source import labels
 
 
@@ -23,14 +23,14 @@ def read(path: pathlib.Path) -> dict[str, str]:
     """Reads a submission.
 
     Raises:
-      Failure: missing, malformed, or with several rows for one image.
+      CommandError: missing, malformed, or with several rows for one image.
     """
     rows = labels.read(path)
     for image_id, encoded in rows.items():
         if len(encoded) > 1:
-            raise Failure(
+            raise CommandError(
                 ExitCode.FLAGS,
                 f"{path} has {len(encoded)} rows for {image_id}",
-                mend="a submission has one row an image",
+                fix="a submission has one row an image",
             )
     return {image_id: encoded[0] for image_id, encoded in rows.items()}

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from data_prep.core import durable
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
-from data_prep.core.failures import Rejected
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
+from data_prep.core.errors import InputError
 from data_prep.dataset import rle
 from inference.masks import upsampling
 from inference.prediction.probability_maps import ProbabilityMap
@@ -83,25 +83,25 @@ def count(
       num_workers: threads; no influence on the tables.
 
     Raises:
-      Failure: no image, one without truth, a row that does not fit, or a
+      CommandError: no image, one without truth, a row that does not fit, or a
         classification of some images only.
     """
     levels = sorted(set(thresholds))
     look = functools.partial(_counts, truth=truth, how=how, thresholds=tuple(levels))
     rows = list(_in_order(look, maps, num_workers))
     if not rows:
-        raise Failure(
-            ExitCode.FLAGS, "the prediction has no image", mend="predict some"
+        raise CommandError(
+            ExitCode.FLAGS, "the prediction has no image", fix="predict some"
         )
     columns = {name: np.array([r[name] for r in rows]) for name in rows[0]}
     missing = np.isnan(columns["classifier"])
     if missing.any() and not missing.all():
         first = columns["ids"][missing][0]
-        raise Failure(
+        raise CommandError(
             ExitCode.CORRUPT,
             f"{missing.sum()} of {len(rows)} probability maps, first {first}, lack "
             "the classifier's probability that others have",
-            mend="predict all images again, with the classifiers or without",
+            fix="predict all images again, with the classifiers or without",
         )
     return Tables(thresholds=np.array(levels), **columns)
 
@@ -131,15 +131,15 @@ def read(
     """Reads tables that `write` left, if they have all of the thresholds.
 
     Raises:
-      Failure: they were made from something else, or are damaged.
+      CommandError: they were made from something else, or are damaged.
     """
     if not (folder / _FACTS).exists():
         return None
-    mend = "choose another --output, or delete this one"
-    facts = durable.read_json(folder / _FACTS, mend=mend)
-    durable.refuse_other_config(folder, facts["sources"], sources, mend=mend)
+    fix = "choose another --output, or delete this one"
+    facts = durable.read_json(folder / _FACTS, fix=fix)
+    durable.refuse_other_config(folder, facts["sources"], sources, fix=fix)
     path = folder / _ARRAYS
-    durable.check_file(path, expected_sha256=facts["tables_sha256"], mend=mend)
+    durable.check_file(path, expected_sha256=facts["tables_sha256"], fix=fix)
     with np.load(path, allow_pickle=False) as arrays:
         tables = Tables(**arrays)
     return tables if set(thresholds) <= set(tables.thresholds.tolist()) else None
@@ -188,18 +188,18 @@ def _true_mask(of: ProbabilityMap, truth: dict[str, list[str]]) -> np.ndarray | 
     rows = truth.get(of.image_id)
     if rows is None:
         # Not a negative: nobody has looked.
-        raise Failure(
+        raise CommandError(
             ExitCode.FLAGS,
             f"the truth has no row for image {of.image_id}",
-            mend="give the --truth of the images that were predicted",
+            fix="give the --truth of the images that were predicted",
         )
     if rows == [rle.EMPTY]:
         return None
     try:
         return rle.decode_union(rows, of.source_height, of.source_width)
-    except Rejected as e:
-        raise Failure(
-            ExitCode.FLAGS, f"{e.code} for image {of.image_id}: {e.reason}", mend=e.mend
+    except InputError as e:
+        raise CommandError(
+            ExitCode.FLAGS, f"{e.code} for image {of.image_id}: {e.reason}", fix=e.fix
         ) from e
 
 

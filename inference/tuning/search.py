@@ -10,8 +10,8 @@ import numpy as np
 
 from data_prep.core import durable
 from data_prep.core import progress
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from data_prep.dataset import aspect
 from data_prep.source import labels
 from inference.config import TuneConfig
@@ -39,7 +39,7 @@ def tune(config: TuneConfig) -> str:
       A summary for people, with the next command.
 
     Raises:
-      Failure: no prediction or a damaged one, an image without truth, or an output
+      CommandError: no prediction or a damaged one, an image without truth, or an output
         that was made from another prediction.
     """
     count = config.num_workers
@@ -74,10 +74,10 @@ def _tables(config: TuneConfig) -> tuple[dict[str, Any], Tables]:
     made_from, maps = probability_maps.read_folder(config.predictions)
     how = made_from.get("aspect")
     if how not in aspect.ASPECTS:
-        raise Failure(
+        raise CommandError(
             ExitCode.CORRUPT,
             f"{config.predictions} does not say how its squares were made",
-            mend="predict again",
+            fix="predict again",
         )
     # What the comparison of the report needs is counted in any case.
     wanted = {*config.tops, *config.bottoms, grid_search.SEED.top}

@@ -76,7 +76,7 @@ def read_by_main(name: str, arguments: list[str]) -> set[str]:
     """Runs a command's main up to its work; returns the names of the flags it read.
 
     Raises:
-      Failure or BadValue: the main refused the arguments.
+      CommandError or ConfigError: the main refused the arguments.
     """
     main = importlib.import_module(name).main
     read = set()

@@ -4,8 +4,8 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from flags import command
 from flags import command_line
 from flags import crossval as crossval_flags
@@ -29,10 +29,10 @@ def parse(groups, *arguments, name="test.main"):
 
 
 def refused(groups, *arguments, name="test.main"):
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(CommandError) as e:
         parse(groups, *arguments, name=name)
-    assert caught.value.exit_code == ExitCode.FLAGS
-    return str(caught.value)
+    assert e.value.exit_code == ExitCode.FLAGS
+    return str(e.value)
 
 
 @pytest.mark.parametrize("written", ["--truth=x", "-truth=x", "--truth x"])

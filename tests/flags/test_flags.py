@@ -9,8 +9,8 @@ from absl import flags
 from absl.testing import flagsaver
 
 from data_prep.build import clahe
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from data_prep.dataset import aspect
 from data_prep.source import grey
 from flags import average as average_flags
@@ -153,9 +153,9 @@ def test_replay():
     ],
 )
 def test_missing_flags_are_named(read):
-    with pytest.raises(Failure, match="--[a-z_]+ is missing; give it") as caught:
+    with pytest.raises(CommandError, match="--[a-z_]+ is missing; give it") as e:
         read()
-    assert caught.value.exit_code == ExitCode.FLAGS
+    assert e.value.exit_code == ExitCode.FLAGS
 
 
 def test_models_have_sizes_of_their_own():
@@ -184,7 +184,9 @@ def test_configurations_check_themselves(tmp_path):
             with pytest.raises(ValueError, match=said):
                 data_prep_flags.convert_config()
     flags.FLAGS(["test", "--sizes=big"])
-    with pytest.raises(Failure, match="--sizes=big has a value that is no integer"):
+    with pytest.raises(
+        CommandError, match="--sizes=big has a value that is no integer"
+    ):
         common.integers(data_prep_flags._SIZES)
     flags.FLAGS(["test", "--epochs=2", "--swa_epochs=3"])
     with pytest.raises(ValueError, match="swa_epochs of at most epochs"):
@@ -227,7 +229,9 @@ def test_grids_are_checked():
             with pytest.raises(ValueError, match=said):
                 tune_flags.tune_config()
     flags.FLAGS([*base, "--gates=high"])
-    with pytest.raises(Failure, match="--gates=high has a value that is no number"):
+    with pytest.raises(
+        CommandError, match="--gates=high has a value that is no number"
+    ):
         tune_flags.tune_config()
 
 

@@ -7,8 +7,8 @@ import runpy
 import pytest
 from absl import flags
 
-from data_prep.core.failures import BadValue
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ConfigError
 from flags import command
 from flags import common
 from flags import crossval as crossval_flags
@@ -53,7 +53,9 @@ def test_the_command_refuses_to_work_without_each_needed_flag(command_name, grou
     for choice in groups.choices():
         kept = [a for name, a in given.items() if name[2:] not in choice]
         assert len(kept) == len(given) - 1, "one of a choice is given"
-        with pytest.raises((Failure, BadValue), match=f"--{choice[0]}|--{choice[-1]}"):
+        with pytest.raises(
+            (CommandError, ConfigError), match=f"--{choice[0]}|--{choice[-1]}"
+        ):
             reads.read_by_main(command_name, kept)
 
 
@@ -142,7 +144,9 @@ def test_groups_without_some():
 
 
 def test_missing_flags_are_explained_without_quotes():
-    with pytest.raises(Failure, match="^--truth is missing; give it; Csv file of the"):
+    with pytest.raises(
+        CommandError, match="^--truth is missing; give it; Csv file of the"
+    ):
         common.required(common.TRUTH)
 
 

@@ -3,7 +3,7 @@ import re
 import pytest
 from absl import flags
 
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
 from flags import crossval as crossval_flags
 from flags import preset
 from flags import trainer as trainer_flags
@@ -47,10 +47,10 @@ def test_what_it_does_not_say_is_the_flag_s_default():
     ],
 )
 def test_an_unknown_preset(name, tip):
-    with pytest.raises(Failure, match="no preset") as caught:
+    with pytest.raises(CommandError, match="no preset") as e:
         preset.read(name)
-    assert f"; {tip}" in str(caught.value)
-    assert "--preset=list" in str(caught.value)
+    assert f"; {tip}" in str(e.value)
+    assert "--preset=list" in str(e.value)
 
 
 def test_the_table_has_every_preset():

@@ -13,7 +13,7 @@ from trainer import backend
 
 backend.load()
 
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
 from tests import fakes
 from trainer import loop
 from trainer.models import registry
@@ -31,7 +31,7 @@ def main() -> int:
                 strategy=given["strategy"],
             ),
         )
-    except Failure as e:
+    except CommandError as e:
         print(e, file=sys.stderr)
         return int(e.exit_code)
     return 0

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from data_prep.core import durable
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from tests import fakes
 from trainer import loop
 from trainer.models import registry
@@ -22,7 +22,7 @@ def execution(dataset, workdir, **changes):
 
 
 def read(path):
-    return durable.read_json(path, mend="")
+    return durable.read_json(path, fix="")
 
 
 def weights(path):
@@ -135,7 +135,7 @@ def test_a_stopped_run_continues_to_the_same_weights(
     workdir = tmp_path / "stopped"
     with monkeypatch.context() as patch:
         patch.setattr(loop, "Interruption", StopAfter(looks))
-        with pytest.raises(Failure, match="after step .* everything is saved"):
+        with pytest.raises(CommandError, match="after step .* everything is saved"):
             loop.train(fakes.train_config(), execution(dataset, workdir))
     assert not (workdir / "result.json").exists()
     loop.train(fakes.train_config(), execution(dataset, workdir, steps_per_call=3))
@@ -186,7 +186,7 @@ def test_every_kind_of_average_survives_a_stop(dataset, tmp_path, monkeypatch):
     assert result["weights"].keys() == {f"{name}.weights.h5" for name in names}
     with monkeypatch.context() as patch:
         patch.setattr(loop, "Interruption", StopAfter(7))
-        with pytest.raises(Failure, match="everything is saved"):
+        with pytest.raises(CommandError, match="everything is saved"):
             loop.train(config, execution(dataset, stopped))
     loop.train(config, execution(dataset, stopped))
     assert_same_outcome(whole, stopped, names)
@@ -240,7 +240,7 @@ def test_a_run_goes_on_with_another_number_of_devices(dataset, tmp_path, monkeyp
     moved = tmp_path / "moved"
     with monkeypatch.context() as patch:
         patch.setattr(loop, "Interruption", StopAfter(3))
-        with pytest.raises(Failure, match="everything is saved"):
+        with pytest.raises(CommandError, match="everything is saved"):
             loop.train(config, execution(dataset, moved, strategy="mirrored"))
     loop.train(config, execution(dataset, moved, strategy="single"))
     one, two = (weights(path / "swa.weights.h5") for path in (whole, moved))
@@ -255,7 +255,9 @@ def test_finished_run_is_confirmed_and_another_one_refused(
     result = loop.train(fakes.train_config(), execution(dataset, finished))
     assert result == read(finished / "result.json")
     other = fakes.train_config(epochs=4, seed=2)
-    with pytest.raises(Failure, match="epochs: stored 3, asked 4; seed:") as caught:
+    with pytest.raises(
+        CommandError, match="epochs: stored 3, asked 4; seed:"
+    ) as caught:
         loop.train(other, execution(dataset, finished))
     assert caught.value.exit_code == ExitCode.CONFLICT
 
@@ -279,14 +281,14 @@ def test_single_device_gives_the_same_to_1e_5(finished, dataset, tmp_path):
     ],
 )
 def test_faults(dataset, tmp_path, changes, said):
-    with pytest.raises(Failure, match=said) as caught:
+    with pytest.raises(CommandError, match=said) as caught:
         loop.train(fakes.train_config(**changes), execution(dataset, tmp_path / "run"))
     assert caught.value.exit_code == ExitCode.FLAGS
 
 
 def test_diverging_run_stops(dataset, tmp_path):
     config = fakes.train_config(optimizer="sgd", learning_rate=1e30, loss="bce")
-    with pytest.raises(Failure, match="in step .*, on the images 2.25.") as caught:
+    with pytest.raises(CommandError, match="in step .*, on the images 2.25.") as caught:
         loop.train(config, execution(dataset, tmp_path / "run"))
     assert caught.value.exit_code == ExitCode.DIVERGED
     assert not (tmp_path / "run" / "result.json").exists()
@@ -298,7 +300,7 @@ def test_damaged_shard_stops_before_the_first_step(dataset, tmp_path):
     data = bytearray(path.read_bytes())
     data[-10] ^= 4
     path.write_bytes(data)
-    with pytest.raises(Failure, match=path.name) as caught:
+    with pytest.raises(CommandError, match=path.name) as caught:
         loop.train(
             fakes.train_config(),
             execution(dataset, tmp_path / "run", data=folder),

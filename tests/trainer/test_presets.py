@@ -20,8 +20,8 @@ from absl import flags
 from absl.testing import flagsaver
 
 from data_prep.build import convert
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from flags import trainer as trainer_flags
 from trainer.input.fold_dataset import FoldData
 from trainer.models import encoders
@@ -168,9 +168,9 @@ def check_model(name, session, preset):
     assert momenta <= {preset.batch_norm_momentum}
     if preset.encoder_weights != "none":
         # It knows which file the network wants, and has but to get it.
-        with pytest.raises(Failure, match="download") as caught:
+        with pytest.raises(CommandError, match="download") as e:
             pretrained.load(preset.encoder_weights, session.model)
-        assert caught.value.exit_code == ExitCode.ENVIRONMENT
+        assert e.value.exit_code == ExitCode.ENVIRONMENT
 
 
 def check_images(session):

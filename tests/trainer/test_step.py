@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
 from trainer import step
 from trainer.augment import compiled
 from trainer.augment import draws
@@ -235,7 +235,7 @@ def test_compiled_by_xla_it_is_the_same(monkeypatch):
     asked.clear()
     assert_equal(train(single(), "tiny", jit=True), plain)
     assert asked.count(True) > of_keras
-    with pytest.raises(Failure, match="--jit with 2 devices"):
+    with pytest.raises(CommandError, match="--jit with 2 devices"):
         train(mirrored(), "tiny", jit=True)
 
 
@@ -312,5 +312,7 @@ def test_the_step_itself_is_no_waiting():
 
 
 def test_uneven_batches_are_refused():
-    with pytest.raises(Failure, match="--global_batch_size=3 does not divide among 2 "):
+    with pytest.raises(
+        CommandError, match="--global_batch_size=3 does not divide among 2 "
+    ):
         runtime.check_batch_size(2, 3)

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import tensorflow as tf
 
-from data_prep.core.failures import BadValue
+from data_prep.core.errors import ConfigError
 from trainer.augment import draws
 from trainer.augment import plan
 
@@ -44,7 +44,7 @@ class Brightness:
     def __post_init__(self):
         plan.check(self, limit=(0, 1))
         if self.of not in ("mean", "range"):
-            raise BadValue(f"Expected of to be mean or range. Received: {self!r}")
+            raise ConfigError(f"Expected of to be mean or range. Received: {self!r}")
 
     def __call__(self, to, active, drawn):
         share = draws.between(drawn, -self.limit, self.limit)

@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from data_prep.core.failures import BadValue
+from data_prep.core.errors import ConfigError
 
 # Lengths that an op takes in pixels hold at this side and scale with the image.
 REFERENCE_PX = 256
@@ -134,10 +134,10 @@ def choose_by_branch(active, new, old):
 
 
 def check(op, **bounds: tuple[float, float]) -> None:
-    """Raises a BadValue unless each named field of `op` lies in its bounds."""
+    """Raises a ConfigError unless each named field of `op` lies in its bounds."""
     for name, (low, high) in bounds.items():
         value = getattr(op, name)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise BadValue(f"Expected a number as {name}. Received: {op!r}")
+            raise ConfigError(f"Expected a number as {name}. Received: {op!r}")
         if not low <= value <= high:
-            raise BadValue(f"Expected {name} in {low}..{high}. Received: {op!r}")
+            raise ConfigError(f"Expected {name} in {low}..{high}. Received: {op!r}")

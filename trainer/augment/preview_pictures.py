@@ -6,8 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from data_prep.core import durable
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from data_prep.dataset import manifest as manifests
 from data_prep.view import contact_sheet
 from trainer.augment import draws
@@ -23,8 +23,8 @@ def write(config: PreviewConfig) -> None:
     """Writes the sheet: one row for each op, acting always, and one for the recipe.
 
     Raises:
-      Failure: no dataset, one without training images, or a damaged one.
-      BadValue: a recipe that cannot be parsed.
+      CommandError: no dataset, one without training images, or a damaged one.
+      ConfigError: a recipe that cannot be parsed.
     """
     rows = _rows(recipe.parse(config.augment))
     batch = _images(config.data, config.num_images)
@@ -48,10 +48,10 @@ def _images(folder: pathlib.Path, count: int) -> dict[str, tf.Tensor]:
     shards = manifest.train_shards(list(range(manifest.num_folds)))
     shards = sorted(shards, key=lambda shard: -shard.label)
     if not shards:
-        raise Failure(
+        raise CommandError(
             ExitCode.FLAGS,
             f"{folder} has no training images",
-            mend="convert a folder with --source",
+            fix="convert a folder with --source",
         )
     enough = next(
         (

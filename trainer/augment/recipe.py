@@ -12,7 +12,7 @@ import dataclasses
 import tensorflow as tf
 
 from data_prep.core import spec
-from data_prep.core.failures import BadValue
+from data_prep.core.errors import ConfigError
 from trainer.augment import draws
 from trainer.augment import photometric
 from trainer.augment import plan
@@ -110,7 +110,7 @@ def parse(text: str) -> Recipe:
     """Parses a spec, or the name of a recipe in NAMED.
 
     Raises:
-      BadValue: unknown op (listing the known ones) or arguments that do not fit.
+      ConfigError: unknown op (listing the known ones) or arguments that do not fit.
     """
     text = NAMED.get(text, text)
     if not text:
@@ -122,13 +122,13 @@ def _sometimes(term: spec.Term) -> Sometimes:
     kwargs = dict(term.kwargs)
     p = kwargs.pop("p", 1.0)
     if not isinstance(p, (int, float)) or not 0 <= p <= 1:
-        raise BadValue(f"Expected p in 0..1. Received: {str(term)!r}")
+        raise ConfigError(f"Expected p in 0..1. Received: {str(term)!r}")
     rest = spec.Term(term.name, term.args, tuple(kwargs.items()))
     if term.name != "oneof":
         return Sometimes(p, (spec.call(rest, OPS, kind="augmentation"),))
     choices = [spec.Term(a) if isinstance(a, str) else a for a in term.args]
     if kwargs or not choices or not all(isinstance(c, spec.Term) for c in choices):
-        raise BadValue(f"Expected ops, and p, in oneof. Received: {str(term)!r}")
+        raise ConfigError(f"Expected ops, and p, in oneof. Received: {str(term)!r}")
     return Sometimes(p, tuple(spec.call(c, OPS, kind="augmentation") for c in choices))
 
 

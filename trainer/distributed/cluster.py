@@ -13,8 +13,8 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 
 _VARIABLE = "TF_CONFIG"
 _JOBS = ("chief", "worker")
@@ -54,7 +54,7 @@ def place(strategy: str) -> Place:
         where there is no TF_CONFIG.
 
     Raises:
-      Failure: TF_CONFIG is missing, or does not name this process.
+      CommandError: TF_CONFIG is missing, or does not name this process.
     """
     text = os.environ.get(_VARIABLE, "")
     if strategy not in ("auto", "multi_worker") or (strategy == "auto" and not text):
@@ -67,10 +67,10 @@ def place(strategy: str) -> Place:
         task = given["task"]
         return Place(jobs.index((task["type"], int(task["index"]))), len(jobs))
     except (ValueError, KeyError, TypeError, AttributeError) as e:
-        raise Failure(
+        raise CommandError(
             ExitCode.ENVIRONMENT,
             f"{_VARIABLE}={text[:200]!r} does not name the workers and this one",
-            mend='set it like {"cluster": {"worker": ["host0:2222", "host1:2222"]}, '
+            fix='set it like {"cluster": {"worker": ["host0:2222", "host1:2222"]}, '
             '"task": {"type": "worker", "index": 0}}, or give --strategy=mirrored',
         ) from e
 
@@ -124,14 +124,14 @@ class Cluster:
         self.any(False)
 
     def check_same(self, text: str) -> None:
-        """Raises a Failure in all processes unless `text` is the same in all."""
+        """Raises a CommandError in all processes unless `text` is the same in all."""
         digest = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8)
         found = self.gathered(digest[np.newaxis])
         if not (found == found[0]).all():
-            raise Failure(
+            raise CommandError(
                 ExitCode.CONFLICT,
                 "the workers were started with different flags or datasets",
-                mend="start all of them with the same flags",
+                fix="start all of them with the same flags",
             )
 
     @property

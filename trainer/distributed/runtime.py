@@ -5,8 +5,8 @@ import functools
 import keras
 import tensorflow as tf
 
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from trainer.distributed import cluster
 
 
@@ -75,7 +75,7 @@ def _run_ops_in_one_order() -> None:
 
 
 def check_batch_size(num_parts: int, global_batch_size: int) -> None:
-    """Raises a Failure unless the batch divides evenly.
+    """Raises a CommandError unless the batch divides evenly.
 
     A replica with an empty batch crashes, or poisons batch norm with NaN.
 
@@ -84,11 +84,11 @@ def check_batch_size(num_parts: int, global_batch_size: int) -> None:
       global_batch_size: images a step.
     """
     if global_batch_size % num_parts:
-        raise Failure(
+        raise CommandError(
             ExitCode.FLAGS,
             f"--global_batch_size={global_batch_size} does not divide among "
             f"{num_parts} devices and accumulated parts",
-            mend=f"choose a multiple of {num_parts}",
+            fix=f"choose a multiple of {num_parts}",
         )
 
 

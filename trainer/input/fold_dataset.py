@@ -8,8 +8,8 @@ import urllib.parse
 import numpy as np
 import tensorflow as tf
 
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from data_prep.dataset import manifest as manifests
 from trainer.augment.compiled import Augment
 from trainer.config import TrainConfig
@@ -50,8 +50,8 @@ class FoldData:
           place: of this process among those that share each batch.
 
         Raises:
-          Failure: a fold that is not there, a class that its sampling needs and the
-            other folds lack, or too few images for one batch.
+          CommandError: a fold that is not there, a class that its sampling needs and
+            the other folds lack, or too few images for one batch.
         """
         self.config, self.folder = config, folder
         self.cache, self.data_service = cache, data_service
@@ -68,11 +68,11 @@ class FoldData:
         of_class = {label: self._numbers(label) for label in _CLASSES}
         for label in way.needs:
             if not len(of_class[label]):
-                raise Failure(
+                raise CommandError(
                     ExitCode.FLAGS,
                     f"folds {folds} hold no image {_CLASSES[label]} a pneumothorax, "
                     f"which --sampling={config.sampling} needs",
-                    mend="give --sampling=natural or convert more images",
+                    fix="give --sampling=natural or convert more images",
                 )
         self.order = way.order(
             sampling.Request(
@@ -85,23 +85,23 @@ class FoldData:
         )
         self.steps_per_epoch = self.order.steps_per_epoch
         if not self.steps_per_epoch or not self.num_validation:
-            raise Failure(
+            raise CommandError(
                 ExitCode.FLAGS,
                 f"fold {config.fold} leaves {self.num_train} images to train and "
                 f"{self.num_validation} to validate, the batch has "
                 f"{config.global_batch_size}",
-                mend="choose a smaller --global_batch_size or convert more images",
+                fix="choose a smaller --global_batch_size or convert more images",
             )
 
     def check(self) -> None:
-        """Raises a Failure unless every shard holds the bytes it was made with."""
+        """Raises a CommandError unless every shard holds the bytes it was made with."""
         manifests.check_shards(self.folder, self.train_shards + self.validation_shards)
 
     def training(self, augment: Augment | None, first_step: int) -> tf.data.Dataset:
         """Returns the endless batches from `first_step` on, see for_training.
 
         Raises:
-          Failure: nobody answers at the address of the tf.data service.
+          CommandError: nobody answers at the address of the tf.data service.
         """
         if self.data_service:
             _check_answers(self.data_service)
@@ -166,8 +166,8 @@ def _check_answers(address: str) -> None:
     try:
         socket.create_connection((url.hostname, url.port), _CONNECT_S).close()
     except OSError as e:
-        raise Failure(
+        raise CommandError(
             ExitCode.ENVIRONMENT,
             f"no tf.data service answers at {address} ({e.strerror or e})",
-            mend="start its dispatcher or leave out --data_service",
+            fix="start its dispatcher or leave out --data_service",
         ) from e

@@ -11,8 +11,8 @@ from typing import Protocol
 
 import tensorflow as tf
 
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from data_prep.dataset import shards
 from data_prep.dataset.shards import Shard
 from trainer.input.records import Decoder
@@ -46,7 +46,7 @@ class OnDisk:
         """Looks up where the records begin.
 
         Raises:
-          Failure: a shard is damaged, or does not hold what the manifest says.
+          CommandError: a shard is damaged, or does not hold what the manifest says.
         """
         self._decode = decode
         names, offsets = [], []
@@ -54,10 +54,10 @@ class OnDisk:
             path = (folder / shard.name).resolve()
             found = shards.offsets(path)
             if len(found) != shard.num_records:
-                raise Failure(
+                raise CommandError(
                     ExitCode.CORRUPT,
                     f"{path} holds {len(found)} records instead of {shard.num_records}",
-                    mend="delete the dataset folder and convert again",
+                    fix="delete the dataset folder and convert again",
                 )
             names += [str(path)] * len(found)
             offsets += found

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from data_prep.core import spec
-from data_prep.core.failures import BadValue
+from data_prep.core.errors import ConfigError
 from trainer.input import index_shuffle
 
 POSITIVE, NEGATIVE = 1, 0  # Labels of records.
@@ -111,7 +111,7 @@ def positive_fraction(*fractions: float | tuple[float, float]) -> Sampling:
     numbers = all(type(v) in (int, float) for v in values)
     if not (values and numbers and all(0 < v <= 1 for v in values)):
         term = spec.Term("positive_fraction", fractions)
-        raise BadValue(
+        raise ConfigError(
             "Expected one range such as 0.8:0.4 or some fractions, above 0 and at "
             f"most 1. Received: {term}"
         )
@@ -138,7 +138,7 @@ def parse(text: str) -> Sampling:
     """Parses a spec.
 
     Raises:
-      BadValue: unknown way (listing the known ones) or bad arguments.
+      ConfigError: unknown way (listing the known ones) or bad arguments.
     """
     return spec.call(spec.parse_one(text), SAMPLINGS, kind="sampling")
 

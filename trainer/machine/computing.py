@@ -11,8 +11,8 @@ from trainer.machine.tensorflow_process import Probe
 # As convolution.py names it. On a GPU only --jit compiles with it.
 _XLA = "XLA"
 _NO_JIT = "--jit does not work here"
-_MEND_JIT = "train without --jit, or see what `XLA tools` says"
-_SETTINGS = "mend the Keras settings above first"
+_FIX_JIT = "train without --jit, or see what `XLA tools` says"
+_SETTINGS = "fix the Keras settings above first"
 
 
 def check_imports(probe: Probe, *, settings_bad: bool = False) -> list[Finding]:
@@ -23,23 +23,23 @@ def check_imports(probe: Probe, *, settings_bad: bool = False) -> list[Finding]:
       settings_bad: whether keras.json is known to stop them: TensorFlow imports Keras.
     """
     if not probe.version:
-        mend = _SETTINGS if settings_bad else import_fix(probe.death)
-        return [fault("TensorFlow", f"does not load: {probe.death}", mend)]
+        fix = _SETTINGS if settings_bad else import_fix(probe.death)
+        return [fault("TensorFlow", f"does not load: {probe.death}", fix)]
     tested, *_ = packages.tensorflow_version(probe.version)
     cuda = probe.build.get("cuda_version")
     built = f"built for CUDA {cuda}" if cuda else "built without CUDA"
     findings = [tested, ok("TensorFlow build", built)]
     if probe.keras_fault:
         text = f"does not load: {probe.keras_fault[:300]}"
-        mend = _SETTINGS if settings_bad else import_fix(probe.keras_fault)
-        findings.append(fault("Keras", text, mend))
+        fix = _SETTINGS if settings_bad else import_fix(probe.keras_fault)
+        findings.append(fault("Keras", text, fix))
     elif probe.keras:
         findings.append(ok("Keras", probe.keras))
     return findings
 
 
 def import_fix(death: str) -> str:
-    """Returns what mends an import that ended so."""
+    """Returns what fixes an import that ended so."""
     if "SIGILL" in death:
         return "use a machine whose processor has AVX, which TensorFlow needs"
     if "GLIBC" in death:
@@ -80,12 +80,12 @@ def _unfinished(probe: Probe, compiles: bool) -> Finding:
     device, what = probe.unfinished["device"], probe.unfinished["what"]
     if probe.late and compiles and device.startswith("GPU"):
         text = f"its kernels are still being compiled: {probe.death}"
-        mend = "start a training, which waits for them, and run this again afterwards"
-        return warning(device, text, mend)
+        fix = "start a training, which waits for them, and run this again afterwards"
+        return warning(device, text, fix)
     ended = "" if probe.late else " ended the process"
     text = f"a convolution in {what}{ended}: {probe.death}"
     if device.startswith("GPU") and what.startswith(_XLA):
-        return warning(device, f"{_NO_JIT}: {text}", _MEND_JIT)
+        return warning(device, f"{_NO_JIT}: {text}", _FIX_JIT)
     return fault(device, text, _mend(device))
 
 
@@ -102,7 +102,7 @@ def _wrong(device: str, trial: dict) -> Finding:
             f"{trial['difference']:.1g} off, {trial['tolerance']:.1g} is rounding"
         )
     if device.startswith("GPU") and trial["what"].startswith(_XLA):
-        return warning(device, f"{_NO_JIT}: {text}", _MEND_JIT)
+        return warning(device, f"{_NO_JIT}: {text}", _FIX_JIT)
     return fault(device, text, _mend(device))
 
 

@@ -7,8 +7,8 @@ import os
 import tensorflow as tf
 
 from data_prep.core import cores
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from trainer.machine import gpu_findings
 from trainer.machine import gpus
 from trainer.machine.gpus import Cause
@@ -34,7 +34,7 @@ def announce(
         those that are there.
 
     Raises:
-      Failure: a GPU is required, and one is not used.
+      CommandError: a GPU is required, and one is not used.
     """
     opened = _names_of_opened()
     used = opened[:most_gpus]
@@ -81,17 +81,17 @@ def _line(used: list[str], opened: list[str], computed_by: str) -> str:
     return f"{named}{more}, {computed_by}"
 
 
-def _refusal(causes: list[Cause]) -> Failure:
+def _refusal(causes: list[Cause]) -> CommandError:
     if not causes:
-        return Failure(
+        return CommandError(
             ExitCode.ENVIRONMENT,
             "--require_gpu is set, and this machine has no NVIDIA driver",
-            mend=f"run it on a machine with a GPU, or without --require_gpu; {_DOCTOR}",
+            fix=f"run it on a machine with a GPU, or without --require_gpu; {_DOCTOR}",
         )
-    return Failure(
+    return CommandError(
         ExitCode.ENVIRONMENT,
         f"--require_gpu is set, and a GPU is not used: {causes[0].reason}",
-        mend=f"{causes[0].fix}; {_DOCTOR}",
+        fix=f"{causes[0].fix}; {_DOCTOR}",
     )
 
 

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 
 from data_prep.core import durable
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
 from trainer.machine import sizes
 from trainer.machine.finding import Finding
 from trainer.machine.finding import fault
@@ -61,8 +61,8 @@ def check_promises(folder: pathlib.Path) -> list[Finding]:
         trial = pathlib.Path(tempfile.mkdtemp(prefix=".doctor-", dir=folder))
     except OSError as e:
         text = f"cannot write in {folder}: {e.strerror}"
-        mend = f"give this user access (ls -ld {folder}), or choose another --output"
-        return [fault("writing", text, mend)]
+        fix = f"give this user access (ls -ld {folder}), or choose another --output"
+        return [fault("writing", text, fix)]
     try:
         return [*_written(trial), *_locked(trial)]
     finally:
@@ -85,7 +85,7 @@ def _locked(trial: pathlib.Path) -> list[Finding]:
             try:
                 with durable.locked(trial):
                     pass
-            except Failure:
+            except CommandError:
                 return [ok("locks", "work")]
     except OSError as e:
         return [fault("locks", f"do not work: {_reason(e)}", _ELSEWHERE)]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from data_prep.core import installing
-from data_prep.core.failures import ExitCode
+from data_prep.core.errors import ExitCode
 from trainer.machine.finding import Finding
 from trainer.machine.finding import Status
 from trainer.machine.finding import fault

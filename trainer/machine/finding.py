@@ -21,7 +21,7 @@ class Finding:
       name: of the check, stable.
       status: FAULT where the project cannot run, or not as the user must expect.
       text: what was found, in a few words.
-      fix: the command or step that mends it; empty where nothing is to be done.
+      fix: the command or step that fixes it; empty where nothing is to be done.
     """
 
     name: str

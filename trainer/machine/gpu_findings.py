@@ -122,12 +122,12 @@ def _memory(gpu: Gpu) -> list[Finding]:
     free, total = sizes.shown(gpu.free_bytes), sizes.shown(gpu.memory_bytes)
     text = f"GPU {gpu.index}: {free} of {total} free"
     taken = f"{text}; another process holds the rest"
-    mend = (
+    fix = (
         "nvidia-smi lists the processes: end them, or choose another GPU by "
         "CUDA_VISIBLE_DEVICES"
     )
     if gpu.free_bytes < _LEAST_MEMORY < gpu.memory_bytes:
-        return [fault("GPU memory", taken, mend)]
+        return [fault("GPU memory", taken, fix)]
     if gpu.free_bytes < gpu.memory_bytes / 2:
-        return [warning("GPU memory", taken, mend)]
+        return [warning("GPU memory", taken, fix)]
     return [ok("GPU memory", text)]

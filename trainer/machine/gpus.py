@@ -68,7 +68,7 @@ class Driver:
       version: of the driver, such as "550.54.15"; empty where it did not tell.
       gpus: those that it can address.
       problem: why it told nothing, or not all; empty when it answered.
-      fix: what mends the problem.
+      fix: what fixes the problem.
     """
 
     version: str

@@ -124,8 +124,8 @@ def _outside(have: dict[str, list[str]]) -> list[Finding]:
             version = installing.version(distribution)
             if not SpecifierSet(wanted).contains(version, prereleases=True):
                 text = f"this project needs {distribution}{wanted}, not {version}"
-                mend = installing.package(distribution, wanted)
-                findings.append(warning("packages", text, mend))
+                fix = installing.package(distribution, wanted)
+                findings.append(warning("packages", text, fix))
     return findings
 
 
@@ -137,8 +137,8 @@ def _twice(have: dict[str, list[str]]) -> list[Finding]:
         again = f"pip install --force-reinstall --no-deps {name}"
         if len(found) > 1:
             text = f"{' and '.join(found)} overwrite each other's files"
-            mend = f"pip uninstall -y {others}; {again}"
-            findings.append(warning("packages", text, mend))
+            fix = f"pip uninstall -y {others}; {again}"
+            findings.append(warning("packages", text, fix))
     return findings
 
 
@@ -148,8 +148,8 @@ def _walk(roots: list[str]) -> tuple[list[Finding], set[str]]:
         from packaging.requirements import Requirement
         from packaging.utils import canonicalize_name
     except ImportError:
-        mend = installing.missing("packaging")
-        return [warning("packages", "not compared: no `packaging`", mend)], set()
+        fix = installing.missing("packaging")
+        return [warning("packages", "not compared: no `packaging`", fix)], set()
     unmet, seen, waiting = {}, set(), list(roots)
     while waiting:
         name = canonicalize_name(waiting.pop())

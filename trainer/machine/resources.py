@@ -30,11 +30,11 @@ def check_cores(usable: int, host: int) -> list[Finding]:
 def check_memory(total: int, available: int) -> list[Finding]:
     """Returns whether the memory, in bytes, is enough to train in."""
     text = f"{sizes.shown(available)} of {sizes.shown(total)} free"
-    mend = "end other programs, or raise the container's or job's memory limit"
+    fix = "end other programs, or raise the container's or job's memory limit"
     if available < LEAST_MEMORY:
-        return [fault("memory", f"{text}; TensorFlow needs more", mend)]
+        return [fault("memory", f"{text}; TensorFlow needs more", fix)]
     if available < GOOD_MEMORY:
-        return [warning("memory", f"{text}: little for training", mend)]
+        return [warning("memory", f"{text}: little for training", fix)]
     return [ok("memory", text)]
 
 
@@ -43,11 +43,11 @@ def check_shared(size: int, num_gpus: int) -> list[Finding]:
     text = f"{sizes.shown(size)}"
     if size >= GOOD_SHARED:
         return [ok("/dev/shm", text)]
-    mend = "start the container with --shm-size=1g (or --ipc=host)"
+    fix = "start the container with --shm-size=1g (or --ipc=host)"
     if num_gpus > 1:
         text = f"{text}: may be too little for {num_gpus} GPUs that train together"
-        return [warning("/dev/shm", text, mend)]
-    return [warning("/dev/shm", f"{text}: little", mend)]
+        return [warning("/dev/shm", text, fix)]
+    return [warning("/dev/shm", f"{text}: little", fix)]
 
 
 def look(num_gpus: int) -> list[Finding]:

@@ -42,7 +42,7 @@ def summary(findings: list[Finding], *, colour: bool) -> str:
     faults = [f for f in findings if f.status is Status.FAULT]
     lines = []
     if warnings or faults:
-        lines.append(_bold("To mend", colour))
+        lines.append(_bold("To fix", colour))
     for finding in warnings + faults:
         lines += _lines(finding, colour)
     lines += [""] if lines else []

@@ -27,7 +27,9 @@ _NOT_LOADED = re.compile(
 )
 _NO_GPU = re.compile(r"(failed call to cuInit: .+)|(Ignoring visible gpu device .+)")
 # The last line of a traceback. TensorFlow's own wraps another one.
-_RAISED = re.compile(r"^(?:[\w.]*(?:Error|Exception|Found)|Failure): (?!Traceback).*")
+_RAISED = re.compile(
+    r"^(?:[\w.]*(?:Error|Exception|Found)|CommandError): (?!Traceback).*"
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -42,11 +42,11 @@ def check(environment: Mapping[str, str], folders: list[pathlib.Path]) -> list[F
     if not missing:
         return [ok(_NAME, "ptxas and libdevice found")]
     home = environment.get("CUDA_HOME") or environment.get("CUDA_PATH")
-    mend = f"{installing.gpu()} (nvidia-cuda-nvcc)"
+    fix = f"{installing.gpu()} (nvidia-cuda-nvcc)"
     if home and (pathlib.Path(home) / _LIBDEVICE).exists():
-        mend = f"export XLA_FLAGS={_SETTING}={home}"
+        fix = f"export XLA_FLAGS={_SETTING}={home}"
     names = ", ".join(tool.name for tool in missing)
-    return [warning(_NAME, f"XLA (--jit) does not find {names}", mend)]
+    return [warning(_NAME, f"XLA (--jit) does not find {names}", fix)]
 
 
 def usual_folders() -> list[pathlib.Path]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import keras
 
-from data_prep.core.failures import BadValue
+from data_prep.core.errors import ConfigError
 from trainer.models import blocks
 from trainer.models import encoders
 from trainer.models.fused.dropout import Dropout
@@ -131,7 +131,7 @@ def _on_grey(
     offset: float,
 ) -> keras.Model:
     if image_size < _SMALLEST_PX[name]:
-        raise BadValue(
+        raise ConfigError(
             f"Expected at least {_SMALLEST_PX[name]} pixels for {name}. Received: "
             f"image_size={image_size}"
         )

@@ -9,7 +9,7 @@ import math
 import efficientnet.tfkeras as efficientnet
 import keras
 
-from data_prep.core.failures import BadValue
+from data_prep.core.errors import ConfigError
 
 NETWORKS = {f"b{k}": getattr(efficientnet, f"EfficientNetB{k}") for k in range(8)}
 # Depth coefficients of B0..B7; blocks per stage of B0.
@@ -33,10 +33,10 @@ def build(name: str, *, image_size: int, drop_connect: float) -> keras.Model:
       drop_connect: drop rate of the network's last block; it grows linearly.
 
     Raises:
-      BadValue: for a name that is not in NETWORKS.
+      ConfigError: for a name that is not in NETWORKS.
     """
     if name not in NETWORKS:
-        raise BadValue(
+        raise ConfigError(
             f"Unknown encoder. Expected one of {sorted(NETWORKS)}. "
             f"Received: encoder={name!r}"
         )

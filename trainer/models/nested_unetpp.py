@@ -7,7 +7,7 @@ S / 2**i) and takes X[i][0..j-1] and the upsampled X[i+1][j-1].
 
 import keras
 
-from data_prep.core.failures import BadValue
+from data_prep.core.errors import ConfigError
 from trainer.models import blocks
 from trainer.models import encoders
 from trainer.models.fused.dropout import Dropout
@@ -43,11 +43,11 @@ def build(
       label: whether to classify the image, too, from X[4][0].
 
     Raises:
-      BadValue: for an encoder that is neither plain nor known.
+      ConfigError: for an encoder that is neither plain nor known.
     """
     known = ["plain", *sorted(encoders.NETWORKS)]
     if encoder not in known:
-        raise BadValue(
+        raise ConfigError(
             f"Unknown encoder. Expected one of {known}. Received: encoder={encoder!r}"
         )
     filters = [start_filters * 2**i for i in range(DEPTH + 1)]

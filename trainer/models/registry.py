@@ -3,7 +3,7 @@
 import keras
 
 from data_prep.core import spec
-from data_prep.core.failures import BadValue
+from data_prep.core.errors import ConfigError
 from trainer.models import classifiers
 from trainer.models import nested_unetpp
 from trainer.models import uefficientnet
@@ -40,10 +40,12 @@ def build(name: str, *, image_size: int, **options) -> keras.Model:
       separately supervised heads "mask_1", "mask_2", ... Every layer is named.
 
     Raises:
-      BadValue: unknown name, option that does not fit, or bad size.
+      ConfigError: unknown name, option that does not fit, or bad size.
     """
     if image_size < 32 or image_size % 32:
-        raise BadValue(f"Expected a multiple of 32. Received: image_size={image_size}")
+        raise ConfigError(
+            f"Expected a multiple of 32. Received: image_size={image_size}"
+        )
     term = spec.Term(name, (), (("image_size", image_size), *options.items()))
     model = spec.call(term, MODELS, kind="model")
     batch_norm.fuse(model)
@@ -55,5 +57,5 @@ def build_from_spec(text: str, *, image_size: int) -> keras.Model:
     """Builds a model from a spec like `uefficientnetpp(encoder=b0, dropout=0.3)`."""
     term = spec.parse_one(text)
     if term.args:
-        raise BadValue(f"Expected options as name=value. Received: model={text!r}")
+        raise ConfigError(f"Expected options as name=value. Received: model={text!r}")
     return build(term.name, image_size=image_size, **dict(term.kwargs))

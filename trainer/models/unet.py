@@ -6,7 +6,7 @@ generic U-Net, Isensee et al. 2018, https://arxiv.org/abs/1809.10486.
 
 import keras
 
-from data_prep.core.failures import BadValue
+from data_prep.core.errors import ConfigError
 from trainer.models import blocks
 from trainer.models.fused.instance_norm import InstanceNormalization
 
@@ -34,10 +34,10 @@ def build(
       label: whether to classify the image, too, from the deepest level.
 
     Raises:
-      BadValue: a size that cannot be halved so often.
+      ConfigError: a size that cannot be halved so often.
     """
     if n_pools < 1 or image_size % 2**n_pools:
-        raise BadValue(
+        raise ConfigError(
             f"Expected an image size that is a multiple of 2**n_pools. Received: "
             f"image_size={image_size}, n_pools={n_pools}"
         )

@@ -8,7 +8,7 @@ grid has the paper's 16 channels, and the terms are losses of a layer.
 
 import keras
 
-from data_prep.core.failures import BadValue
+from data_prep.core.errors import ConfigError
 from trainer.models import blocks
 from trainer.models.variational import VariationalBranch
 
@@ -47,10 +47,10 @@ def build(
       label: whether to classify the image, too, from the encoder's end.
 
     Raises:
-      BadValue: filters that do not divide into groups.
+      ConfigError: filters that do not divide into groups.
     """
     if start_filters < 1 or start_filters % GROUPS:
-        raise BadValue(
+        raise ConfigError(
             f"Expected a multiple of {GROUPS}. Received: start_filters={start_filters}"
         )
     filters = [start_filters * 2**level for level in range(len(REPEATS))]

@@ -2,7 +2,7 @@
 
 import keras
 
-from data_prep.core.failures import BadValue
+from data_prep.core.errors import ConfigError
 
 
 class VariationalBranch(keras.layers.Layer):
@@ -86,7 +86,7 @@ def reconstructor(model: keras.Model) -> keras.Model:
       squared error: the higher, the less the image resembles those of training.
 
     Raises:
-      BadValue: the model has no such branch.
+      ConfigError: the model has no such branch.
     """
     for layer in model.layers:
         if isinstance(layer, VariationalBranch):
@@ -101,4 +101,4 @@ def reconstructor(model: keras.Model) -> keras.Model:
                 },
                 name=f"{model.name}_reconstructor",
             )
-    raise BadValue(f"Expected a model with a VAE branch. Received: {model.name}")
+    raise ConfigError(f"Expected a model with a VAE branch. Received: {model.name}")

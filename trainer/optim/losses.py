@@ -107,7 +107,7 @@ def parse(text: str) -> Loss:
     """Parses a sum of losses; computes it in float32 whatever the policy.
 
     Raises:
-      BadValue: unknown loss (listing the known ones) or bad arguments.
+      ConfigError: unknown loss (listing the known ones) or bad arguments.
     """
     terms = [
         spec.call(term, LOSSES, kind="loss") for term in spec.parse(text, separator="+")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from collections.abc import Sequence
 
 from data_prep.core import spec
-from data_prep.core.failures import BadValue
+from data_prep.core.errors import ConfigError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ def restarts(cycles: int = 5) -> Schedule:
     https://arxiv.org/abs/1704.00109.
     """
     if cycles < 1:
-        raise BadValue(f"Expected cycles of at least 1. Received: cycles={cycles}")
+        raise ConfigError(f"Expected cycles of at least 1. Received: cycles={cycles}")
 
     def length(epochs: int) -> int:
         return math.ceil(epochs / cycles)
@@ -81,7 +81,7 @@ def plateau(
     """
     _check_count(warmup_epochs=warmup_epochs, patience=patience)
     if not 0 < factor < 1:
-        raise BadValue(f"Expected factor in 0..1. Received: factor={factor}")
+        raise ConfigError(f"Expected factor in 0..1. Received: factor={factor}")
 
     def after_warmup(peak: float, epoch: int, epochs: int, scores) -> float:
         best, waited, rate = -math.inf, 0, peak
@@ -115,7 +115,7 @@ def parse(text: str) -> Schedule:
     """Parses a spec.
 
     Raises:
-      BadValue: unknown schedule (listing the known ones) or bad arguments.
+      ConfigError: unknown schedule (listing the known ones) or bad arguments.
     """
     return spec.call(spec.parse_one(text), SCHEDULES, kind="schedule")
 
@@ -135,4 +135,4 @@ def _warmed_up(rate: Callable, warmup_epochs: int) -> Callable:
 def _check_count(**counts: int) -> None:
     for name, count in counts.items():
         if not isinstance(count, int) or count < 0:
-            raise BadValue(f"Expected a count of epochs. Received: {name}={count}")
+            raise ConfigError(f"Expected a count of epochs. Received: {name}={count}")

@@ -16,8 +16,8 @@ import keras
 import numpy as np
 
 from data_prep.core import durable
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 
 KEPT = 2
 _ARRAYS = "arrays.npz"
@@ -90,19 +90,19 @@ def restore_newest(folder: pathlib.Path, variables: list) -> Checkpoint | None:
     A damaged one is passed over with a warning.
 
     Raises:
-      Failure: there are checkpoints, and none of them is intact.
+      CommandError: there are checkpoints, and none of them is intact.
     """
     found = _committed(folder)
     for path in reversed(found):
         try:
             return _read(path, variables)
-        except Failure as e:
+        except CommandError as e:
             logging.warning("skipping a checkpoint: %s", e)
     if found:
-        raise Failure(
+        raise CommandError(
             ExitCode.CORRUPT,
             f"no checkpoint in {folder} is intact",
-            mend="delete the run folder to start over",
+            fix="delete the run folder to start over",
         )
     return None
 
@@ -117,13 +117,11 @@ def _committed(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _read(path: pathlib.Path, variables: list) -> Checkpoint:
-    mend = "the checkpoint before it is used"
-    commit = durable.read_json(path / _COMMIT, mend=mend)
-    durable.check_file(
-        path / _ARRAYS, expected_sha256=commit["arrays_sha256"], mend=mend
-    )
+    fix = "the checkpoint before it is used"
+    commit = durable.read_json(path / _COMMIT, fix=fix)
+    durable.check_file(path / _ARRAYS, expected_sha256=commit["arrays_sha256"], fix=fix)
     if commit["variables"] != [_name(v) for v in variables]:
-        raise Failure(ExitCode.CORRUPT, f"{path} is of another model", mend=mend)
+        raise CommandError(ExitCode.CORRUPT, f"{path} is of another model", fix=fix)
     with np.load(path / _ARRAYS, allow_pickle=False) as stored:
         return Checkpoint(
             variables=[stored[f"variable{k:05d}"] for k in range(len(variables))],

@@ -14,8 +14,8 @@ import sys
 from typing import Any
 
 from data_prep.core import durable
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from data_prep.dataset import manifest as manifests
 from trainer.config import CrossValidation
 from trainer.config import TrainConfig
@@ -38,8 +38,8 @@ def run(config: CrossValidation, member: TrainConfig) -> ExitCode:
       DONE, or the code of the member that stopped.
 
     Raises:
-      Failure: a bad fold, a member of another configuration in the folder, or a GPU
-        that is required and not used.
+      CommandError: a bad fold, a member of another configuration in the folder, or a
+        GPU that is required and not used.
     """
     # Here, so that --require_gpu refuses before the first member starts.
     devices.announce(
@@ -104,7 +104,7 @@ def _finished(folder, wanted: TrainConfig) -> bool:
         folder,
         run_folder.open_finished(folder).config,
         durable.plain(dataclasses.asdict(wanted)),
-        mend="choose another --output, or delete this member",
+        fix="choose another --output, or delete this member",
     )
     return True
 
@@ -133,10 +133,10 @@ def _train(config: CrossValidation, fold: int, seed: int) -> ExitCode:
             child.kill()
         raise
     if code and code not in set(ExitCode):
-        raise Failure(
+        raise CommandError(
             ExitCode.BUG,
             f"fold {fold}, seed {seed} ended with status {code}",
-            mend="see the lines above; the same command goes on from there",
+            fix="see the lines above; the same command goes on from there",
         )
     return ExitCode(code)
 

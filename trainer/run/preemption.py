@@ -5,8 +5,8 @@ import signal
 import threading
 import time
 
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 
 
 class Interruption:
@@ -52,10 +52,10 @@ class Interruption:
             self._told = ExitCode.PREEMPTED
         return self._told is not None
 
-    def failure(self, where: str) -> Failure:
+    def failure(self, where: str) -> CommandError:
         """Returns what to raise once everything is saved; `where` names the place."""
-        return Failure(
+        return CommandError(
             self._told or ExitCode.PREEMPTED,
             f"stopped {where}, everything is saved",
-            mend="run the same command to go on from there",
+            fix="run the same command to go on from there",
         )

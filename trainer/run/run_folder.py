@@ -28,8 +28,8 @@ import numpy as np
 import tensorflow as tf
 
 from data_prep.core import durable
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from data_prep.dataset.manifest import Manifest
 from trainer.run import training_curves
 
@@ -59,10 +59,10 @@ class RunFolder:
         wanted = durable.plain({"config": config, "dataset": dataset_facts(dataset)})
         path = self.path / CONFIG
         if path.exists():
-            stored = durable.read_json(path, mend=_OTHER)
+            stored = durable.read_json(path, fix=_OTHER)
             for part in wanted:
                 durable.refuse_other_config(
-                    self.path, stored[part], wanted[part], mend=_OTHER
+                    self.path, stored[part], wanted[part], fix=_OTHER
                 )
         if self.read_only:
             return
@@ -155,20 +155,20 @@ class FinishedRun:
         """Returns the path of weights whose sha256 is as recorded.
 
         Raises:
-          Failure: the run has no such weights, or they were changed.
+          CommandError: the run has no such weights, or they were changed.
         """
         path = weights_path(self.path, name)
         recorded = self.result["weights"]
         if path.name not in recorded:
-            raise Failure(
+            raise CommandError(
                 ExitCode.FLAGS,
                 f"{self.path} has no weights {name!r}, it has {sorted(recorded)}",
-                mend="choose others with --weights",
+                fix="choose others with --weights",
             )
         durable.check_file(
             path,
             expected_sha256=recorded[path.name],
-            mend="restore the run folder from a copy or train it again",
+            fix="restore the run folder from a copy or train it again",
         )
         return path
 
@@ -177,17 +177,17 @@ def open_finished(path: pathlib.Path) -> FinishedRun:
     """Reads and checks a run folder.
 
     Raises:
-      Failure: no run there, not finished, or its configuration was changed.
+      CommandError: no run there, not finished, or its configuration was changed.
     """
     stored = durable.read_json(
-        path / CONFIG, mend="give a run folder that `python -m trainer.main` wrote"
+        path / CONFIG, fix="give a run folder that `python -m trainer.main` wrote"
     )
     result = durable.read_json(
-        path / RESULT, mend="the run is not finished; run its training command again"
+        path / RESULT, fix="the run is not finished; run its training command again"
     )
     durable.check_file(
         path / CONFIG,
         expected_sha256=result["config_sha256"],
-        mend="restore the run folder from a copy or train it again",
+        fix="restore the run folder from a copy or train it again",
     )
     return FinishedRun(path=path, result=result, **stored)

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from trainer.distributed.cluster import Cluster
 from trainer.validation import metrics
 
@@ -33,7 +33,7 @@ def validate(
       num_records: how many images must come out.
 
     Raises:
-      Failure: the loss is not finite, or an image was lost or doubled.
+      CommandError: the loss is not finite, or an image was lost or doubled.
     """
     batches, histogram = [], 0
     for batch in data:
@@ -49,17 +49,17 @@ def validate(
     valid = joined.pop("valid")
     joined = {k: v[valid] for k, v in joined.items()}
     if len(joined["loss"]) != num_records:
-        raise Failure(
+        raise CommandError(
             ExitCode.CORRUPT,
             f"{len(joined['loss'])} images were validated instead of {num_records}",
-            mend="convert the dataset again",
+            fix="convert the dataset again",
         )
     # NaN compares as below every threshold: it would pass for "healthy".
     if not all(np.isfinite(joined[key]).all() for key in ("loss", "score")):
-        raise Failure(
+        raise CommandError(
             ExitCode.DIVERGED,
             "the validation loss is not finite",
-            mend="lower --learning_rate",
+            fix="lower --learning_rate",
         )
     scores = {"loss": float(joined["loss"].mean())}
     if "overlap" in joined:

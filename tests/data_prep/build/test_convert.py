@@ -9,8 +9,8 @@ import pytest
 
 from data_prep.build import convert
 from data_prep.build import image_records
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from data_prep.dataset import manifest
 from data_prep.dataset import rle
 from data_prep.dataset import schema
@@ -174,18 +174,18 @@ def test_a_complete_output_is_confirmed(dataset, convert_config, monkeypatch):
 
 def test_another_configuration_is_refused(dataset, convert_config):
     other = dataclasses.replace(convert_config, clahe="none")
-    with pytest.raises(Failure, match="clahe: stored 'opencv.*asked 'none'") as caught:
+    with pytest.raises(CommandError, match="clahe: stored 'opencv.*asked 'none'") as e:
         convert.convert(other)
-    assert caught.value.exit_code == ExitCode.CONFLICT
+    assert e.value.exit_code == ExitCode.CONFLICT
 
 
 def test_too_many_bad_inputs_publish_nothing(convert_config, tmp_path):
     config = dataclasses.replace(
         convert_config, output=tmp_path / "data", max_bad_fraction=0.0
     )
-    with pytest.raises(Failure, match="nothing was published") as caught:
+    with pytest.raises(CommandError, match="nothing was published") as e:
         convert.convert(config)
-    assert caught.value.exit_code == ExitCode.TOO_MANY_BAD
+    assert e.value.exit_code == ExitCode.TOO_MANY_BAD
     assert not list(tmp_path.rglob("dataset.json"))
     assert quarantine.read(tmp_path / "data")
 
@@ -217,8 +217,8 @@ def test_a_damaged_shard_is_found(dataset, tmp_path):
     data = bytearray(path.read_bytes())
     data[100] ^= 1
     path.write_bytes(data)
-    with pytest.raises(Failure, match="does not match its recorded sha256"):
+    with pytest.raises(CommandError, match="does not match its recorded sha256"):
         manifest.check_shards(folder, [shard])
     path.write_bytes(data[:-1])
-    with pytest.raises(Failure, match=f"{shard.name} is missing or not"):
+    with pytest.raises(CommandError, match=f"{shard.name} is missing or not"):
         manifest.read(folder)

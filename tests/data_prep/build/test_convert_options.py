@@ -9,8 +9,8 @@ import PIL.Image
 import pytest
 
 from data_prep.build import convert
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from data_prep.dataset import manifest
 from data_prep.dataset import rle
 from data_prep.dataset import schema
@@ -165,7 +165,7 @@ def test_published_folds_that_do_not_fit(config, folds_of, tmp_path, rows, said)
         rows = [(i, 7 if f == 2 else f) for i, f in folds_of.items()]
         rows.append(("2.25.1019.3.32.4", 0))
     split = table(tmp_path / "f.csv", rows)
-    with pytest.raises(Failure, match=said):
+    with pytest.raises(CommandError, match=said):
         convert.convert(dataclasses.replace(config, folds_csv=split))
 
 
@@ -199,7 +199,7 @@ def test_source_manifest(config, dataset, source, tmp_path):
     assert codes.count("DCM_HASH_MISMATCH") == 2
     assert image_id not in records(config.output / "32")
     given.write_text("\n".join(lines[:3]) + "\n")
-    with pytest.raises(Failure, match="lacks .* images, first"):
+    with pytest.raises(CommandError, match="lacks .* images, first"):
         convert.convert(
             dataclasses.replace(
                 config, source_manifest=given, output=tmp_path / "other"
@@ -214,13 +214,13 @@ def test_dry_run_lists_problems_and_writes_nothing(config, caplog):
     assert "LABEL_MISSING" in caplog.text
     assert "test: 7 images" in caplog.text
     strict = dataclasses.replace(config, max_bad_fraction=0.0)
-    with pytest.raises(Failure, match="1 of .* inputs are bad"):
+    with pytest.raises(CommandError, match="1 of .* inputs are bad"):
         convert.dry_run(strict)
 
 
 def test_modalities(config):
     only = dataclasses.replace(config, modalities=("DX",), max_bad_fraction=1.0)
-    with pytest.raises(Failure, match="patients cannot make"):
+    with pytest.raises(CommandError, match="patients cannot make"):
         convert.convert(only)
     accepted = dataclasses.replace(config, modalities=("DX", "CR"))
     assert convert.convert(accepted) == ExitCode.DONE
@@ -307,9 +307,9 @@ def test_other_inputs_for_one_output_are_refused(config, source, tmp_path):
     extended = tmp_path / "rle.csv"
     text = (source / synthetic_folder.TRAIN_CSV).read_text()
     extended.write_text(text + "2.25.1019.3.31.4, -1\n")
-    with pytest.raises(Failure, match="inputs: stored") as caught:
+    with pytest.raises(CommandError, match="inputs: stored") as e:
         convert.convert(dataclasses.replace(config, rle_csv=extended))
-    assert caught.value.exit_code == ExitCode.CONFLICT
+    assert e.value.exit_code == ExitCode.CONFLICT
 
 
 def test_narrow_images_are_padded_or_stretched(config, tmp_path):

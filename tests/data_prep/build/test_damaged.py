@@ -10,7 +10,7 @@ import pytest
 from data_prep.build import folds
 from data_prep.build import image_records
 from data_prep.core import workers
-from data_prep.core.failures import Rejected
+from data_prep.core.errors import InputError
 from data_prep.dataset import schema
 from data_prep.dataset import stored_pixels
 from data_prep.source import dicom
@@ -144,10 +144,10 @@ def outcomes(mutants):
 
 
 def check_refusal(fault):
-    assert isinstance(fault, Rejected), fault
+    assert isinstance(fault, InputError), fault
     assert fault.code in CODES, (fault.code, fault.reason)
     assert fault.reason
-    assert fault.mend
+    assert fault.fix
 
 
 def check_record(path, outcome):
@@ -174,8 +174,8 @@ def test_every_mutant_is_a_record_or_a_refusal(mutants, outcomes):
 
 
 def test_no_reason_can_break_a_line_or_a_terminal(outcomes):
-    refused = [o for o in outcomes.values() if isinstance(o, Rejected)]
-    for text in {f.reason for f in refused} | {f.mend for f in refused}:
+    refused = [o for o in outcomes.values() if isinstance(o, InputError)]
+    for text in {f.reason for f in refused} | {f.fix for f in refused}:
         assert text.isascii(), text
         assert text.isprintable(), text
 
@@ -189,14 +189,14 @@ def test_a_cut_mutant_is_refused(mutants, outcomes):
         if MUTATIONS[kind] is cut
     ]
     assert len(cuts) > 200
-    assert all(isinstance(outcomes[path], Rejected) for path in cuts)
+    assert all(isinstance(outcomes[path], InputError) for path in cuts)
 
 
 def test_a_mutant_has_one_outcome(mutants, outcomes):
     some = mutants[::3][::-1]
     for path, outcome in converted(some, num_workers=1).items():
         first = outcomes[path]
-        if isinstance(outcome, Rejected):
+        if isinstance(outcome, InputError):
             assert (first.code, first.reason) == (outcome.code, outcome.reason)
         else:
             assert first == outcome
@@ -227,9 +227,9 @@ def test_a_source_manifest_refuses_every_mutant(mutants):
         expected = clean[index % len(clean)]
         if hashlib.sha256(path.read_bytes()).hexdigest() == expected:
             continue  # One byte in 256 is changed to what it was.
-        with pytest.raises(Rejected) as caught:
+        with pytest.raises(InputError) as e:
             image_records.convert(PIXELS, task_of(path, expected_sha256=expected))
-        assert caught.value.code == "DCM_HASH_MISMATCH"
+        assert e.value.code == "DCM_HASH_MISMATCH"
 
 
 def test_every_truncation_is_refused():
@@ -246,7 +246,7 @@ def test_every_truncation_is_refused():
     count = 0
     with workers.Crew(dicom.read_pixels, num_workers=2, limits=LIMITS) as crew:
         for data, outcome in crew.in_order(dicom.read_pixels, cuts()):
-            assert isinstance(outcome, Rejected), f"{len(data)} bytes: {data[-9:]}"
+            assert isinstance(outcome, InputError), f"{len(data)} bytes: {data[-9:]}"
             check_refusal(outcome)
             count += 1
     assert count > 10_000
@@ -261,7 +261,7 @@ def test_a_cut_behind_the_pixels_costs_no_pixel():
         try:
             np.testing.assert_array_equal(dicom.read_pixels(whole[:length]), pixels)
             shown += 1
-        except Rejected as fault:
+        except InputError as fault:
             check_refusal(fault)
     # Of the 60 cuts, 52 are behind the pixels. Some leave half a header of the
     # element there, which is a fault of its own.
@@ -274,6 +274,6 @@ def test_every_cut_of_a_stream_in_a_whole_file_is_refused():
     assert dicom.read_pixels(whole).shape == (24, 24)
     for length in range(len(stream)):
         data = dicom_files.as_bytes(dicom_files.framed(stream[:length]))
-        with pytest.raises(Rejected) as caught:
+        with pytest.raises(InputError) as e:
             dicom.read_pixels(data)
-        check_refusal(caught.value)
+        check_refusal(e.value)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data_prep.build import folds
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
 
 
 def make(num_images=300, num_patients=90, seed=0):
@@ -52,11 +52,11 @@ def test_groups_that_share_a_picture_are_joined():
 
 def test_too_few():
     labels, groups = make(num_images=6, num_patients=3)
-    with pytest.raises(Failure, match="2 patients cannot make 5 folds"):
+    with pytest.raises(CommandError, match="2 patients cannot make 5 folds"):
         folds.assign(labels, groups, num_folds=5, seed=0)
     none = dict.fromkeys(labels, 0)
     single = {i: i for i in labels}
-    with pytest.raises(Failure, match="0 positive images cannot make 2 folds"):
+    with pytest.raises(CommandError, match="0 positive images cannot make 2 folds"):
         folds.assign(none, single, num_folds=2, seed=0)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from data_prep.build import convert
-from data_prep.core.failures import ExitCode
+from data_prep.core.errors import ExitCode
 from data_prep.dataset import rle
 from data_prep.phantom import dicom_writer
 from tests import dicom_files

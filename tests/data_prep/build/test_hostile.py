@@ -8,7 +8,7 @@ import pytest
 
 from data_prep.build import convert
 from data_prep.core import workers
-from data_prep.core.failures import ExitCode
+from data_prep.core.errors import ExitCode
 from data_prep.source import dicom
 from data_prep.source import quarantine
 from tests import dicom_files

@@ -1,4 +1,4 @@
-"""Every fault is planted in real files, and must be told with file and mend."""
+"""Every fault is planted in real files, and must be told with file and fix."""
 
 import dataclasses
 import json
@@ -15,8 +15,8 @@ from data_prep.build import convert
 from data_prep.check import findings
 from data_prep.check import verification
 from data_prep.core import durable
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from data_prep.dataset import manifest
 from data_prep.dataset import schema
 from data_prep.dataset import shards
@@ -41,7 +41,7 @@ def only(folder, kind):
     """Returns the single finding in a folder, which must be of a kind."""
     (finding,) = found(folder)
     assert finding.kind == kind, finding
-    assert finding.mend
+    assert finding.fix
     return finding
 
 
@@ -120,7 +120,7 @@ def test_a_missing_shard(data):
     (data / "32" / POSITIVE).unlink()
     finding = only(data, "SHARD_MISSING")
     assert finding.file == data / "32" / POSITIVE
-    assert "restore it from a copy" in finding.mend
+    assert "restore it from a copy" in finding.fix
 
 
 def test_an_extra_shard(data):
@@ -196,7 +196,7 @@ def test_a_wrong_record(data, shard, changes, kind, said):
     finding = only(data / "32", kind)
     assert said in finding.what
     assert finding.file == data / "32" / shard
-    assert "convert again" in finding.mend
+    assert "convert again" in finding.fix
 
 
 def test_a_positive_may_be_too_small_to_see(data):
@@ -299,7 +299,7 @@ def test_damaged_descriptions(data):
         )
         assert said in only(data, "DATASET").what
     path.unlink()
-    assert "run the same conversion again" in only(data, "DATASET").mend
+    assert "run the same conversion again" in only(data, "DATASET").fix
 
 
 def test_sizes_that_differ(data):
@@ -337,22 +337,22 @@ def test_all_faults_are_told_at_once(data):
 def test_many_findings_are_counted():
     many = findings.Findings()
     for k in range(findings.SHOWN_PER_KIND + 3):
-        many.add("A", pathlib.Path("x"), f"is {k}", mend="mend it")
-    many.add("B", pathlib.Path("y"), "is\nodd", mend="mend it")
+        many.add("A", pathlib.Path("x"), f"is {k}", fix="fix it")
+    many.add("B", pathlib.Path("y"), "is\nodd", fix="fix it")
     lines = many.lines()
     assert len(many) == findings.SHOWN_PER_KIND + 4
     assert len(lines) == findings.SHOWN_PER_KIND + 2
-    assert lines[0] == "x: is 0; mend it"
-    assert lines[-2:] == ["y: is odd; mend it", "... and 3 more of A"]
+    assert lines[0] == "x: is 0; fix it"
+    assert lines[-2:] == ["y: is odd; fix it", "... and 3 more of A"]
 
 
 @pytest.mark.parametrize("name", ["", "none"])
 def test_no_dataset(tmp_path, name):
     (tmp_path / ".work").mkdir()
     (tmp_path / ".work" / f"{TEST}.json").touch()
-    with pytest.raises(Failure, match=r"no dataset.json in .*; give the") as caught:
+    with pytest.raises(CommandError, match=r"no dataset.json in .*; give the") as e:
         verification.verify(tmp_path / name)
-    assert caught.value.exit_code == ExitCode.FLAGS
+    assert e.value.exit_code == ExitCode.FLAGS
 
 
 def test_the_command(dataset, data):

@@ -54,9 +54,9 @@ def test_prints_what_it_parses(text):
     ],
 )
 def test_faults_name_the_place(text, said):
-    with pytest.raises(ValueError, match="Received: spec=") as caught:
+    with pytest.raises(ValueError, match="Received: spec=") as e:
         spec.parse(text)
-    assert said in str(caught.value)
+    assert said in str(e.value)
 
 
 def test_call():

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from data_prep.core import workers
-from data_prep.core.failures import Rejected
+from data_prep.core.errors import InputError
 
 # The time of an input includes that of its worker's start, on a busy machine seconds.
 LIMITS = workers.Limits(memory_bytes=256 << 20, seconds=60)
@@ -47,7 +47,7 @@ def die_in_company(folder):
 
 
 def refuse(_):
-    raise Rejected("CODE", "reason", mend="mend")
+    raise InputError("CODE", "reason", fix="fix")
 
 
 def pid(seconds):
@@ -85,7 +85,7 @@ def test_order_is_that_of_the_input():
 
 def test_a_refused_input_is_a_result():
     (_, fault), (_, after) = run([("refuse", 0), ("ok", 1)], num_workers=1)
-    assert (fault.code, fault.reason, fault.mend) == ("CODE", "reason", "mend")
+    assert (fault.code, fault.reason, fault.fix) == ("CODE", "reason", "fix")
     assert after == 1
 
 

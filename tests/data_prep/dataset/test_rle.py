@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from data_prep.core.failures import Rejected
+from data_prep.core.errors import InputError
 from data_prep.dataset import rle
 
 masks = hnp.arrays(
@@ -92,6 +92,6 @@ def test_union_of_overlapping_rows():
     ],
 )
 def test_bad_codes_are_refused(text, code):
-    with pytest.raises(Rejected) as caught:
+    with pytest.raises(InputError) as e:
         rle.decode(text, 3, 4)
-    assert caught.value.code == code
+    assert e.value.code == code

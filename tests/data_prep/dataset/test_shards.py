@@ -2,7 +2,7 @@ import pytest
 import tensorflow as tf
 
 from data_prep.core import durable
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
 from data_prep.dataset import shards
 
 RECORDS = [b"first", b"", bytes(range(256)) * 7]
@@ -35,7 +35,7 @@ def test_every_bit_flip_is_found(tmp_path):
         damaged = bytearray(data)
         damaged[bit // 8] ^= 1 << bit % 8
         path.write_bytes(damaged)
-        with pytest.raises(Failure, match=str(path)):
+        with pytest.raises(CommandError, match=str(path)):
             list(shards.read(path))
 
 
@@ -58,13 +58,13 @@ def test_offsets_of_a_cut_or_damaged_file(tmp_path):
     border = shards.offsets(path)[1]
     for length in set(range(1, len(data))) - {border}:
         path.write_bytes(data[:length])
-        with pytest.raises(Failure, match=str(path)):
+        with pytest.raises(CommandError, match=str(path)):
             shards.offsets(path)
     for bit in range(8 * 12):  # Of the first length and its checksum.
         damaged = bytearray(data)
         damaged[bit // 8] ^= 1 << bit % 8
         path.write_bytes(damaged)
-        with pytest.raises(Failure, match=str(path)):
+        with pytest.raises(CommandError, match=str(path)):
             shards.offsets(path)
 
 

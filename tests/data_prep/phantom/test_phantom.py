@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data_prep.config import SyntheticConfig
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
 from data_prep.dataset import rle
 from data_prep.phantom import phantom
 from data_prep.phantom import synthetic_folder
@@ -66,5 +66,5 @@ def test_folder_of_another_configuration_is_refused(source):
         num_workers=1,
     )
     synthetic_folder.write(config)
-    with pytest.raises(Failure, match="seed: stored 3, asked 4"):
+    with pytest.raises(CommandError, match="seed: stored 3, asked 4"):
         synthetic_folder.write(dataclasses.replace(config, seed=4))

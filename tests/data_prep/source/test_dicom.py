@@ -6,7 +6,7 @@ import PIL.Image
 import PIL.ImageFile
 import pytest
 
-from data_prep.core.failures import Rejected
+from data_prep.core.errors import InputError
 from data_prep.phantom import dicom_writer
 from data_prep.source import dicom
 
@@ -38,10 +38,10 @@ def change(path, **fields):
 
 
 def code_of(path):
-    with pytest.raises(Rejected) as caught:
+    with pytest.raises(InputError) as e:
         dicom.read_pixels(path.read_bytes())
-    assert "SECRET" not in str(caught.value)
-    return caught.value.code
+    assert "SECRET" not in str(e.value)
+    return e.value.code
 
 
 def test_pixels_are_those_of_the_jpeg_stream(path, image):
@@ -233,9 +233,9 @@ def test_frames(path, image):
     native(path, image, NumberOfFrames="2", PixelData=frames.tobytes())
     assert code_of(path) == "DCM_MULTIFRAME"
     np.testing.assert_array_equal(show(path, frame=1), 255 - image)
-    with pytest.raises(Rejected) as caught:
+    with pytest.raises(InputError) as e:
         show(path, frame=2)
-    assert caught.value.code == "DCM_FRAME_MISMATCH"
+    assert e.value.code == "DCM_FRAME_MISMATCH"
     native(path, image, NumberOfFrames="1", PixelData=frames.tobytes())
     assert code_of(path) == "DCM_FRAME_MISMATCH"
 

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from data_prep.source import dicom_tfio
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -54,11 +54,11 @@ def test_a_library_that_loads(installed):
 )
 def test_one_that_does_not(installed, fits, library, said):
     installed(fits=fits, library=library)
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(CommandError) as e:
         dicom_tfio.check()
-    assert caught.value.exit_code == ExitCode.ENVIRONMENT
-    assert said in str(caught.value)
-    assert "requirements-tensorflow-io.txt" in str(caught.value)
+    assert e.value.exit_code == ExitCode.ENVIRONMENT
+    assert said in str(e.value)
+    assert "requirements-tensorflow-io.txt" in str(e.value)
 
 
 def test_another_distribution_of_the_module(installed, tmp_path, monkeypatch):
@@ -77,7 +77,7 @@ def test_another_distribution_of_the_module(installed, tmp_path, monkeypatch):
 
 def test_none(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_io", None)
-    with pytest.raises(Failure, match="which is not installed; .*=pydicom"):
+    with pytest.raises(CommandError, match="which is not installed; .*=pydicom"):
         dicom_tfio.check()
 
 

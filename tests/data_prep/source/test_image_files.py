@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
 from data_prep.source import image_files
 from data_prep.source.quarantine import Quarantine
 
@@ -66,7 +66,7 @@ def test_png_where_there_is_no_dicom(tmp_path):
 
 
 def test_nothing_there(tmp_path):
-    with pytest.raises(Failure, match="no folder at"):
+    with pytest.raises(CommandError, match="no folder at"):
         find(tmp_path / "none")
-    with pytest.raises(Failure, match=r"no \*.dcm, .* file below"):
+    with pytest.raises(CommandError, match=r"no \*.dcm, .* file below"):
         find(tmp_path)

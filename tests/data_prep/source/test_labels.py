@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from data_prep.source import labels
 
 EXPECTED = {"1.2.3": ["-1"], "ID_0a": ["5 2", "6 3"]}
@@ -52,28 +52,28 @@ def test_dialects(tmp_path, text):
 def test_faults_are_named(tmp_path, text, said):
     path = tmp_path / "labels.csv"
     path.write_text(text)
-    with pytest.raises(Failure, match=str(path)) as caught:
+    with pytest.raises(CommandError, match=str(path)) as e:
         labels.read(path)
-    assert said in str(caught.value)
-    assert caught.value.exit_code == ExitCode.FLAGS
+    assert said in str(e.value)
+    assert e.value.exit_code == ExitCode.FLAGS
 
 
 def test_not_utf8(tmp_path):
     path = tmp_path / "labels.csv"
     path.write_bytes(b"a,\xff\xfe\n")
-    with pytest.raises(Failure, match="not a UTF-8 csv"):
+    with pytest.raises(CommandError, match="not a UTF-8 csv"):
         labels.read(path)
 
 
 def test_line_number_is_of_the_file(tmp_path):
     path = tmp_path / "labels.csv"
     path.write_text("ImageId,EncodedPixels\na,-1\nb,1 0\n")
-    with pytest.raises(Failure, match="line 3"):
+    with pytest.raises(CommandError, match="line 3"):
         labels.read(path)
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(Failure, match="no csv file at"):
+    with pytest.raises(CommandError, match="no csv file at"):
         labels.read(tmp_path / "none.csv")
 
 
@@ -114,6 +114,6 @@ def test_any_bytes_are_read_or_refused(data):
         path = pathlib.Path(folder, "labels.csv")
         path.write_bytes(data)
         found = {}
-        with contextlib.suppress(Failure):  # Any other exception is our bug.
+        with contextlib.suppress(CommandError):  # Any other exception is our bug.
             found = labels.read(path)
         assert all(labels.ID.fullmatch(i) for i in found)

@@ -4,7 +4,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from data_prep.core.failures import Rejected
+from data_prep.core.errors import InputError
 from data_prep.source import raster
 
 
@@ -28,7 +28,7 @@ def test_grey_in_colour_is_grey_and_colour_is_refused(image):
     rgb = np.stack([image] * 3, axis=-1)
     np.testing.assert_array_equal(raster.read_pixels(encoded(rgb)), image)
     rgb[0, 0, 0] ^= 128
-    with pytest.raises(Rejected, match="DCM_COLOUR"):
+    with pytest.raises(InputError, match="DCM_COLOUR"):
         raster.read_pixels(encoded(rgb))
 
 
@@ -65,20 +65,20 @@ def test_palette_mask():
 def test_every_truncation_is_refused(image, kind):
     data = encoded(image, kind)
     for length in range(len(data)):
-        with pytest.raises(Rejected):
+        with pytest.raises(InputError):
             raster.read_pixels(data[:length])
 
 
 def test_no_image():
     for data, code in ((b"", "IMG_EMPTY"), (b"GIF89a", "IMG_NOT_IMAGE")):
-        with pytest.raises(Rejected, match=code):
+        with pytest.raises(InputError, match=code):
             raster.read_pixels(data)
-    with pytest.raises(Rejected, match="IMG_CONSTANT"):
+    with pytest.raises(InputError, match="IMG_CONSTANT"):
         raster.read_pixels(encoded(np.zeros((4, 4), np.uint8)))
 
 
 def test_bomb_is_refused_before_decoding(monkeypatch, image):
     monkeypatch.setattr(raster, "_decode", None)
     monkeypatch.setattr(raster, "MAX_PIXELS", 599)
-    with pytest.raises(Rejected, match="IMG_BOMB"):
+    with pytest.raises(InputError, match="IMG_BOMB"):
         raster.read_pixels(encoded(image))

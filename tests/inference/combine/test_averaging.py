@@ -2,8 +2,8 @@ import itertools
 
 import pytest
 
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from inference.combine import averaging
 from inference.config import AverageConfig
 from inference.prediction import probability_csv
@@ -24,9 +24,9 @@ def test_by_hand(tmp_path):
     assert job.output.read_text() == "ImageId,Probability\na,0.5\nb,0.5\n"
     averaging.average(job)
     other = config(tmp_path, ["a,0", "b,0"], ["a,1", "b,0"])
-    with pytest.raises(Failure, match="mean.csv holds other probabilities") as caught:
+    with pytest.raises(CommandError, match="mean.csv holds other probabilities") as e:
         averaging.average(other)
-    assert caught.value.exit_code == ExitCode.CONFLICT
+    assert e.value.exit_code == ExitCode.CONFLICT
 
 
 def test_order_of_csvs_does_not_matter(tmp_path):
@@ -40,7 +40,7 @@ def test_order_of_csvs_does_not_matter(tmp_path):
 
 
 def test_different_images_are_named(tmp_path):
-    with pytest.raises(Failure, match=r"1.csv lacks b of .*0.csv"):
+    with pytest.raises(CommandError, match=r"1.csv lacks b of .*0.csv"):
         averaging.average(config(tmp_path, ["a,0", "b,1"], ["a,0"]))
 
 
@@ -60,7 +60,7 @@ def test_different_images_are_named(tmp_path):
     ],
 )
 def test_values_that_are_none(tmp_path, rows, said):
-    with pytest.raises(Failure, match=said):
+    with pytest.raises(CommandError, match=said):
         averaging.average(config(tmp_path, ["a,0.5"], rows))
     assert not (tmp_path / "mean.csv").exists()
 

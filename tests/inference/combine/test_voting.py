@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from data_prep.dataset import manifest
 from data_prep.dataset import rle
 from data_prep.dataset import schema
@@ -82,19 +82,19 @@ def test_a_csv(tmp_path):
     ]
     # Again is the same; another vote does not replace it.
     voting.vote(job)
-    with pytest.raises(Failure, match="out.csv is another submission") as caught:
+    with pytest.raises(CommandError, match="out.csv is another submission") as e:
         voting.vote(config(tmp_path, a, a[:], c, output=job.output))
-    assert caught.value.exit_code == ExitCode.CONFLICT
+    assert e.value.exit_code == ExitCode.CONFLICT
     assert submission.read(job.output)["x.1"] == "2 2"
 
 
 def test_different_images_are_named(tmp_path):
     a, b = ["x,-1", "y,-1"], ["y,-1", "z,-1", "w,-1"]
     said = r"1.csv lacks x of .*0.csv; .*0.csv lacks w, z of .*1.csv; give csvs"
-    with pytest.raises(Failure, match=said):
+    with pytest.raises(CommandError, match=said):
         voting.vote(config(tmp_path, a, b))
     many = [f"i{k},-1" for k in range(9)]
-    with pytest.raises(Failure, match="lacks i1, i2, i3 and 5 more of"):
+    with pytest.raises(CommandError, match="lacks i1, i2, i3 and 5 more of"):
         voting.vote(config(tmp_path, many, many[:1]))
     assert not (tmp_path / "out.csv").exists()
 
@@ -108,7 +108,7 @@ def test_different_images_are_named(tmp_path):
     ],
 )
 def test_rows_that_do_not_fit(tmp_path, rows, said):
-    with pytest.raises(Failure, match=said):
+    with pytest.raises(CommandError, match=said):
         voting.vote(config(tmp_path, ["x,-1"], rows))
 
 
@@ -124,9 +124,9 @@ def test_sizes_of_a_dataset(dataset, tmp_path):
     job = config(tmp_path, rows, rows, data=folder)
     assert voting.vote(job)["images_with_mask"] == len(records)
     over = [f"{r.image_id},{pixels} 1" for r in records]
-    with pytest.raises(Failure, match="RLE_OVERFLOW"):
+    with pytest.raises(CommandError, match="RLE_OVERFLOW"):
         voting.vote(config(tmp_path, over, over, data=folder))
-    with pytest.raises(Failure, match="lacks image x"):
+    with pytest.raises(CommandError, match="lacks image x"):
         voting.vote(config(tmp_path, ["x,-1"], ["x,-1"], data=folder))
 
 

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from data_prep.core.failures import BadValue
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ConfigError
 from data_prep.dataset import manifest
 from data_prep.dataset import rle
 from data_prep.dataset import schema
@@ -160,12 +160,12 @@ def test_sizes_are_averaged_at_the_smallest(dataset, tmp_path):
 
 
 def test_who_is_what(dataset, runs, tmp_path):
-    with pytest.raises(Failure, match="is a classifier, which outlines nothing"):
+    with pytest.raises(CommandError, match="is a classifier, which outlines nothing"):
         predict.predict(config(dataset, [runs[1]], tmp_path / "a", data=(dataset,)))
-    with pytest.raises(BadValue, match="different run folders"):
+    with pytest.raises(ConfigError, match="different run folders"):
         cascade(dataset, runs, tmp_path / "b", classifiers=(runs[0],))
     other = config(dataset, [], tmp_path / "c", classifiers=(runs[0],))
-    with pytest.raises(Failure, match="is a segmenter, which does not classify"):
+    with pytest.raises(CommandError, match="is a segmenter, which does not classify"):
         predict.predict(other)
 
 
@@ -173,7 +173,7 @@ def test_the_same_weights_count_once(dataset, tmp_path):
     for name in ("one", "two"):
         member(tmp_path / name, dataset / "32", 5)
     paths = [tmp_path / "one", tmp_path / "two"]
-    with pytest.raises(Failure, match="have the same weights"):
+    with pytest.raises(CommandError, match="have the same weights"):
         predict.predict(config(dataset, paths, tmp_path / "out"))
 
 
@@ -192,5 +192,5 @@ def test_datasets_that_do_not_hold_the_same(dataset, tmp_path, monkeypatch):
         return batch
 
     monkeypatch.setattr(predict.image_stream.Decoder, "__call__", renamed)
-    with pytest.raises(Failure, match="hold other images"):
+    with pytest.raises(CommandError, match="hold other images"):
         predict.predict(asked)

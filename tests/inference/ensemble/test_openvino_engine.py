@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data_prep.core.failures import BadValue
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ConfigError
+from data_prep.core.errors import ExitCode
 from inference.ensemble import openvino_engine
 from tests import fakes
 from trainer.models import registry
@@ -96,9 +96,9 @@ def test_bf16_only_when_asked_for(monkeypatch):
         rounded = compiled(model, precision="bf16")(images(2))["mask"]
         assert 1e-3 < np.abs(rounded - expected).max() < 0.5
     monkeypatch.setattr(openvino_engine, "_has_bf16", lambda core: False)
-    with pytest.raises(Failure, match="does not compute in bf16; choose f32") as caught:
+    with pytest.raises(CommandError, match="does not compute in bf16; choose f32") as e:
         compiled(model, precision="bf16")
-    assert caught.value.exit_code == ExitCode.ENVIRONMENT
+    assert e.value.exit_code == ExitCode.ENVIRONMENT
 
 
 @needs_openvino
@@ -108,16 +108,16 @@ def test_another_network_is_refused(monkeypatch, precision):
     monkeypatch.setattr(openvino_engine, "_has_bf16", lambda core: True)
     monkeypatch.setattr(openvino_engine, "_graph", lambda _: graph(tiny(bias=3)))
     with pytest.raises(
-        Failure,
+        CommandError,
         match=r"runs/fold0 in OpenVINO .* is off .*; choose --engine=tensorflow",
-    ) as caught:
+    ) as e:
         compiled(tiny(), precision=precision)
-    assert caught.value.exit_code == ExitCode.ENVIRONMENT
+    assert e.value.exit_code == ExitCode.ENVIRONMENT
 
 
 @needs_openvino
 def test_what_is_not_a_number_is_refused():
-    with pytest.raises(Failure, match="by nan in the mean"):
+    with pytest.raises(CommandError, match="by nan in the mean"):
         compiled(tiny(bias=np.nan))
 
 
@@ -130,7 +130,7 @@ def test_a_network_that_cannot_be_read_is_refused(monkeypatch):
 
     monkeypatch.setattr(openvino_engine, "_graph", graph)
     with pytest.raises(
-        Failure, match="runs/fold0 does not go over .*--engine=tensorflow"
+        CommandError, match="runs/fold0 does not go over .*--engine=tensorflow"
     ):
         compiled(tiny())
 
@@ -155,15 +155,16 @@ def test_nothing_is_reported():
 def test_without_openvino(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(
-        Failure, match="not installed; pip install .* or choose --engine=tensorflow"
-    ) as caught:
+        CommandError,
+        match="not installed; pip install .* or choose --engine=tensorflow",
+    ) as e:
         compiled(tiny())
-    assert caught.value.exit_code == ExitCode.ENVIRONMENT
+    assert e.value.exit_code == ExitCode.ENVIRONMENT
 
 
 @pytest.mark.parametrize("changes", [{"precision": "f16"}, {"num_threads": 0}])
 def test_faults(changes):
-    with pytest.raises(BadValue, match="Expected a precision of"):
+    with pytest.raises(ConfigError, match="Expected a precision of"):
         compiled(tiny(), **changes)
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
 from inference.ensemble import tta
 
 
@@ -20,5 +20,5 @@ def test_views_are_the_original_and_others_once():
     assert len(tta.views(("hflip", "hflip"))) == 2
     assert len(tta.views(("none",))) == 1
     assert tta.canonical(("vflip", "none", "hflip")) == ["none", "hflip", "vflip"]
-    with pytest.raises(Failure, match="unknown view 'spin' in --classifier_tta"):
+    with pytest.raises(CommandError, match="unknown view 'spin' in --classifier_tta"):
         tta.views(("spin",), "classifier_tta")

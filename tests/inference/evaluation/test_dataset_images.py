@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from data_prep.dataset import manifest
 from data_prep.view import inspection
 from inference.evaluation.dataset_images import DatasetImages
@@ -55,6 +55,6 @@ def test_damaged_pixels(dataset, records, monkeypatch):
         raise ValueError("3 bytes of pixels instead of 4096")
 
     monkeypatch.setattr(inspection, "pixels", damaged)
-    with pytest.raises(Failure, match="is damaged: 3 bytes .*; delete") as caught:
+    with pytest.raises(CommandError, match="is damaged: 3 bytes .*; delete") as e:
         images.pixels(list(records)[:1])
-    assert caught.value.exit_code == ExitCode.CORRUPT
+    assert e.value.exit_code == ExitCode.CORRUPT

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from data_prep.core import durable
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
 from data_prep.dataset import manifest
 from data_prep.dataset import rle
 from data_prep.phantom import synthetic_folder
@@ -89,7 +89,7 @@ def test_everything(truth, imperfect, dataset, tmp_path):
     tables = write_tables(tmp_path / "tables", sorted(imperfect))
     asked = config(tmp_path / "x", truth, imperfect, data=dataset / "64", **tables)
     found = evaluate.evaluate(asked)
-    stored = durable.read_json(asked.output / "evaluation.json", mend="")
+    stored = durable.read_json(asked.output / "evaluation.json", fix="")
     assert stored == durable.plain(found)
 
     plain = [
@@ -177,7 +177,7 @@ def test_images_that_the_dataset_lacks(truth, dataset, tmp_path):
     rows = masks(truth) | {"zz": "-1"}
     longer = tmp_path / "truth.csv"
     longer.write_text(truth.read_text() + "zz,-1\n")
-    with pytest.raises(Failure, match="lacks 1 of the images, first zz; give the"):
+    with pytest.raises(CommandError, match="lacks 1 of the images, first zz; give the"):
         evaluate.evaluate(config(tmp_path / "x", longer, rows, data=dataset / "64"))
 
 
@@ -186,7 +186,7 @@ def test_tables_must_cover_the_images(truth, imperfect, tmp_path):
     first = sorted(imperfect)[0]
     for name, path in tables.items():
         asked = config(tmp_path / "x", truth, imperfect, **{name: path})
-        with pytest.raises(Failure, match=f"{name}.csv lacks 1 .* first {first}"):
+        with pytest.raises(CommandError, match=f"{name}.csv lacks 1 .* first {first}"):
             evaluate.evaluate(asked)
 
 

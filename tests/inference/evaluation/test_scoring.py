@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
 from data_prep.dataset import rle
 from inference.evaluation import scoring
 from inference.prediction import submission
@@ -59,7 +59,7 @@ def test_by_hand(tmp_path):
     ],
 )
 def test_different_images(tmp_path, predicted, truth, ids, said):
-    with pytest.raises(Failure, match=said):
+    with pytest.raises(CommandError, match=said):
         pair(tmp_path, predicted, truth, ids=ids)
 
 
@@ -76,7 +76,7 @@ def test_several_rows_are_merged_on_demand(tmp_path):
 
 
 def test_mask_that_does_not_fit(tmp_path):
-    with pytest.raises(Failure, match="RLE_OVERFLOW for image a"):
+    with pytest.raises(CommandError, match="RLE_OVERFLOW for image a"):
         pair(tmp_path, ["a,0 17"], ["a,-1"]).scores(side4)
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
 from inference.evaluation import side_tables
 
 
@@ -32,7 +32,7 @@ def test_ids_of_a_text_or_a_csv(write, text):
     ],
 )
 def test_bad_ids(write, text, said):
-    with pytest.raises(Failure, match=said):
+    with pytest.raises(CommandError, match=said):
         side_tables.read_ids(write(text))
 
 
@@ -68,5 +68,5 @@ def test_subgroups(write):
     ],
 )
 def test_bad_subgroups(write, text, said):
-    with pytest.raises(Failure, match=said):
+    with pytest.raises(CommandError, match=said):
         side_tables.read_subgroups(write(text))

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from data_prep.core.failures import BadValue
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ConfigError
 from data_prep.dataset import aspect
 from data_prep.dataset import rle
 from inference.masks import postprocess
@@ -210,9 +210,9 @@ def test_gate():
     expected = postprocess.parse("threshold(0.5)").rle(image, 256, 256, "pad")
     assert apply.rle(image, 256, 256, "pad", 0.65) == expected
     assert (apply.passes(0.65), apply.passes(0.64)) == (True, False)
-    with pytest.raises(BadValue, match=r"image-level probability for gate\(0.65\)"):
+    with pytest.raises(ConfigError, match=r"image-level probability for gate\(0.65\)"):
         apply.rle(image, 256, 256, "pad")
-    with pytest.raises(Failure, match="not a number"):
+    with pytest.raises(CommandError, match="not a number"):
         apply.rle(image, 256, 256, "pad", float("nan"))
     assert postprocess.parse("threshold(0.5)").passes(None)
 
@@ -221,7 +221,7 @@ def test_nan_is_never_an_empty_mask():
     image = square(12)
     image[200, 200] = np.nan
     for text in ("threshold(0.5)", "triplet(0.75, 2000, 0.3)"):
-        with pytest.raises(Failure, match="not a number"):
+        with pytest.raises(CommandError, match="not a number"):
             postprocess.parse(text).rle(image, 1024, 1024, "pad")
 
 
@@ -257,10 +257,10 @@ def test_stored_half_precision_is_taken():
     ],
 )
 def test_faults(text, said):
-    with pytest.raises(BadValue, match=said):
+    with pytest.raises(ConfigError, match=said):
         postprocess.parse(text)
 
 
 def test_a_gate_alone_is_no_cut():
-    with pytest.raises(BadValue, match="behind one gate"):
+    with pytest.raises(ConfigError, match="behind one gate"):
         postprocess.parse("gate(0.5)", gated=True)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from data_prep.core import durable
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from data_prep.phantom import synthetic_folder
 from inference.prediction import predict
 from inference.prediction import submission
@@ -71,11 +71,11 @@ def test_pictures_as_files(dataset, runs, tmp_path):
 
 def test_members_of_different_preprocessing(dataset, source, runs, tmp_path):
     path = runs[1] / "config.json"
-    stored = durable.read_json(path, mend="")
+    stored = durable.read_json(path, fix="")
     stored["dataset"]["options"]["clahe"] = "none"
     durable.write_json(path, stored)
-    result = durable.read_json(runs[1] / "result.json", mend="")
+    result = durable.read_json(runs[1] / "result.json", fix="")
     result["config_sha256"] = durable.sha256(path)
     durable.write_json(runs[1] / "result.json", result)
-    with pytest.raises(Failure, match="were trained on other clahe"):
+    with pytest.raises(CommandError, match="were trained on other clahe"):
         predict.predict(asked(dataset, source, runs, tmp_path / "out"))

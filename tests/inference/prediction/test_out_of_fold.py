@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from data_prep.core import durable
-from data_prep.core.failures import BadValue
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ConfigError
 from data_prep.dataset import manifest
 from data_prep.dataset import rle
 from data_prep.dataset import schema
@@ -81,16 +81,16 @@ def test_parts_that_are_there_are_kept(dataset, runs, tmp_path, monkeypatch):
     for path in (whole / probability_maps.FOLDER).iterdir():
         other = output / probability_maps.FOLDER / path.name
         assert other.read_bytes() == path.read_bytes()
-    with pytest.raises(Failure, match="tta"):
+    with pytest.raises(CommandError, match="tta"):
         predict.predict(asked(dataset, runs, output, tta=("none",)))
 
 
 def test_a_member_of_another_split_is_refused(dataset, runs, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(dataset / "32", other)
-    stored = durable.read_json(other / "dataset.json", mend="")
+    stored = durable.read_json(other / "dataset.json", fix="")
     durable.write_json(other / "dataset.json", stored | {"source_fingerprint": "x"})
-    with pytest.raises(Failure, match="another conversion"):
+    with pytest.raises(CommandError, match="another conversion"):
         predict.predict(asked(dataset, runs, tmp_path / "out", data=(other,)))
 
 
@@ -117,7 +117,7 @@ def test_tuned_thresholds_decide_a_prediction(dataset, source, runs, tmp_path):
     marker = json.loads((tmp_path / "by_file" / probability_maps.MARKER).read_text())
     assert marker["config"]["postprocess"]
     other = config(dataset, runs[0][:2], tmp_path / "x", thresholds=path)
-    with pytest.raises(Failure, match="tuned with other members"):
+    with pytest.raises(CommandError, match="tuned with other members"):
         predict.predict(other)
 
 
@@ -153,16 +153,16 @@ def test_a_gate_is_tuned_and_used(dataset, source, runs, tmp_path):
     passed = {i for i, value in classified.items() if value >= gate}
     assert {i for i, code in rows.items() if code != rle.EMPTY} == passed
     alone = config(dataset, runs[0], tmp_path / "alone", thresholds=path)
-    with pytest.raises(BadValue, match="no classifier is there"):
+    with pytest.raises(ConfigError, match="no classifier is there"):
         predict.predict(alone)
     other = config(dataset, runs[0], tmp_path / "x", thresholds=path, **both)
     other = dataclasses.replace(other, classifier_tta=("hflip",))
-    with pytest.raises(Failure, match="tuned with other classifier_tta"):
+    with pytest.raises(CommandError, match="tuned with other classifier_tta"):
         predict.predict(other)
 
 
 def test_every_fold_has_both(dataset, runs, tmp_path):
     member(tmp_path / "classifier", dataset / "32", 10, fold=0, model=CLASSIFIER)
     both = {"classifiers": (tmp_path / "classifier",)}
-    with pytest.raises(Failure, match="fold 1 has no classifiers"):
+    with pytest.raises(CommandError, match="fold 1 has no classifiers"):
         predict.predict(asked(dataset, runs, tmp_path / "out", **both))

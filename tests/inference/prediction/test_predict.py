@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from data_prep.core import durable
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from data_prep.dataset import manifest
 from data_prep.dataset import rle
 from data_prep.dataset import schema
@@ -106,19 +106,19 @@ def test_complete_output_is_confirmed_and_another_refused(
     predict.predict(first)
     assert path.stat().st_mtime_ns == before
     other = config(dataset, paths, tmp_path / "out", postprocess="threshold(0.6)")
-    with pytest.raises(Failure, match="postprocess: stored .*0.5") as caught:
+    with pytest.raises(CommandError, match="postprocess: stored .*0.5") as e:
         predict.predict(other)
-    assert caught.value.exit_code == ExitCode.CONFLICT
+    assert e.value.exit_code == ExitCode.CONFLICT
     path.write_text("x")
-    with pytest.raises(Failure, match="does not match its recorded sha256"):
+    with pytest.raises(CommandError, match="does not match its recorded sha256"):
         predict.predict(first)
 
 
 def test_nan_is_never_an_empty_mask(dataset, tmp_path):
     member(tmp_path / "nan", dataset / "32", 0, bias=np.nan)
-    with pytest.raises(Failure, match="holds values that are not finite") as caught:
+    with pytest.raises(CommandError, match="holds values that are not finite") as e:
         predict.predict(config(dataset, [tmp_path / "nan"], tmp_path / "out"))
-    assert caught.value.exit_code == ExitCode.CORRUPT
+    assert e.value.exit_code == ExitCode.CORRUPT
 
 
 def test_nan_output_is_never_an_empty_mask(dataset, runs, tmp_path, monkeypatch):
@@ -126,18 +126,18 @@ def test_nan_output_is_never_an_empty_mask(dataset, runs, tmp_path, monkeypatch)
         return lambda images: np.nan * next(iter(images.values()))
 
     monkeypatch.setattr(predict.ensemble, "segmenters", broken)
-    with pytest.raises(Failure, match="the prediction for image .* is not finite"):
+    with pytest.raises(CommandError, match="the prediction for image .* is not finite"):
         predict.predict(config(dataset, runs[0], tmp_path / "out"))
     assert not (tmp_path / "out" / "submission.csv").exists()
 
 
 def test_members_that_do_not_fit(dataset, runs, tmp_path):
     paths, _ = runs
-    with pytest.raises(Failure, match="was trained on .*'image_size': 32") as caught:
+    with pytest.raises(CommandError, match="was trained on .*'image_size': 32") as e:
         predict.predict(
             config(dataset, paths, tmp_path / "out", data=(dataset / "64",))
         )
-    assert caught.value.exit_code == ExitCode.CONFLICT
+    assert e.value.exit_code == ExitCode.CONFLICT
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_members_that_do_not_fit(dataset, runs, tmp_path):
 )
 def test_damaged_run(dataset, runs, tmp_path, damage, said):
     damage(runs[0][1])
-    with pytest.raises(Failure, match=said):
+    with pytest.raises(CommandError, match=said):
         predict.predict(config(dataset, runs[0], tmp_path / "out"))
 
 
@@ -164,15 +164,15 @@ def flip(path):
 
 
 def test_unknown_weights(dataset, runs, tmp_path):
-    with pytest.raises(Failure, match="has no weights 'last', it has"):
+    with pytest.raises(CommandError, match="has no weights 'last', it has"):
         predict.predict(config(dataset, runs[0], tmp_path / "out", weights="last"))
 
 
 def test_dataset_without_a_test_split(dataset, runs, tmp_path):
-    source = durable.read_json(dataset / "32" / "dataset.json", mend="")
+    source = durable.read_json(dataset / "32" / "dataset.json", fix="")
     source["shards"] = []
     durable.write_json(tmp_path / "empty" / "dataset.json", source)
-    with pytest.raises(Failure, match="has no test split"):
+    with pytest.raises(CommandError, match="has no test split"):
         predict.predict(
             config(dataset, runs[0], tmp_path / "out", data=(tmp_path / "empty",))
         )
@@ -186,7 +186,7 @@ def copied(dataset, folder):
 def test_a_damaged_record_is_never_an_empty_mask(dataset, runs, tmp_path):
     folder, data = copied(dataset, tmp_path / "data")
     flip(folder / data.test_shards()[1].name)
-    with pytest.raises(Failure, match="does not match its recorded sha256"):
+    with pytest.raises(CommandError, match="does not match its recorded sha256"):
         predict.predict(config(dataset, runs[0], tmp_path / "out", data=(folder,)))
 
 
@@ -199,9 +199,9 @@ def test_a_record_that_is_damaged_while_it_is_read(
         flip(folder / shards[1].name)
 
     monkeypatch.setattr(manifest, "check_shards", too_late)
-    with pytest.raises(Failure, match="cannot be read: corrupted record") as caught:
+    with pytest.raises(CommandError, match="cannot be read: corrupted record") as e:
         predict.predict(config(dataset, runs[0], tmp_path / "out", data=(folder,)))
-    assert caught.value.exit_code == ExitCode.CORRUPT
+    assert e.value.exit_code == ExitCode.CORRUPT
     assert not (tmp_path / "out" / "submission.csv").exists()
 
 
@@ -213,7 +213,7 @@ def test_an_image_that_is_there_twice(dataset, runs, tmp_path):
     *_, num_bytes, digest = shards.write(folder / second.name, records)
     doubled = dataclasses.replace(second, num_bytes=num_bytes, sha256=digest)
     manifest.write(folder, dataclasses.replace(data, shards=(first, doubled)))
-    with pytest.raises(Failure, match="is in the dataset twice"):
+    with pytest.raises(CommandError, match="is in the dataset twice"):
         predict.predict(config(dataset, runs[0], tmp_path / "out", data=(folder,)))
 
 
@@ -224,7 +224,7 @@ def test_the_engine_is_part_of_the_request(dataset, runs, tmp_path):
     output = tmp_path / "out"
     rows = rows_of(config(dataset, runs[0], output))
     openvino = Engine(name="openvino", precision="f32")
-    with pytest.raises(Failure, match="engine: stored 'tensorflow'"):
+    with pytest.raises(CommandError, match="engine: stored 'tensorflow'"):
         predict.predict(config(dataset, runs[0], output, engine=openvino))
     others = rows_of(config(dataset, runs[0], tmp_path / "other", engine=openvino))
     assert set(rows.values()) != {rle.EMPTY}

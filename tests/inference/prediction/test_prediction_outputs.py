@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep.core.failures import BadValue
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ConfigError
 from data_prep.dataset import rle
 from inference.config import OUTPUTS
 from inference.prediction import predict
@@ -67,7 +67,7 @@ def test_pictures_may_be_asked_for_later(asked, tmp_path, monkeypatch):
 
 def test_probabilities_cannot_be_asked_for_later(asked):
     predict.predict(asked())
-    with pytest.raises(Failure, match="keeps_maps: stored False, asked True"):
+    with pytest.raises(CommandError, match="keeps_maps: stored False, asked True"):
         predict.predict(asked(outputs=OUTPUTS))
 
 
@@ -88,9 +88,9 @@ def test_overlay_draws_at_the_border_alone():
 
 
 def test_what_cannot_be_put_out(asked):
-    with pytest.raises(BadValue, match="outputs=movie"):
+    with pytest.raises(ConfigError, match="outputs=movie"):
         asked(outputs=("movie",))
-    with pytest.raises(BadValue, match="outputs=masks"):
+    with pytest.raises(ConfigError, match="outputs=masks"):
         asked(outputs=("masks",), split="out_of_fold")
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from data_prep.core import durable
-from data_prep.core.failures import BadValue
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ConfigError
+from data_prep.core.errors import ExitCode
 from data_prep.dataset import schema
 from data_prep.dataset import shards
 from inference.prediction import probability_maps
@@ -93,14 +93,14 @@ def test_tensorflow_reads_it(tmp_path):
     ],
 )
 def test_what_cannot_be_is_refused(changes, said):
-    with pytest.raises(BadValue, match=said):
+    with pytest.raises(ConfigError, match=said):
         a_map(**changes)
 
 
 def test_one_not_a_number_among_many_is_refused():
     values = np.zeros((8, 8), np.float16)
     values[3, 4] = np.nan
-    with pytest.raises(BadValue, match="values in 0..1"):
+    with pytest.raises(ConfigError, match="values in 0..1"):
         a_map(values=values)
 
 
@@ -112,16 +112,16 @@ def test_every_flipped_bit_is_found(tmp_path):
         damaged = bytearray(whole)
         damaged[k] ^= 1 << k % 8
         path.write_bytes(damaged)
-        with pytest.raises(Failure, match="part-00000") as caught:
+        with pytest.raises(CommandError, match="part-00000") as e:
             list(probability_maps.read(path))
-        assert caught.value.exit_code == ExitCode.CORRUPT
-        assert "convert" not in str(caught.value)
+        assert e.value.exit_code == ExitCode.CORRUPT
+        assert "convert" not in str(e.value)
     for length in (len(whole) - 1, len(whole) // 2, 5):
         path.write_bytes(whole[:length])
-        with pytest.raises(Failure, match="damaged record"):
+        with pytest.raises(CommandError, match="damaged record"):
             list(probability_maps.read(path))
     path.unlink()
-    with pytest.raises(Failure, match="part-00000.tfrecord is missing"):
+    with pytest.raises(CommandError, match="part-00000.tfrecord is missing"):
         list(probability_maps.read(path))
 
 
@@ -177,14 +177,14 @@ def test_foreign_records_are_refused(tmp_path, change):
     example = schema.example_class().FromString(next(shards.read(path)))
     change(example.features.feature)
     shards.write(path, [example.SerializeToString()])
-    with pytest.raises(Failure, match="part-00000.*damaged record.*predict again"):
+    with pytest.raises(CommandError, match="part-00000.*damaged record.*predict again"):
         list(probability_maps.read(path))
 
 
 def test_a_record_that_is_no_message_is_refused(tmp_path):
     path = tmp_path / "part-00000.tfrecord"
     shards.write(path, [b"\xff\xff"])
-    with pytest.raises(Failure, match="no tf.train.Example"):
+    with pytest.raises(CommandError, match="no tf.train.Example"):
         list(probability_maps.read(path))
 
 
@@ -205,7 +205,7 @@ def test_folder(tmp_path):
 def test_an_image_twice_is_refused(tmp_path):
     write_parts(tmp_path, "ab", "ca")
     _, maps = probability_maps.read_folder(tmp_path)
-    with pytest.raises(Failure, match="part-00001.* image a a second time"):
+    with pytest.raises(CommandError, match="part-00001.* image a a second time"):
         list(maps)
 
 
@@ -215,17 +215,17 @@ def test_another_part_than_was_sealed_is_refused(tmp_path):
         tmp_path / "probabilities" / probability_maps.part_name(1), [a_map("d")]
     )
     _, maps = probability_maps.read_folder(tmp_path)
-    with pytest.raises(Failure, match="part-00001.*does not match"):
+    with pytest.raises(CommandError, match="part-00001.*does not match"):
         list(maps)
 
 
 def test_an_unfinished_folder_is_refused(tmp_path):
-    with pytest.raises(Failure, match="no prediction.json.*finished prediction"):
+    with pytest.raises(CommandError, match="no prediction.json.*finished prediction"):
         probability_maps.read_folder(tmp_path)
     (tmp_path / "prediction.json").write_text("{}")
-    with pytest.raises(Failure, match="its own sha256"):
+    with pytest.raises(CommandError, match="its own sha256"):
         probability_maps.read_folder(tmp_path)
     # What a prediction of masks alone leaves.
     durable.write_json(tmp_path / "prediction.json", {"config": {}, "images": 3})
-    with pytest.raises(Failure, match="lists no probability maps"):
+    with pytest.raises(CommandError, match="lists no probability maps"):
         probability_maps.read_folder(tmp_path)

@@ -8,8 +8,8 @@ import cv2
 import pytest
 
 from data_prep.core import durable
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from inference.masks import postprocess
 from inference.masks import thresholds
 from inference.prediction import probability_maps
@@ -118,7 +118,9 @@ def test_another_prediction_in_the_same_output_is_refused(tmp_path):
     config = tuning_cases.write_case(tmp_path, *tuning_cases.constructed())
     search.tune(config)
     (tmp_path / "truth.csv").write_text((tmp_path / "truth.csv").read_text() + "x,-1\n")
-    with pytest.raises(Failure, match="truth_sha256.*choose another --output") as e:
+    with pytest.raises(
+        CommandError, match="truth_sha256.*choose another --output"
+    ) as e:
         search.tune(config)
     assert e.value.exit_code == ExitCode.CONFLICT
 
@@ -130,14 +132,14 @@ def test_damaged_tables_are_refused(tmp_path):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    with pytest.raises(Failure, match=r"tables\.npz does not match"):
+    with pytest.raises(CommandError, match=r"tables\.npz does not match"):
         search.tune(config)
 
 
 def test_an_image_without_truth_is_refused(tmp_path):
     maps, truth = tuning_cases.constructed()
     del truth["i5"]
-    with pytest.raises(Failure, match="no row for image i5; give the --truth"):
+    with pytest.raises(CommandError, match="no row for image i5; give the --truth"):
         search.tune(tuning_cases.write_case(tmp_path, maps, truth))
     assert not (tmp_path / "tuning/thresholds.json").exists()
 
@@ -145,7 +147,7 @@ def test_an_image_without_truth_is_refused(tmp_path):
 def test_a_truth_that_does_not_fit_is_refused(tmp_path):
     maps, truth = tuning_cases.constructed()
     truth["i5"] = ["1000 100"]
-    with pytest.raises(Failure, match="RLE_OVERFLOW for image i5"):
+    with pytest.raises(CommandError, match="RLE_OVERFLOW for image i5"):
         search.tune(tuning_cases.write_case(tmp_path, maps, truth))
 
 
@@ -158,7 +160,7 @@ def test_a_damaged_map_is_refused(tmp_path, at, said):
     data = bytearray(path.read_bytes())
     data[at] ^= 1
     path.write_bytes(data)
-    with pytest.raises(Failure, match=f"part-00001.*{said}.*predict again"):
+    with pytest.raises(CommandError, match=f"part-00001.*{said}.*predict again"):
         search.tune(config)
 
 
@@ -167,7 +169,7 @@ def test_some_maps_with_a_classifier_are_refused(tmp_path):
     maps[2] = tuning_cases.a_map(
         "i2", maps[2].values, height=32, width=32, classifier=0.5
     )
-    with pytest.raises(Failure, match="7 of 8 probability maps, first i0, lack"):
+    with pytest.raises(CommandError, match="7 of 8 probability maps, first i0, lack"):
         search.tune(tuning_cases.write_case(tmp_path, maps, truth))
 
 
@@ -175,12 +177,12 @@ def test_a_prediction_without_aspect_or_images_is_refused(tmp_path):
     config = tuning_cases.write_case(
         tmp_path / "a", *tuning_cases.constructed(), aspect="round"
     )
-    with pytest.raises(Failure, match="does not say how its squares were made"):
+    with pytest.raises(CommandError, match="does not say how its squares were made"):
         search.tune(config)
     config = tuning_cases.write_case(tmp_path / "b", *tuning_cases.constructed())
     shutil.rmtree(config.predictions / "probabilities")
     probability_maps.seal(config.predictions, {"aspect": "pad"})
-    with pytest.raises(Failure, match="the prediction has no image"):
+    with pytest.raises(CommandError, match="the prediction has no image"):
         search.tune(config)
 
 
@@ -198,17 +200,17 @@ def test_malformed_thresholds_are_refused(tmp_path, stored, said):
 
     path = tmp_path / "thresholds.json"
     durable.write_json(path, stored)
-    with pytest.raises(Failure, match=f"thresholds.json.*{said}"):
+    with pytest.raises(CommandError, match=f"thresholds.json.*{said}"):
         thresholds.read(path)
 
 
 def test_missing_and_edited_thresholds_are_refused(tmp_path):
     path = tmp_path / "thresholds.json"
-    with pytest.raises(Failure, match=r"no thresholds\.json.*inference\.tune"):
+    with pytest.raises(CommandError, match=r"no thresholds\.json.*inference\.tune"):
         thresholds.read(path)
     found = thresholds.Thresholds(postprocess="seed", made_from={})
     thresholds.write(path, found, score=0.5, nested_score=None, images=3)
     assert thresholds.read(path) == found
     path.write_text(path.read_text().replace("seed", "winners"))
-    with pytest.raises(Failure, match="its own sha256"):
+    with pytest.raises(CommandError, match="its own sha256"):
         thresholds.read(path)

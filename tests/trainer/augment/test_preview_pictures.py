@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep.core.failures import BadValue
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ConfigError
 from trainer.augment import preview_pictures
 from trainer.augment import recipe
 from trainer.config import PreviewConfig
@@ -74,9 +74,9 @@ def test_rows_are_named_as_in_a_recipe():
 
 
 def test_faults(dataset, tmp_path):
-    with pytest.raises(BadValue, match="Expected ops to preview"):
+    with pytest.raises(ConfigError, match="Expected ops to preview"):
         config(dataset, tmp_path / "a.png", augment="none")
-    with pytest.raises(BadValue, match="ends in .png. Received: --output="):
+    with pytest.raises(ConfigError, match="ends in .png. Received: --output="):
         config(dataset, tmp_path / "a.jpg")
-    with pytest.raises(Failure, match="no dataset.json"):
+    with pytest.raises(CommandError, match="no dataset.json"):
         preview_pictures.write(config(tmp_path, tmp_path / "a.png"))

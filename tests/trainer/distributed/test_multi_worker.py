@@ -5,8 +5,8 @@ import signal
 
 import pytest
 
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from tests.trainer import processes
 from trainer.distributed import cluster
 
@@ -69,7 +69,7 @@ def test_workers_with_different_flags_are_refused(dataset, tmp_path):
 )
 def test_tf_config_that_names_no_worker_is_refused(text, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", text)
-    with pytest.raises(Failure, match="TF_CONFIG"):
+    with pytest.raises(CommandError, match="TF_CONFIG"):
         cluster.place("multi_worker")
     assert cluster.place("mirrored") == cluster.Place()
 

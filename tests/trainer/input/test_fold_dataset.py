@@ -7,9 +7,9 @@ import socket
 
 import pytest
 
-from data_prep.core.failures import BadValue
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ConfigError
+from data_prep.core.errors import ExitCode
 from data_prep.dataset import manifest
 from data_prep.dataset import schema
 from data_prep.dataset import shards
@@ -59,23 +59,23 @@ def test_validation_holds_all_images_of_its_fold(folder, sampling):
 @pytest.mark.parametrize("sampling", ["positives", "positive_fraction(0.5)"])
 def test_no_positives(folder, tmp_path, sampling):
     copy = without(folder, tmp_path, 1)
-    with pytest.raises(Failure, match=r"folds \[1, 2\] hold no image with a") as caught:
+    with pytest.raises(CommandError, match=r"folds \[1, 2\] hold no image with a") as e:
         FoldData(fakes.train_config(sampling=sampling), copy)
-    assert caught.value.exit_code == ExitCode.FLAGS
-    assert "give --sampling=natural" in str(caught.value)
+    assert e.value.exit_code == ExitCode.FLAGS
+    assert "give --sampling=natural" in str(e.value)
     assert FoldData(fakes.train_config(), copy).num_train
 
 
 def test_no_negatives(folder, tmp_path):
     copy = without(folder, tmp_path, 0)
-    with pytest.raises(Failure, match=r"folds \[1, 2\] hold no image without a"):
+    with pytest.raises(CommandError, match=r"folds \[1, 2\] hold no image without a"):
         FoldData(fakes.train_config(sampling="positive_fraction(0.5)"), copy)
 
 
 def test_too_few_for_a_batch(folder):
-    with pytest.raises(Failure, match="choose a smaller --global_batch_size") as caught:
+    with pytest.raises(CommandError, match="choose a smaller --global_batch_size") as e:
         FoldData(fakes.train_config(global_batch_size=64), folder)
-    assert caught.value.exit_code == ExitCode.FLAGS
+    assert e.value.exit_code == ExitCode.FLAGS
 
 
 def test_a_shard_of_another_length(folder, tmp_path):
@@ -86,9 +86,9 @@ def test_a_shard_of_another_length(folder, tmp_path):
     path = copy / shard.name
     record = path.stat().st_size // shard.num_records
     path.write_bytes(path.read_bytes()[: record * (shard.num_records - 1)])
-    with pytest.raises(Failure, match=shard.name) as caught:
+    with pytest.raises(CommandError, match=shard.name) as e:
         data.training(NONE, 0)
-    assert caught.value.exit_code == ExitCode.CORRUPT
+    assert e.value.exit_code == ExitCode.CORRUPT
 
 
 def test_the_cache_changes_nothing(folder):
@@ -105,7 +105,9 @@ def test_nobody_serves(folder):
     with socket.create_server(("localhost", 0)) as free:
         address = f"grpc://localhost:{free.getsockname()[1]}"
     data = FoldData(fakes.train_config(), folder, data_service=address)
-    with pytest.raises(Failure, match=f"no tf.data service answers at {address}") as e:
+    with pytest.raises(
+        CommandError, match=f"no tf.data service answers at {address}"
+    ) as e:
         data.training(NONE, 0)
     assert e.value.exit_code == ExitCode.ENVIRONMENT
 
@@ -119,7 +121,7 @@ def test_nobody_serves(folder):
 )
 def test_bad_executions(tmp_path, changes, said):
     sound = fakes.execution(tmp_path, tmp_path)
-    with pytest.raises(BadValue, match=said):
+    with pytest.raises(ConfigError, match=said):
         dataclasses.replace(sound, **changes)
 
 

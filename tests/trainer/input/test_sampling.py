@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from data_prep.core.failures import BadValue
+from data_prep.core.errors import ConfigError
 from trainer.input import sampling
 
 POSITIVES, NEGATIVES = np.arange(20), np.arange(20, 103)
@@ -111,5 +111,5 @@ def test_the_seed_decides():
     ],
 )
 def test_bad_specs(text, said):
-    with pytest.raises(BadValue, match=said):
+    with pytest.raises(ConfigError, match=said):
         sampling.parse(text)

@@ -1,4 +1,4 @@
-"""What the doctor's mends say, on any machine: as in a checkout with its pins."""
+"""What the doctor's fixes say, on any machine: as in a checkout with its pins."""
 
 import pytest
 

@@ -13,8 +13,8 @@ import types
 import pytest
 import tensorflow as tf
 
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from tests.trainer.machine import driver_library
 from trainer.machine import devices
 from trainer.machine import gpu_findings
@@ -117,7 +117,7 @@ def test_a_process_whose_parent_has_warned_is_silent(
 def test_a_parent_that_has_warned_allows_no_idle_gpu(machine, monkeypatch):
     monkeypatch.setenv(devices.WARNED, "1")
     machine(2, 0, [CAUSE])
-    with pytest.raises(Failure, match="a library is missing"):
+    with pytest.raises(CommandError, match="a library is missing"):
         devices.announce("float32", require_gpu=True)
 
 
@@ -127,7 +127,9 @@ def test_a_gpu_without_a_driver_is_told_and_refused(machine, monkeypatch, caplog
     devices.announce("float32")
     assert "THIS MACHINE HAS an NVIDIA GPU, AND TENSORFLOW USES NO GPU" in caplog.text
     assert "why: 2 x NVIDIA on the bus, but no driver" in caplog.text
-    with pytest.raises(Failure, match="2 x NVIDIA on the bus, but no driver; install"):
+    with pytest.raises(
+        CommandError, match="2 x NVIDIA on the bus, but no driver; install"
+    ):
         devices.announce("float32", require_gpu=True)
 
 
@@ -152,10 +154,10 @@ def test_an_engine_of_the_cpu_leaves_a_gpu_idle(machine, caplog):
 )
 def test_a_gpu_that_is_required(machine, present, opened, most, causes, said):
     machine(present, opened, causes)
-    with pytest.raises(Failure, match="--require_gpu is set, and") as caught:
+    with pytest.raises(CommandError, match="--require_gpu is set, and") as e:
         devices.announce("float32", most_gpus=most, require_gpu=True)
-    assert said in str(caught.value)
-    assert caught.value.exit_code == ExitCode.ENVIRONMENT
+    assert said in str(e.value)
+    assert e.value.exit_code == ExitCode.ENVIRONMENT
 
 
 @pytest.fixture(scope="module")

@@ -117,7 +117,7 @@ def test_a_tensorflow_that_dies_when_imported(tmp_path, code, said, fix):
     done = doctor(tmp_path, **fake_tensorflow(tmp_path, code))
     assert done.returncode == 6
     assert "Traceback" not in done.stderr + done.stdout
-    text = " ".join(done.stdout.partition("To mend")[2].split())
+    text = " ".join(done.stdout.partition("To fix")[2].split())
     assert said in text
     assert fix in text
     assert re.match(r"\d+ faults?, ", done.stdout.splitlines()[-1])

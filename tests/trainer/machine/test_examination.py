@@ -1,6 +1,6 @@
 """A check that raises, and the exit code of all."""
 
-from data_prep.core.failures import ExitCode
+from data_prep.core.errors import ExitCode
 from tests.trainer.machine.made_up import only
 from trainer.machine import examination
 from trainer.machine.finding import Status

@@ -162,11 +162,11 @@ def test_all_opened_gpus_need_no_cause(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     assert gpus.unused(pair, 1) == []
     # Another user's GPU is lost, or the driver does not answer where CUDA does.
-    lost = dataclasses.replace(pair, problem="GPU 2 does not answer", fix="mend")
+    lost = dataclasses.replace(pair, problem="GPU 2 does not answer", fix="fix")
     assert gpus.unused(lost, 1) == []
-    silent = Driver(version="", gpus=(), problem="no nvidia-ml-py", fix="mend")
+    silent = Driver(version="", gpus=(), problem="no nvidia-ml-py", fix="fix")
     assert gpus.unused(silent, 1) == []
-    assert [c.fix for c in gpus.unused(silent, 0)] == ["mend"]
+    assert [c.fix for c in gpus.unused(silent, 0)] == ["fix"]
 
 
 def test_which_gpus_are_visible_by_number_and_by_name():

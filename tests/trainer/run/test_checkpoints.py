@@ -2,8 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from trainer.models import registry
 from trainer.run import checkpoints
 
@@ -73,9 +73,9 @@ def test_any_flipped_bit_falls_back_to_the_one_before(tmp_path, variables, caplo
 def test_none_intact_is_an_error_and_not_a_fresh_start(tmp_path, variables):
     save(tmp_path, variables, 1, 1)
     (tmp_path / "epoch-00001-step-0000000" / "arrays.npz").write_bytes(b"")
-    with pytest.raises(Failure, match="no checkpoint .* is intact") as caught:
+    with pytest.raises(CommandError, match="no checkpoint .* is intact") as e:
         checkpoints.restore_newest(tmp_path, variables)
-    assert caught.value.exit_code == ExitCode.CORRUPT
+    assert e.value.exit_code == ExitCode.CORRUPT
 
 
 def test_a_crash_while_saving_keeps_the_one_before(tmp_path, variables, monkeypatch):
@@ -95,5 +95,5 @@ def test_a_crash_while_saving_keeps_the_one_before(tmp_path, variables, monkeypa
 
 def test_of_another_model(tmp_path, variables):
     save(tmp_path, variables, 1, 1)
-    with pytest.raises(Failure, match="no checkpoint"):
+    with pytest.raises(CommandError, match="no checkpoint"):
         checkpoints.restore_newest(tmp_path, variables[:-1])

@@ -5,8 +5,8 @@ import statistics
 import pytest
 
 from data_prep.core import durable
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from tests import fakes
 from trainer import loop
 from trainer.config import CrossValidation
@@ -53,7 +53,7 @@ def trained(monkeypatch, member):
 def test_every_member_once_and_the_summary(config, member, trained, capsys):
     assert cross_validation.run(config, member) == ExitCode.DONE
     assert trained == [(0, 0), (2, 0), (0, 1), (2, 1)]
-    summary = durable.read_json(config.output / cross_validation.SUMMARY, mend="")
+    summary = durable.read_json(config.output / cross_validation.SUMMARY, fix="")
     dice = [row["swa dice"] for row in summary["members"]]
     assert summary["mean"]["swa dice"] == pytest.approx(statistics.mean(dice))
     assert summary["sd"]["swa dice"] == pytest.approx(statistics.stdev(dice))
@@ -78,9 +78,9 @@ def test_a_member_of_another_configuration_is_refused(config, member, trained):
     one = dataclasses.replace(config, folds=(0,), seeds=(0,))
     cross_validation.run(one, member)
     other = dataclasses.replace(member, learning_rate=0.5)
-    with pytest.raises(Failure, match="learning_rate") as caught:
+    with pytest.raises(CommandError, match="learning_rate") as e:
         cross_validation.run(one, other)
-    assert caught.value.exit_code == ExitCode.CONFLICT
+    assert e.value.exit_code == ExitCode.CONFLICT
 
 
 def test_a_member_that_stops_stops_the_rest(config, member, monkeypatch):
@@ -106,7 +106,7 @@ def test_what_is_passed_over_is_told_after_what_it_runs_on(
 
 
 def test_faults(config, member):
-    with pytest.raises(Failure, match=r"folds \[0, 1, 2\]"):
+    with pytest.raises(CommandError, match=r"folds \[0, 1, 2\]"):
         cross_validation.run(dataclasses.replace(config, folds=(7,)), member)
     for changes in ({"seeds": (1, 1)}, {"folds": (-1,)}, {"seeds": ()}):
         with pytest.raises(ValueError, match="Expected"):

@@ -7,7 +7,7 @@ import types
 import pytest
 
 from data_prep.core import durable
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
 from tests import fakes
 from tests.trainer import processes
 from trainer import loop
@@ -49,13 +49,13 @@ def resumed(run, variables):
 def or_failure(load, *args):
     try:
         return load(*args)
-    except Failure:
-        return Failure
+    except CommandError:
+        return CommandError
 
 
 def test_flipped_bits(run, tmp_path):
     *_, older, newest = sorted((run / "checkpoints").glob("epoch-*"))
-    commit = durable.read_json(newest / "commit.json", mend="")
+    commit = durable.read_json(newest / "commit.json", fix="")
     variables = [
         types.SimpleNamespace(path=name, name=name) for name in commit["variables"]
     ]
@@ -75,14 +75,14 @@ def test_flipped_bits(run, tmp_path):
         path.write_bytes(damaged)
         where = f"{path.relative_to(run)}, byte {place}, bit {bit}"
         found = or_failure(loaded, run)
-        assert found in (whole, Failure), where
+        assert found in (whole, CommandError), where
         if path.name.endswith(SUFFIX) or path.name == run_folder.CONFIG:
-            assert found is Failure, where
+            assert found is CommandError, where
         continued = or_failure(resumed, run, variables)
         in_newest = newest in path.parents
         # Of JSON, white space may change and nothing be lost.
         assert continued == latest or (in_newest and continued == before), where
-        seen.add((found is Failure, continued == before))
+        seen.add((found is CommandError, continued == before))
         path.write_bytes(original)
     assert loaded(run) == whole
     assert seen == {(True, False), (False, False), (False, True)}

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from data_prep.core.failures import ExitCode
+from data_prep.core.errors import ExitCode
 from trainer.run.preemption import Interruption
 
 ROOT = pathlib.Path(__file__).parents[3]

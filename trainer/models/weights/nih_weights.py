@@ -16,8 +16,8 @@ import h5py
 import keras
 import numpy as np
 
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 
 FILES = {
     "densenet169": "DenseNet169_NIH15_Px448.h5",
@@ -25,7 +25,7 @@ FILES = {
     "xception": "Xception_NIH15_Px320.h5",
 }
 _AUTO = re.compile(r"(conv2d|batch_normalization)(?:_(\d+))?")
-_MEND = "get the file again from i-pan/kaggle-rsna18, dataset rsna18-pna-checkpoints"
+_FIX = "get the file again from i-pan/kaggle-rsna18, dataset rsna18-pna-checkpoints"
 
 # (name of the layer, {name of the weight: values}), in the order of the graph
 Layers = list[tuple[str, dict[str, np.ndarray]]]
@@ -42,8 +42,8 @@ def load(path: pathlib.Path, model: keras.Model) -> int:
       The number of layers that were filled: all that have weights.
 
     Raises:
-      Failure: no such weights for this model, or the file is not what it should be;
-        the first layer that differs is named, and no weight has been changed.
+      CommandError: no such weights for this model, or the file is not what it should
+        be; the first layer that differs is named, and no weight has been changed.
     """
     encoder = _encoder(model)
     found = _read(path)
@@ -73,17 +73,17 @@ def layers_of(file: str) -> list[tuple[str, dict[str, list[int]]]]:
 
 def _encoder(model: keras.Model) -> keras.Model:
     if model.name not in FILES:
-        raise Failure(
+        raise CommandError(
             ExitCode.FLAGS,
             f"there are no NIH weights for {model.name}",
-            mend=f"choose of {sorted(FILES)} or other --encoder_weights",
+            fix=f"choose of {sorted(FILES)} or other --encoder_weights",
         )
     encoder = model.get_layer(f"encoder_{model.name}")
     if model.name == "densenet169" and encoder.layers[-1].name != "bn":
-        raise Failure(
+        raise CommandError(
             ExitCode.FLAGS,
             "the NIH weights of densenet169 end before its last relu",
-            mend="leave out final_relu=true",
+            fix="leave out final_relu=true",
         )
     return encoder
 
@@ -146,5 +146,5 @@ def _by_rank(encoder: keras.Model):
     return zip(keys([layer.name for layer in layers]), layers, strict=True)
 
 
-def _refuse(path: pathlib.Path, what: str) -> Failure:
-    return Failure(ExitCode.CORRUPT, f"{path}: {what}", mend=_MEND)
+def _refuse(path: pathlib.Path, what: str) -> CommandError:
+    return CommandError(ExitCode.CORRUPT, f"{path}: {what}", fix=_FIX)

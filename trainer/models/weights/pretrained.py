@@ -13,8 +13,8 @@ from efficientnet.weights import NS_WEIGHTS_PATH
 
 from data_prep.core import durable
 from data_prep.core import installing
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from trainer.models.weights import nih_weights
 
 NONE, IMAGENET, NOISY_STUDENT, NIH = "none", "imagenet", "noisy-student", "nih"
@@ -60,7 +60,7 @@ def load(text: str, model: keras.Model) -> dict[str, str]:
       "sha256" where it was one file.
 
     Raises:
-      Failure: the model has no encoder that these weights fit, the file is not
+      CommandError: the model has no encoder that these weights fit, the file is not
         there and cannot be downloaded, or it is damaged.
     """
     if text == NONE:
@@ -73,10 +73,10 @@ def load(text: str, model: keras.Model) -> dict[str, str]:
         path = STORE / nih_weights.FILES.get(model.name, "")
     if not path.is_file():
         file = nih_weights.FILES.get(model.name, "the weights")
-        raise Failure(
+        raise CommandError(
             ExitCode.ENVIRONMENT if text == NIH else ExitCode.FLAGS,
             f"no weights at {path}",
-            mend=f"download {file} from Kaggle's vaillant/rsna18-pna-checkpoints, "
+            fix=f"download {file} from Kaggle's vaillant/rsna18-pna-checkpoints, "
             "models/pretrained, and put it there",
         )
     digest = durable.sha256(path)
@@ -95,10 +95,10 @@ def _load_from_library(text: str, model: keras.Model) -> int:
         return _load_efficientnet(text, taps)
     if model.name in _APPLICATIONS and text != NOISY_STUDENT:
         return _load_application(text, model)
-    raise Failure(
+    raise CommandError(
         ExitCode.FLAGS,
         f"there are no {text} weights for {model.name}",
-        mend="choose other --encoder_weights",
+        fix="choose other --encoder_weights",
     )
 
 
@@ -119,10 +119,10 @@ def _load_efficientnet(text: str, taps: keras.Model) -> int:
 def _load_application(text: str, model: keras.Model) -> int:
     encoder = model.get_layer(f"encoder_{model.name}")
     if model.name == "densenet169" and encoder.layers[-1].name == "bn":
-        raise Failure(
+        raise CommandError(
             ExitCode.FLAGS,
             "the ImageNet weights of densenet169 were trained with a last relu",
-            mend="write --model='densenet169(final_relu=true)'",
+            fix="write --model='densenet169(final_relu=true)'",
         )
     network = _APPLICATIONS[model.name]
     from_store = text == IMAGENET
@@ -142,15 +142,15 @@ def _built(build: Callable, file: str, url: str) -> keras.Model:
     # without a network.
     except Exception as e:
         if not url:
-            raise Failure(
+            raise CommandError(
                 ExitCode.CORRUPT,
                 f"{file} does not hold this network's weights ({type(e).__name__})",
-                mend="give the file that the library publishes, without its top",
+                fix="give the file that the library publishes, without its top",
             ) from e
-        raise Failure(
+        raise CommandError(
             ExitCode.ENVIRONMENT,
             f"{file} could not be had ({type(e).__name__})",
-            mend=f"download it from {url} and put it into {STORE}",
+            fix=f"download it from {url} and put it into {STORE}",
         ) from e
 
 
@@ -163,10 +163,10 @@ def _copy(source: keras.Model, encoder: keras.Model) -> int:
     theirs, mine = _weighted(source), _weighted(encoder)
     for key, layer in mine.items():
         if key not in theirs:
-            raise Failure(
+            raise CommandError(
                 ExitCode.CORRUPT,
                 f"the downloaded network has no layer {layer.name}",
-                mend=installing.everything(),
+                fix=installing.everything(),
             )
         values = theirs[key].get_weights()
         layer.set_weights(
@@ -193,8 +193,8 @@ def _summed(value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         return value
     if value.ndim == 4 and shape == (*value.shape[:2], 1, value.shape[3]):
         return value.sum(axis=2, keepdims=True)
-    raise Failure(
+    raise CommandError(
         ExitCode.CORRUPT,
         f"a weight of shape {value.shape} where {shape} is wanted",
-        mend=installing.everything(),
+        fix=installing.everything(),
     )

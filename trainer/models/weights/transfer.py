@@ -5,8 +5,8 @@ import pathlib
 
 import keras
 
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from trainer.models import registry
 from trainer.run import run_folder
 
@@ -27,7 +27,7 @@ def load(path: pathlib.Path, model: keras.Model, spec: str) -> dict[str, str]:
       What was loaded, for the run's configuration: "init_from" and "sha256".
 
     Raises:
-      Failure: no finished run, changed weights, no weight of an encoder in common,
+      CommandError: no finished run, changed weights, no weight of an encoder in common,
         or a network of the same spec whose weights do not all fit.
     """
     run = run_folder.open_finished(path)
@@ -49,11 +49,11 @@ def load(path: pathlib.Path, model: keras.Model, spec: str) -> dict[str, str]:
     # A bias of the same length is nothing in common.
     related = any(len(variable.shape) > 1 for variable, _ in taken)
     if not related or (same and left):
-        raise Failure(
+        raise CommandError(
             ExitCode.FLAGS,
             f"{path} has {run.config['model']}, of whose weights {len(taken)} fit "
             f"{spec} and {len(left)} are missing",
-            mend="give a run of the same model, or one with the same encoder",
+            fix="give a run of the same model, or one with the same encoder",
         )
     for variable, source in taken:
         variable.assign(source.numpy())

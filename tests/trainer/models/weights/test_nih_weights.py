@@ -5,8 +5,8 @@ import keras
 import numpy as np
 import pytest
 
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from trainer.models import registry
 from trainer.models.weights import nih_weights
 from trainer.models.weights import pretrained
@@ -146,18 +146,18 @@ def test_other_files_are_refused_by_the_layers_name(
         path.write_bytes(path.read_bytes()[:5000])
         said = "cannot be read"
     before = [w.numpy() for w in model.weights[:4]]
-    with pytest.raises(Failure, match=said) as caught:
+    with pytest.raises(CommandError, match=said) as e:
         nih_weights.load(path, model)
-    assert caught.value.exit_code == ExitCode.CORRUPT
+    assert e.value.exit_code == ExitCode.CORRUPT
     for weight, value in zip(model.weights, before, strict=False):
         np.testing.assert_array_equal(weight.numpy(), value)
 
 
 def test_models_without_such_weights():
-    with pytest.raises(Failure, match="no NIH weights for unet"):
+    with pytest.raises(CommandError, match="no NIH weights for unet"):
         nih_weights.load("x.h5", keras.Sequential(name="unet"))
     rectified = registry.build("densenet169", image_size=32, final_relu=True)
-    with pytest.raises(Failure, match="leave out final_relu=true"):
+    with pytest.raises(CommandError, match="leave out final_relu=true"):
         nih_weights.load("x.h5", rectified)
 
 
@@ -172,11 +172,11 @@ def test_features_of_densenet_are_not_rectified(tmp_path):
 def test_a_missing_file_is_named_with_where_it_belongs(tmp_path, monkeypatch):
     monkeypatch.setattr(pretrained, "STORE", tmp_path / "store")
     model = registry.build("densenet169", image_size=32)
-    with pytest.raises(Failure, match="download DenseNet169_NIH15_Px448.h5") as caught:
+    with pytest.raises(CommandError, match="download DenseNet169_NIH15_Px448.h5") as e:
         pretrained.load("nih", model)
-    assert caught.value.exit_code == ExitCode.ENVIRONMENT
-    assert str(tmp_path / "store") in str(caught.value)
-    with pytest.raises(Failure, match="no weights at nowhere.h5"):
+    assert e.value.exit_code == ExitCode.ENVIRONMENT
+    assert str(tmp_path / "store") in str(e.value)
+    with pytest.raises(CommandError, match="no weights at nowhere.h5"):
         pretrained.load("nowhere.h5", model)
 
 

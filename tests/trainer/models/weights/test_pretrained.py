@@ -2,8 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from trainer.models import registry
 from trainer.models.weights import pretrained
 
@@ -90,11 +90,11 @@ def test_without_a_network_the_file_is_named(monkeypatch):
 
     monkeypatch.setitem(pretrained._APPLICATIONS, "xception", no_network)
     model = registry.build("xception", image_size=96)
-    with pytest.raises(Failure, match="download it from https") as caught:
+    with pytest.raises(CommandError, match="download it from https") as e:
         pretrained.load("imagenet", model)
-    assert caught.value.exit_code == ExitCode.ENVIRONMENT
-    assert "xception_weights_tf_dim_ordering_tf_kernels_notop.h5" in str(caught.value)
-    assert str(pretrained.STORE) in str(caught.value)
+    assert e.value.exit_code == ExitCode.ENVIRONMENT
+    assert "xception_weights_tf_dim_ordering_tf_kernels_notop.h5" in str(e.value)
+    assert str(pretrained.STORE) in str(e.value)
 
 
 @pytest.mark.parametrize(
@@ -107,9 +107,9 @@ def test_without_a_network_the_file_is_named(monkeypatch):
 )
 def test_weights_that_do_not_fit(model, weights, said):
     built = registry.build_from_spec(model, image_size=32)
-    with pytest.raises(Failure, match=said) as caught:
+    with pytest.raises(CommandError, match=said) as e:
         pretrained.load(weights, built)
-    assert caught.value.exit_code == ExitCode.FLAGS
+    assert e.value.exit_code == ExitCode.FLAGS
 
 
 def test_nothing_is_asked_for():
@@ -137,5 +137,5 @@ def test_a_file_of_the_librarys_own(text, side, tmp_path, caplog):
     check_copied(encoder, source)
     assert found["sha256"] in caplog.text
     path.write_bytes(path.read_bytes()[:3000])
-    with pytest.raises(Failure, match="does not hold this network's weights"):
+    with pytest.raises(CommandError, match="does not hold this network's weights"):
         pretrained.load(str(path), model)

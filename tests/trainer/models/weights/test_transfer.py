@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from data_prep.core import durable
-from data_prep.core.failures import ExitCode
-from data_prep.core.failures import Failure
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from tests import fakes
 from trainer import loop
 from trainer.models import registry
@@ -55,7 +55,7 @@ def test_the_same_model_at_another_size_takes_all(runs, caplog):
     for path, value in expected.items():
         np.testing.assert_array_equal(found[path], value)
     assert f"took {len(expected)} weights of swa" in caplog.text
-    recorded = durable.read_json(runs / "encoded" / "result.json", mend="")
+    recorded = durable.read_json(runs / "encoded" / "result.json", fix="")
     assert begun_with["sha256"] == recorded["weights"]["swa.weights.h5"]
 
 
@@ -103,21 +103,21 @@ def test_a_run_begins_with_it_and_says_so(runs, dataset, tmp_path):
                 np.testing.assert_allclose(value, began[path], rtol=1e-6)
     # Going on does not begin again: the folder may be gone by then.
     moved = dataclasses.replace(config, init_from=str(tmp_path / "gone"))
-    with pytest.raises(Failure, match="init_from"):
+    with pytest.raises(CommandError, match="init_from"):
         loop.train(moved, fakes.execution(dataset / "32", tmp_path / "run"))
 
 
 def test_nothing_in_common_is_refused(runs):
     other = registry.build("unet", image_size=32, starting_filters=2)
-    with pytest.raises(Failure, match="of whose weights 1 fit unet") as caught:
+    with pytest.raises(CommandError, match="of whose weights 1 fit unet") as e:
         transfer.load(runs / "encoded", other, "unet")
-    assert caught.value.exit_code == ExitCode.FLAGS
-    with pytest.raises(Failure, match="config.json"):
+    assert e.value.exit_code == ExitCode.FLAGS
+    with pytest.raises(CommandError, match="config.json"):
         transfer.load(runs / "nothing", other, "unet")
 
 
 def test_a_classifier_is_validated_by_auc(runs):
-    result = durable.read_json(runs / "encoded_label" / "result.json", mend="")
+    result = durable.read_json(runs / "encoded_label" / "result.json", fix="")
     assert 0 <= result["scores"]["best_auc"] <= 1
     assert result["scores"]["swa"].keys() == {
         "loss",

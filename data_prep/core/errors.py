@@ -19,44 +19,44 @@ class ExitCode(enum.IntEnum):
     INTERRUPTED = 130
 
 
-class Failure(Exception):
-    """Ends a command with one line: what is wrong in which file, and the mend.
+class CommandError(Exception):
+    """Ends a command with one line: what is wrong in which file, and the fix.
 
     Attributes:
       exit_code: the process's exit code.
     """
 
-    def __init__(self, exit_code: ExitCode, what: str, *, mend: str):
-        super().__init__(f"{what}; {mend}")
+    def __init__(self, exit_code: ExitCode, what: str, *, fix: str):
+        super().__init__(f"{what}; {fix}")
         self.exit_code = exit_code
 
 
-class BadValue(ValueError):
+class ConfigError(ValueError):
     """A flag, a spec or a configuration has a value that cannot be.
 
     The message says what was expected and what was received.
     """
 
 
-class Rejected(Exception):
+class InputError(Exception):
     """One input is unusable: it goes to quarantine.csv and the run goes on.
 
     Attributes:
       code: stable upper-case name of the fault, for machines.
       reason: one sentence without any tag value or patient data.
-      mend: what the user can do about it.
+      fix: what the user can do about it.
     """
 
-    def __init__(self, code: str, reason: str, *, mend: str):
-        super().__init__(code, reason, mend)
+    def __init__(self, code: str, reason: str, *, fix: str):
+        super().__init__(code, reason, fix)
         self.code = code
         self.reason = reason
-        self.mend = mend
+        self.fix = fix
 
     def __reduce__(self):
         # Keyword-only arguments do not survive the default pickling.
-        return _rejected, (self.code, self.reason, self.mend)
+        return _input_error, (self.code, self.reason, self.fix)
 
 
-def _rejected(code: str, reason: str, mend: str) -> Rejected:
-    return Rejected(code, reason, mend=mend)
+def _input_error(code: str, reason: str, fix: str) -> InputError:
+    return InputError(code, reason, fix=fix)
