@@ -17,7 +17,7 @@ from flags import inference as inference_flags
 def main() -> ExitCode:
     config = inference_flags.predict_config()
     # After the flags: TensorFlow takes seconds to import, and --help should not.
-    from trainer import backend
+    from trainer.machine import backend
 
     backend.load()
     from inference.prediction import predict

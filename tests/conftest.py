@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from trainer import backend
+from trainer.machine import backend
 
 # As the commands do. What the tests start must set it by itself: see pytest_configure.
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"

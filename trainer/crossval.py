@@ -18,7 +18,7 @@ def main() -> ExitCode:
     config = crossval_flags.cross_validation()
     member = trainer_flags.train_config()
     # After the flags: TensorFlow takes seconds to import, and --help should not.
-    from trainer import backend
+    from trainer.machine import backend
 
     backend.load()
     from trainer.run import cross_validation

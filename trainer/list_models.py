@@ -10,7 +10,7 @@ from flags import list_models as list_models_flags
 def main() -> None:
     image_size = list_models_flags.image_size()
     # After the flags: TensorFlow takes seconds to import, and --help should not.
-    from trainer import backend
+    from trainer.machine import backend
 
     backend.load()
     import tensorflow as tf

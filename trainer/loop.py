@@ -19,12 +19,12 @@ from trainer.config import Execution
 from trainer.config import TrainConfig
 from trainer.distributed import cluster
 from trainer.distributed import runtime
-from trainer.input.fold_dataset import FoldData
+from trainer.input.fold_dataset import FoldDataset
 from trainer.machine import devices
-from trainer.run.preemption import Interruption
+from trainer.run.preemption import Preemption
 from trainer.run.run_folder import RunFolder
-from trainer.run.summaries import Board
-from trainer.run.train_progress import Memory
+from trainer.run.summaries import SummaryWriter
+from trainer.run.train_progress import TrainProgress
 from trainer.session import Session
 
 
@@ -45,9 +45,9 @@ def train(config: TrainConfig, execution: Execution) -> dict[str, Any]:
         most_gpus=1 if execution.strategy == "single" else None,
         require_gpu=execution.require_gpu,
     )
-    interruption = Interruption(execution.max_hours)
+    interruption = Preemption(execution.max_hours)
     place = cluster.place(execution.strategy)
-    data = FoldData(
+    data = FoldDataset(
         config,
         execution.data,
         cache=execution.cache,
@@ -79,7 +79,10 @@ def train(config: TrainConfig, execution: Execution) -> dict[str, Any]:
 
 
 def _join(
-    place: cluster.Place, config: TrainConfig, execution: Execution, data: FoldData
+    place: cluster.WorkerRank,
+    config: TrainConfig,
+    execution: Execution,
+    data: FoldDataset,
 ) -> None:
     """Joins the other processes, or refuses in all of them what differs.
 
@@ -95,13 +98,13 @@ def _join(
     cluster.Cluster(strategy, place).check_same(told)
 
 
-def _writing(place: cluster.Place, workdir: pathlib.Path):
+def _writing(place: cluster.WorkerRank, workdir: pathlib.Path):
     """Locks the run folder for the one process that writes it."""
     return durable.locked(workdir) if place.is_chief else contextlib.nullcontext()
 
 
 @contextlib.contextmanager
-def _explained(place: cluster.Place) -> Iterator[None]:
+def _explained(place: cluster.WorkerRank) -> Iterator[None]:
     """Says what it means when TensorFlow loses another process."""
     try:
         yield
@@ -122,7 +125,7 @@ def _explained(place: cluster.Place) -> Iterator[None]:
 
 
 def run_epochs(
-    session: Session, run: RunFolder, memory: Memory, interruption: Interruption
+    session: Session, run: RunFolder, memory: TrainProgress, interruption: Preemption
 ) -> None:
     """Trains the epochs that are left; saves a checkpoint after each."""
     config, steps = session.config, session.data.steps_per_epoch
@@ -130,7 +133,7 @@ def run_epochs(
     board = None
     if not run.read_only:
         shown = session.data.validation(shared=False)
-        board = Board(run.path / "tensorboard", shown)
+        board = SummaryWriter(run.path / "tensorboard", shown)
     left = (config.epochs - memory.epoch) * steps - memory.step
     with Tracker("train", left, unit="steps") as tracker:
         while memory.epoch < config.epochs:
@@ -179,7 +182,7 @@ def _train_epoch(
     return {"images_per_second": images / seconds, "input_wait": waited / seconds}
 
 
-def _check_finite(session: Session, memory: Memory, losses: np.ndarray) -> None:
+def _check_finite(session: Session, memory: TrainProgress, losses: np.ndarray) -> None:
     if np.isfinite(losses).all():
         return
     step = memory.step + int(np.argmin(np.isfinite(losses)))
@@ -194,7 +197,7 @@ def _check_finite(session: Session, memory: Memory, losses: np.ndarray) -> None:
     )
 
 
-def _end_epoch(session: Session, run: RunFolder, memory: Memory, row) -> None:
+def _end_epoch(session: Session, run: RunFolder, memory: TrainProgress, row) -> None:
     config = session.config
     is_best = memory.end_epoch(row, row[f"val_{session.score}"], config.top_k)
     if is_best:
@@ -212,7 +215,7 @@ def _end_epoch(session: Session, run: RunFolder, memory: Memory, row) -> None:
     run.write_log(memory.rows)
 
 
-def finish(session: Session, run: RunFolder, memory: Memory) -> dict[str, Any]:
+def finish(session: Session, run: RunFolder, memory: TrainProgress) -> dict[str, Any]:
     """Saves last and averaged weights; returns the scores of all."""
     config = session.config
     run.save_weights(session.model, "last")
@@ -245,7 +248,7 @@ def of_cycle(cycle: int) -> str:
     return f"cycle{cycle:02d}"
 
 
-def _row(memory: Memory, rate: float, scores) -> dict[str, Any]:
+def _row(memory: TrainProgress, rate: float, scores) -> dict[str, Any]:
     validated = {f"val_{name}": value for name, value in scores.items()}
     return {
         "epoch": memory.epoch + 1,

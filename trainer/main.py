@@ -17,7 +17,7 @@ def main() -> None:
     config = trainer_flags.train_config()
     execution = trainer_flags.execution()
     # After the flags: TensorFlow takes seconds to import, and --help should not.
-    from trainer import backend
+    from trainer.machine import backend
 
     backend.load()
     from trainer import loop

@@ -11,10 +11,10 @@ from flags import preview as preview_flags
 def main() -> None:
     config = preview_flags.preview_config()
     # After the flags: TensorFlow takes seconds to import, and --help should not.
-    from trainer import backend
+    from trainer.machine import backend
 
     backend.load()
-    from trainer.augment import preview_pictures
+    from trainer.input import preview_pictures
 
     preview_pictures.write(config)
     print(config.output)

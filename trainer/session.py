@@ -17,7 +17,7 @@ from trainer.config import TrainConfig
 from trainer.distributed import cluster
 from trainer.distributed import runtime
 from trainer.distributed.cluster import Cluster
-from trainer.input.fold_dataset import FoldData
+from trainer.input.fold_dataset import FoldDataset
 from trainer.models import registry
 from trainer.models.fused import batch_norm
 from trainer.models.weights import pretrained
@@ -29,7 +29,7 @@ from trainer.optim import swa
 from trainer.optim.ema import MovingAverage
 from trainer.run import checkpoints
 from trainer.run.run_folder import RunFolder
-from trainer.run.train_progress import Memory
+from trainer.run.train_progress import TrainProgress
 from trainer.validation.validation import validate
 
 
@@ -41,7 +41,7 @@ class Session:
       ConfigError: a spec, or frozen epochs of a model without an encoder.
     """
 
-    def __init__(self, config: TrainConfig, execution: Execution, data: FoldData):
+    def __init__(self, config: TrainConfig, execution: Execution, data: FoldDataset):
         self.config, self.execution, self.data = config, execution, data
         self.loss = losses.parse(config.loss)
         augment = recipe.parse(config.augment)
@@ -126,14 +126,14 @@ class Session:
         found = checkpoints.variables_of(self.model, self.optimizer)
         return found + (self.moving_average.variables if self.moving_average else [])
 
-    def restore(self, run: RunFolder) -> Memory:
+    def restore(self, run: RunFolder) -> TrainProgress:
         """Continues from the newest checkpoint, or begins."""
         found = checkpoints.restore_newest(run.checkpoints, self.variables)
         if found is None:
-            return Memory(begun_with=self._begin())
+            return TrainProgress(begun_with=self._begin())
         for variable, value in zip(self.variables, found.variables, strict=True):
             variable.assign(value)
-        memory = Memory.of_json(found.memory, found.extra)
+        memory = TrainProgress.of_json(found.memory, found.extra)
         logging.info("continuing after epoch %d, step %d", memory.epoch, memory.step)
         return memory
 
@@ -147,7 +147,7 @@ class Session:
             self.moving_average.restart()
         return begun_with
 
-    def save(self, run: RunFolder, memory: Memory) -> None:
+    def save(self, run: RunFolder, memory: TrainProgress) -> None:
         """Writes a checkpoint of where the run is."""
         if run.read_only:
             return

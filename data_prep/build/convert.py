@@ -72,8 +72,10 @@ def dry_run(config: ConvertConfig) -> ExitCode:
     """
     _check_options(config)
     bad = _quarantine(config)
-    with workers.Crew(look, num_workers=config.num_workers, limits=LIMITS) as crew:
-        planned = plan.make(config, crew, bad)
+    with workers.WorkerPool(
+        look, num_workers=config.num_workers, limits=LIMITS
+    ) as pool:
+        planned = plan.make(config, pool, bad)
     counts: dict[str, int] = {}
     for shard in planned:
         kind = shard.name.split(".")[0]
@@ -96,15 +98,15 @@ def _build(config: ConvertConfig, inputs: str) -> None:
     bad = _quarantine(config)
     to_records = functools.partial(convert_image, _pixels(config))
     limits = _TFIO_LIMITS if config.dicom_decoder == "tfio" else LIMITS
-    # One crew for headers and shards: a start takes longer than many images.
-    with workers.Crew(
+    # One pool for headers and shards: a start takes longer than many images.
+    with workers.WorkerPool(
         look, to_records, num_workers=config.num_workers, limits=limits
-    ) as crew:
-        planned = plan.make(config, crew, bad)
+    ) as pool:
+        planned = plan.make(config, pool, bad)
         # Asked twice: before hours of decoding, and with what the decoding found.
         _refuse_too_many_bad(config, planned, bad)
         _claim(config, planned)
-        to_records_in_order = functools.partial(crew.in_order, to_records)
+        to_records_in_order = functools.partial(pool.imap_ordered, to_records)
         facts = _write_shards(config, planned, bad, to_records_in_order)
     _refuse_too_many_bad(config, planned, bad)
     _publish(config, planned, facts, bad, inputs)
@@ -133,13 +135,13 @@ def _published(config: ConvertConfig, inputs: str) -> bool:
 
 
 def _options(config: ConvertConfig, size: int, inputs: str) -> dict[str, Any]:
-    return durable.plain({**config.options(size), "inputs": inputs})
+    return durable.to_jsonable({**config.options(size), "inputs": inputs})
 
 
 def _claim(config: ConvertConfig, planned: list[PlannedShard]) -> None:
     """Records what is being built, or refuses if something else was begun here."""
     claim = config.output / _WORK / "plan.json"
-    wanted = durable.plain(
+    wanted = durable.to_jsonable(
         {
             "sizes": config.sizes,
             **config.options(0),

@@ -61,15 +61,15 @@ class _Inputs:
 
 
 def make(
-    config: ConvertConfig, crew: workers.Crew, quarantine: Quarantine
+    config: ConvertConfig, pool: workers.WorkerPool, quarantine: Quarantine
 ) -> list[PlannedShard]:
     """Reads labels and headers and plans every shard.
 
-    Bad inputs go to `quarantine`; the plan depends on the rest alone. The crew
+    Bad inputs go to `quarantine`; the plan depends on the rest alone. The pool
     applies `probe.look`.
     """
     inputs = _find(config, quarantine)
-    facts = _look(config, inputs, crew, quarantine)
+    facts = _look(config, inputs, pool, quarantine)
     groups = _groups(config, facts)
     labelled = {
         i: int(facts[i].positive if inputs.masks else inputs.rows[i] != [rle.EMPTY])
@@ -181,7 +181,7 @@ def _quarantine_unmatched(config, known, paths, quarantine) -> None:
         quarantine.add(labels_from, fault)
 
 
-def _look(config, inputs, crew, quarantine) -> dict[str, Facts]:
+def _look(config, inputs, pool, quarantine) -> dict[str, Facts]:
     """Returns {image id: facts} of every image whose header can be read."""
     paths = inputs.train | inputs.test
     probes = [
@@ -193,9 +193,9 @@ def _look(config, inputs, crew, quarantine) -> dict[str, Facts]:
         )
         for i, p in paths.items()
     ]
-    seen = crew.in_order(look, probes)
+    seen = pool.imap_ordered(look, probes)
     facts = {}
-    # in_order yields in the order of the paths, so that ids go along with them.
+    # imap_ordered yields in the order of the paths, so that ids go along with them.
     for image_id, (probe, found) in zip(
         paths, tracked(seen, "headers", len(paths), unit="files"), strict=True
     ):

@@ -29,7 +29,7 @@ _REPORT = f"{RECONVERT}; report it if it comes back"
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class RecordLocation:
     """Where the dataset has an image: the shard's name, and fold and label."""
 
     shard: str
@@ -43,14 +43,14 @@ class DatasetCheck:
     Attributes:
       folder: the dataset folder.
       manifest: its `dataset.json`.
-      places: {image id: its first Place}, of the records that could be read.
+      places: {image id: its first RecordLocation}, of the records that could be read.
       whole: whether every record could be read.
     """
 
     def __init__(self, folder: pathlib.Path, manifest: Manifest, findings: Findings):
         self.folder = folder
         self.manifest = manifest
-        self.places: dict[str, Place] = {}
+        self.places: dict[str, RecordLocation] = {}
         self.whole = True
         self._findings = findings
         # group -> {fold: one of its images there}
@@ -159,7 +159,7 @@ class DatasetCheck:
         for kind, what in self._faults(record, shard):
             self._findings.add(kind, path, f"{name} {what}", fix=_REPORT)
         if labels.ID.fullmatch(record.image_id):
-            place = Place(shard.name, record.fold, record.label)
+            place = RecordLocation(shard.name, record.fold, record.label)
             self.places.setdefault(record.image_id, place)
         if shard.split == shards.TRAIN_SPLIT:
             self._folds_of[record.group].setdefault(record.fold, name)

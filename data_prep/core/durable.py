@@ -17,7 +17,7 @@ _SEAL = "sha256"
 
 
 @contextlib.contextmanager
-def written_whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
+def atomic_write(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields a path beside `path` to write; syncs and renames it on success."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays last: Keras chooses the weight format by it.
@@ -43,13 +43,13 @@ def sync_directory(path: pathlib.Path) -> None:
 
 def write_text(path: pathlib.Path, text: str) -> None:
     """Writes `text` to `path`, whole or not at all."""
-    with written_whole(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_text(text, encoding="utf-8", newline="")
 
 
 def write_json(path: pathlib.Path, value: dict[str, Any]) -> None:
     """Writes `value` as indented JSON with its own sha256 as the last key."""
-    write_text(path, _dump(value | {_SEAL: _seal(value)}) + "\n")
+    write_text(path, _dump(value | {_SEAL: _checksum(value)}) + "\n")
 
 
 def read_json(path: pathlib.Path, *, fix: str) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def read_json(path: pathlib.Path, *, fix: str) -> dict[str, Any]:
         raise CommandError(
             ExitCode.CORRUPT, f"{path} is not JSON", fix="restore it or make it again"
         ) from e
-    if not isinstance(value, dict) or value.pop(_SEAL, None) != _seal(value):
+    if not isinstance(value, dict) or value.pop(_SEAL, None) != _checksum(value):
         raise CommandError(
             ExitCode.CORRUPT,
             f"{path} does not match its own sha256",
@@ -81,7 +81,7 @@ def _dump(value: Any) -> str:
     return json.dumps(value, indent=2, allow_nan=False)
 
 
-def _seal(value: Any) -> str:
+def _checksum(value: Any) -> str:
     return hashlib.sha256(_dump(value).encode()).hexdigest()
 
 
@@ -141,6 +141,6 @@ def refuse_other_config(
         )
 
 
-def plain(value: Any) -> Any:
+def to_jsonable(value: Any) -> Any:
     """Returns `value` as it will read back from JSON: tuples become lists."""
     return json.loads(json.dumps(value))

@@ -38,7 +38,7 @@ class Limits:
     seconds: float
 
 
-class Crew:
+class WorkerPool:
     """Processes that stay for several rounds of work; a context manager.
 
     Args:
@@ -56,22 +56,22 @@ class Crew:
             _Worker(context, functions, limits) for _ in range(num_workers)
         ]
 
-    def __enter__(self) -> "Crew":
+    def __enter__(self) -> "WorkerPool":
         return self
 
     def __exit__(self, *_) -> None:
         for worker in self._workers:
             worker.stop()
 
-    def in_order(
+    def imap_ordered(
         self, function: Callable[[Any], Any], items: Iterable[Any]
     ) -> Iterator[tuple[Any, Any]]:
         """Applies a function in the processes.
 
-        One round at a time: a round that is left early ends the crew's use.
+        One round at a time: a round that is left early ends the pool's use.
 
         Args:
-          function: one of the crew's, or bound to little, since it goes along
+          function: one of the pool's, or bound to little, since it goes along
             with every input; raises InputError for an input that is at fault.
           items: the inputs, picklable; read lazily.
 

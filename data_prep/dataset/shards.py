@@ -97,7 +97,7 @@ class Writer:
 @contextlib.contextmanager
 def writer(path: pathlib.Path) -> Iterator[Writer]:
     """Yields a Writer of `path`, which appears whole or not at all."""
-    with durable.written_whole(path) as aside, aside.open("wb") as file:
+    with durable.atomic_write(path) as aside, aside.open("wb") as file:
         yield Writer(file)
 
 

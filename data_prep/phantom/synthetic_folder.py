@@ -47,7 +47,7 @@ class _Image:
 
 def write(config: SyntheticConfig) -> None:
     """Writes the folder, or confirms one of the same configuration."""
-    wanted = durable.plain(
+    wanted = durable.to_jsonable(
         dataclasses.asdict(config) | {"output": "", "num_workers": 0}
     )
     marker = config.output / _CONFIG
@@ -71,8 +71,10 @@ def _write(config: SyntheticConfig) -> None:
     total = len(train) + len(test)
     rows = {}
     draw = functools.partial(_draw, config.output)
-    with workers.Crew(draw, num_workers=config.num_workers, limits=_LIMITS) as crew:
-        drawn = crew.in_order(draw, train + test)
+    with workers.WorkerPool(
+        draw, num_workers=config.num_workers, limits=_LIMITS
+    ) as pool:
+        drawn = pool.imap_ordered(draw, train + test)
         for image, lines in tracked(drawn, "draw", total, unit="images"):
             if isinstance(lines, Exception):
                 raise CommandError(

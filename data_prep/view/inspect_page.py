@@ -25,7 +25,7 @@ def write(folder: pathlib.Path, output: pathlib.Path, num_pictures: int) -> Insp
     """Inspects a dataset folder and writes the page and the contact sheet."""
     found = inspection.inspect(folder)
     tiles = _tiles(folder, found, num_pictures)
-    with durable.written_whole(output / SHEET) as aside:
+    with durable.atomic_write(output / SHEET) as aside:
         aside.write_bytes(_png(contact_sheet.draw(tiles)))
     durable.write_text(output / PAGE, _page(found, tiles))
     return found

@@ -155,7 +155,7 @@ def _write_sheet(config, scoring, scores: Scores, images: DatasetImages) -> None
     pixels = images.pixels(chosen)
     cases = [(scoring.case(i, images.size_of), pixels[i]) for i in chosen]
     drawn = pictures.sheet(cases, images.on_square)
-    with durable.written_whole(config.output / SHEET) as aside:
+    with durable.atomic_write(config.output / SHEET) as aside:
         aside.write_bytes(cv2.imencode(".png", drawn)[1].tobytes())
 
 

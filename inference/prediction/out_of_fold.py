@@ -66,7 +66,7 @@ def _by_fold(
         run = run_folder.open_finished(path)
         data = dataset_folders.for_run(run, datasets).manifest
         # Folds are numbers: of another conversion they are other images.
-        if run.dataset != durable.plain(run_folder.dataset_facts(data)):
+        if run.dataset != durable.to_jsonable(run_folder.dataset_facts(data)):
             raise CommandError(
                 ExitCode.CONFLICT,
                 f"{path} was trained on another conversion: which images it did not "

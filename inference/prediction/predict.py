@@ -127,7 +127,7 @@ class _Job:
     def request(self, spec: str) -> dict:
         """Returns everything that decides the prediction, free of paths."""
         first = self.datasets[0].manifest
-        return durable.plain(
+        return durable.to_jsonable(
             {
                 "split": self._config.split,
                 **self.made_by(),

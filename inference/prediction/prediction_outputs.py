@@ -107,5 +107,5 @@ def _cases(
 
 
 def _write_png(path: pathlib.Path, pixels: np.ndarray) -> None:
-    with durable.written_whole(path) as aside:
+    with durable.atomic_write(path) as aside:
         aside.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())

@@ -16,7 +16,7 @@ def write(path: pathlib.Path, rows: Iterable[tuple[str, float]]) -> None:
 
     Values read back as the same float64.
     """
-    with durable.written_whole(path) as aside, aside.open("w", newline="") as file:
+    with durable.atomic_write(path) as aside, aside.open("w", newline="") as file:
         file.write(",".join(_HEADER) + "\n")
         for image_id, value in rows:
             if not labels.ID.fullmatch(image_id) or not 0 <= value <= 1:

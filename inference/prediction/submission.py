@@ -11,7 +11,7 @@ from data_prep.source import labels
 
 def write(path: pathlib.Path, rows: Iterable[tuple[str, str]]) -> None:
     """Writes (image id, RLE) in order; ids are checked, nothing is quoted."""
-    with durable.written_whole(path) as aside, aside.open("w", newline="") as file:
+    with durable.atomic_write(path) as aside, aside.open("w", newline="") as file:
         file.write("ImageId,EncodedPixels\n")
         for image_id, encoded in rows:
             if not labels.ID.fullmatch(image_id):

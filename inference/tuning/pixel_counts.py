@@ -115,7 +115,7 @@ def write(folder: pathlib.Path, tables: Tables, sources: dict[str, Any]) -> None
       sources: what decided them but for the thresholds, as JSON takes it.
     """
     path = folder / _ARRAYS
-    with durable.written_whole(path) as aside:
+    with durable.atomic_write(path) as aside:
         # Not by asdict, which copies all of them.
         np.savez_compressed(
             aside,

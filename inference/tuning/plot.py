@@ -40,7 +40,7 @@ def draw(
     lines = ("gate", "top", "bottom") if len(grid.gates) > 1 else ("top", "bottom")
     _curves(charts[1, 0], grid, scores, best, lines, "probability")
     _curves(charts[1, 1], grid, scores, best, ("min_area",), _LABELS["min_area"])
-    with durable.written_whole(path) as aside:
+    with durable.atomic_write(path) as aside:
         figure.savefig(aside, format="png", dpi=100)
 
 

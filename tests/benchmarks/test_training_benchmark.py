@@ -7,7 +7,7 @@ from tests import fakes
 from tests.benchmarks.cases import training
 from tests.benchmarks.sides import first_step
 from tests.benchmarks.sides import training_sides as sides
-from trainer.input.fold_dataset import FoldData
+from trainer.input.fold_dataset import FoldDataset
 
 STEPS = 4
 
@@ -22,7 +22,7 @@ def folder(tmp_path_factory):
 def test_all_sides_train_and_fit_is_what_we_do(folder, tmp_path):
     config = fakes.train_config(model="tiny", fold=0)
     execution = fakes.execution(folder, tmp_path, strategy="single", steps_per_call=3)
-    data = FoldData(config, folder)
+    data = FoldDataset(config, folder)
     data.check()
     assert data.num_train == 40
     made = sides.Sides(config, execution, STEPS)

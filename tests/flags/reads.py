@@ -25,7 +25,7 @@ COMMANDS = {
     "trainer.main": ("trainer.loop.train", "--data=a --workdir=b"),
     "trainer.crossval": ("trainer.run.cross_validation.run", "--data=a --output=b"),
     "trainer.preview": (
-        "trainer.augment.preview_pictures.write",
+        "trainer.input.preview_pictures.write",
         "--data=a --output=b.png",
     ),
     "trainer.doctor": ("trainer.machine.examination.examine", ""),
@@ -88,7 +88,7 @@ def read_by_main(name: str, arguments: list[str]) -> set[str]:
     spied = property(value, flags.Flag.value.fset)
     with flagsaver.flagsaver(), contextlib.ExitStack() as stack:
         flags.FLAGS(["test", *arguments])
-        stack.enter_context(mock.patch("trainer.backend.load"))
+        stack.enter_context(mock.patch("trainer.machine.backend.load"))
         # It reads every flag, only to write it down.
         stack.enter_context(mock.patch.object(command, "as_flagfile", return_value=""))
         work = mock.patch(COMMANDS[name][0], side_effect=_Work)

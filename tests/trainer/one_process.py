@@ -9,7 +9,7 @@ import json
 import pathlib
 import sys
 
-from trainer import backend
+from trainer.machine import backend
 
 backend.load()
 

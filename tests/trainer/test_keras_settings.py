@@ -24,7 +24,7 @@ ALIEN = {
 }
 # The tiny network's weights are of a formula, and its statistics those of a batch.
 CODE = """
-from trainer import backend
+from trainer.machine import backend
 backend.load()
 import json, keras, numpy as np
 from tests.trainer import test_keras_settings as here

@@ -14,7 +14,7 @@ from tests import fakes
 from trainer import loop
 from trainer.models import registry
 from trainer.run import run_folder
-from trainer.run.preemption import Interruption
+from trainer.run.preemption import Preemption
 
 
 def execution(dataset, workdir, **changes):
@@ -124,7 +124,7 @@ class StopAfter:
         return self.looks < 0
 
     def failure(self, where):
-        return Interruption().failure(where)
+        return Preemption().failure(where)
 
 
 @pytest.mark.parametrize("looks", [1, 6])
@@ -134,7 +134,7 @@ def test_a_stopped_run_continues_to_the_same_weights(
     """Within the first epoch, and within the last one."""
     workdir = tmp_path / "stopped"
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "Interruption", StopAfter(looks))
+        patch.setattr(loop, "Preemption", StopAfter(looks))
         with pytest.raises(CommandError, match="after step .* everything is saved"):
             loop.train(fakes.train_config(), execution(dataset, workdir))
     assert not (workdir / "result.json").exists()
@@ -185,7 +185,7 @@ def test_every_kind_of_average_survives_a_stop(dataset, tmp_path, monkeypatch):
     assert names == {"best", "last", "swa", "ema", "cycle01", "cycle02"} | best
     assert result["weights"].keys() == {f"{name}.weights.h5" for name in names}
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "Interruption", StopAfter(7))
+        patch.setattr(loop, "Preemption", StopAfter(7))
         with pytest.raises(CommandError, match="everything is saved"):
             loop.train(config, execution(dataset, stopped))
     loop.train(config, execution(dataset, stopped))
@@ -239,7 +239,7 @@ def test_a_run_goes_on_with_another_number_of_devices(dataset, tmp_path, monkeyp
     loop.train(config, execution(dataset, whole, strategy="single"))
     moved = tmp_path / "moved"
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "Interruption", StopAfter(3))
+        patch.setattr(loop, "Preemption", StopAfter(3))
         with pytest.raises(CommandError, match="everything is saved"):
             loop.train(config, execution(dataset, moved, strategy="mirrored"))
     loop.train(config, execution(dataset, moved, strategy="single"))

@@ -23,7 +23,7 @@ from data_prep.build import convert
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from flags import trainer as trainer_flags
-from trainer.input.fold_dataset import FoldData
+from trainer.input.fold_dataset import FoldDataset
 from trainer.models import encoders
 from trainer.models.fused import batch_norm
 from trainer.models.weights import pretrained
@@ -139,7 +139,7 @@ def test_preset_trains(name, data, tmp_path, nothing_to_load):
     config = dataclasses.replace(
         preset, global_batch_size=2 * preset.accumulation, encoder_weights="none"
     )
-    session = Session(config, execution, FoldData(config, folder))
+    session = Session(config, execution, FoldDataset(config, folder))
     check_model(name, session, preset)
     check_images(session)
     rate = session.schedule.rate(config.learning_rate, 0, config.epochs, [])

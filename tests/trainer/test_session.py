@@ -4,7 +4,7 @@ import pytest
 
 from tests import fakes
 from trainer import session
-from trainer.input.fold_dataset import FoldData
+from trainer.input.fold_dataset import FoldDataset
 
 
 @pytest.mark.parametrize("augment_on", ["host", "device"])
@@ -25,7 +25,7 @@ def test_the_step_is_made_as_configured(dataset, tmp_path, monkeypatch, augment_
     execution = fakes.execution(
         folder, tmp_path, strategy="single", augment_on=augment_on
     )
-    data = FoldData(config, folder)
+    data = FoldDataset(config, folder)
     made = session.Session(config, execution, data)
     assert {name: asked[name] for name in expected} == expected
     assert asked["average"] is made.moving_average is not None

@@ -21,7 +21,7 @@ _JOBS = ("chief", "worker")
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class WorkerRank:
     """Which of the processes this one is.
 
     Attributes:
@@ -43,10 +43,10 @@ class Place:
         return self.index * size, (self.index + 1) * size
 
 
-ALONE = Place()
+SINGLE = WorkerRank()
 
 
-def place(strategy: str) -> Place:
+def place(strategy: str) -> WorkerRank:
     """Reads this process's place from TF_CONFIG.
 
     Args:
@@ -58,14 +58,14 @@ def place(strategy: str) -> Place:
     """
     text = os.environ.get(_VARIABLE, "")
     if strategy not in ("auto", "multi_worker") or (strategy == "auto" and not text):
-        return ALONE
+        return SINGLE
     try:
         given = json.loads(text)
         jobs = [
             (job, k) for job in _JOBS for k in range(len(given["cluster"].get(job, [])))
         ]
         task = given["task"]
-        return Place(jobs.index((task["type"], int(task["index"]))), len(jobs))
+        return WorkerRank(jobs.index((task["type"], int(task["index"]))), len(jobs))
     except (ValueError, KeyError, TypeError, AttributeError) as e:
         raise CommandError(
             ExitCode.ENVIRONMENT,
@@ -83,7 +83,7 @@ class Cluster:
       place: of this process.
     """
 
-    def __init__(self, strategy: tf.distribute.Strategy, place: Place):
+    def __init__(self, strategy: tf.distribute.Strategy, place: WorkerRank):
         self._strategy, self._place = strategy, place
 
     def distribute(self, data: tf.data.Dataset) -> tf.distribute.DistributedDataset:

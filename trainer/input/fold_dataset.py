@@ -13,8 +13,8 @@ from data_prep.core.errors import ExitCode
 from data_prep.dataset import manifest as manifests
 from trainer.augment.compiled import Augment
 from trainer.config import TrainConfig
-from trainer.distributed.cluster import ALONE
-from trainer.distributed.cluster import Place
+from trainer.distributed.cluster import SINGLE
+from trainer.distributed.cluster import WorkerRank
 from trainer.input import input_pipeline
 from trainer.input import record_store
 from trainer.input import sampling
@@ -24,7 +24,7 @@ _CLASSES = {sampling.POSITIVE: "with", sampling.NEGATIVE: "without"}
 _CONNECT_S = 5.0
 
 
-class FoldData:
+class FoldDataset:
     """The training and validation shards of one fold.
 
     Validation is on all images of its fold, whatever training samples: scores of
@@ -38,7 +38,7 @@ class FoldData:
         *,
         cache: str = "none",
         data_service: str = "",
-        place: Place = ALONE,
+        place: WorkerRank = SINGLE,
     ):
         """Chooses the shards and the order.
 
@@ -120,7 +120,9 @@ class FoldData:
         """Returns the ids of the images that a step, counted from 0, trains on."""
         size = self.config.global_batch_size
         slots = step * size + tf.range(size, dtype=tf.int64)
-        stored = record_store.OnDisk(self.folder, self.train_shards, self._decoder)
+        stored = record_store.RandomAccessSource(
+            self.folder, self.train_shards, self._decoder
+        )
         batch = self._decoder(stored.read(self.order.numbers(slots)))
         return [image_id.decode() for image_id in batch["id"].numpy()]
 
@@ -145,11 +147,13 @@ class FoldData:
         return np.flatnonzero(np.repeat(labels, counts) == label)
 
     @functools.cached_property
-    def _store(self) -> record_store.Store:
-        stored = record_store.OnDisk(self.folder, self.train_shards, self._decoder)
+    def _store(self) -> record_store.RecordSource:
+        stored = record_store.RandomAccessSource(
+            self.folder, self.train_shards, self._decoder
+        )
         if self.cache == "none":
             return stored
-        return record_store.InMemory(stored, self._decoder)
+        return record_store.CachedSource(stored, self._decoder)
 
     @functools.cached_property
     def _decoder(self) -> Decoder:

@@ -13,7 +13,7 @@ _ROUNDS = 24  # Of the cipher. Four, TensorFlow's choice, are visibly uneven bel
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Passes:
+class ShuffledEpochs:
     """Endless passes over some records, each in another order.
 
     Attributes:
@@ -32,7 +32,7 @@ class Passes:
         Positions k n to k n + n - 1 hold each of the n records once.
         """
         size = len(self.numbers)
-        places = shuffled(
+        places = permute(
             positions % size,
             positions // size,
             size=size,
@@ -42,7 +42,7 @@ class Passes:
         return tf.gather(tf.constant(self.numbers, tf.int64), places)
 
 
-def shuffled(
+def permute(
     places: tf.Tensor, turns: tf.Tensor, *, size: int, seed: int, purpose: int
 ) -> tf.Tensor:
     """Permutes 0 .. size - 1, for every turn in another way.

@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from trainer.augment import draws
 from trainer.augment.compiled import Augment
-from trainer.input.record_store import Store
-from trainer.input.sampling import Order
+from trainer.input.record_store import RecordSource
+from trainer.input.sampling import Sampler
 
 _PARALLEL_CALLS = 4  # More than few cores: a finished one waits for its turn.
 _STEPS_AT_ONCE = 32
@@ -22,8 +22,8 @@ Decode = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 
 
 def for_training(
-    order: Order,
-    store: Store,
+    order: Sampler,
+    store: RecordSource,
     augment: Augment | None,
     *,
     batch_size: int,

@@ -21,7 +21,7 @@ _LOADED_AT_ONCE = 64
 _HELD = {"image", "bits", "label"}
 
 
-class Store(Protocol):
+class RecordSource(Protocol):
     """Two functions of a batch, each for a map of its own.
 
     Under op determinism TensorFlow runs a map that reads files one call at a time;
@@ -35,7 +35,7 @@ class Store(Protocol):
         """Returns "image", "mask" and "label" as `Decoder` does, perhaps more."""
 
 
-class OnDisk:
+class RandomAccessSource:
     """Reads each record from its place in a file, and checks its checksums.
 
     Attributes:
@@ -90,13 +90,13 @@ class OnDisk:
         return self._decode(read)
 
 
-class InMemory:
+class CachedSource:
     """Holds all records, pixels decoded and mask bits packed.
 
     It takes S * S * 9 / 8 bytes an image, whatever the encoding in the records.
     """
 
-    def __init__(self, stored: OnDisk, decode: Decoder):
+    def __init__(self, stored: RandomAccessSource, decode: Decoder):
         """Loads everything that `stored` has."""
         self._decode = decode
         numbers = tf.data.Dataset.range(stored.count).batch(1, drop_remainder=True)

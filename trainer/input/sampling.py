@@ -45,7 +45,7 @@ class Request:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Order:
+class Sampler:
     """The images of a run, slot by slot.
 
     Attributes:
@@ -69,13 +69,13 @@ class Sampling:
 
     needs: frozenset[int]
     takes: frozenset[int]
-    order: Callable[[Request], Order]
+    order: Callable[[Request], Sampler]
 
 
 def natural() -> Sampling:
     """Every image equally often."""
 
-    def order_of(request: Request) -> Order:
+    def order_of(request: Request) -> Sampler:
         numbers = np.concatenate([request.positives, request.negatives])
         return _passes(np.sort(numbers), _ALL, request)
 
@@ -86,7 +86,7 @@ def positives() -> Sampling:
     """Only images with a pneumothorax, as for the segmenter of a cascade."""
     only = frozenset({POSITIVE})
 
-    def order_of(request: Request) -> Order:
+    def order_of(request: Request) -> Sampler:
         return _passes(request.positives, _POSITIVES, request)
 
     return Sampling(needs=only, takes=only, order=order_of)
@@ -116,7 +116,7 @@ def positive_fraction(*fractions: float | tuple[float, float]) -> Sampling:
             f"most 1. Received: {term}"
         )
 
-    def order_of(request: Request) -> Order:
+    def order_of(request: Request) -> Sampler:
         epochs = np.arange(request.epochs)
         if line:
             scheduled = np.interp(epochs, [0, max(1, request.epochs - 1)], values)
@@ -143,16 +143,16 @@ def parse(text: str) -> Sampling:
     return spec.call(spec.parse_one(text), SAMPLINGS, kind="sampling")
 
 
-def _passes(numbers: np.ndarray, purpose: int, request: Request) -> Order:
-    return Order(
+def _passes(numbers: np.ndarray, purpose: int, request: Request) -> Sampler:
+    return Sampler(
         steps_per_epoch=len(numbers) // request.batch_size,
-        numbers=index_shuffle.Passes(
+        numbers=index_shuffle.ShuffledEpochs(
             numbers=numbers, seed=request.seed, purpose=purpose
         ),
     )
 
 
-def _mixed(scheduled: np.ndarray, request: Request) -> Order:
+def _mixed(scheduled: np.ndarray, request: Request) -> Sampler:
     """Deals positives and negatives to the slots of each epoch, by their parts.
 
     Args:
@@ -165,7 +165,9 @@ def _mixed(scheduled: np.ndarray, request: Request) -> Order:
     wanted = np.rint(scheduled * size).astype(np.int64)
     before = np.concatenate([[0], np.cumsum(wanted)])
     positive, negative = (
-        index_shuffle.Passes(numbers=numbers, seed=request.seed, purpose=purpose)
+        index_shuffle.ShuffledEpochs(
+            numbers=numbers, seed=request.seed, purpose=purpose
+        )
         for numbers, purpose in (
             (request.positives, _POSITIVES),
             (request.negatives, _NEGATIVES),
@@ -174,7 +176,7 @@ def _mixed(scheduled: np.ndarray, request: Request) -> Order:
 
     def numbers(slots: tf.Tensor) -> tf.Tensor:
         epoch, place = slots // size, slots % size
-        rank = index_shuffle.shuffled(
+        rank = index_shuffle.permute(
             place, epoch, size=size, seed=request.seed, purpose=_SLOTS
         )
         last = len(wanted) - 1
@@ -188,4 +190,4 @@ def _mixed(scheduled: np.ndarray, request: Request) -> Order:
             negative(tf.maximum(epoch * size - dealt + rank - here, 0)),
         )
 
-    return Order(steps_per_epoch=steps, numbers=numbers)
+    return Sampler(steps_per_epoch=steps, numbers=numbers)

@@ -4,7 +4,7 @@ import json
 import os
 import pathlib
 
-from trainer import backend
+from trainer.machine import backend
 from trainer.machine.finding import Finding
 from trainer.machine.finding import fault
 from trainer.machine.finding import ok

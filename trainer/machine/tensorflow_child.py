@@ -29,7 +29,7 @@ def main(*, thorough: bool) -> None:
 
 
 def _keras() -> None:
-    from trainer import backend
+    from trainer.machine import backend
 
     try:
         backend.load()

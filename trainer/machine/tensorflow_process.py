@@ -15,7 +15,7 @@ import subprocess
 import sys
 from typing import Any
 
-from trainer import backend
+from trainer.machine import backend
 from trainer.machine.tensorflow_child import MARK
 
 # Imports take 3 to 10 seconds; from a cold network disk, minutes.
@@ -73,7 +73,7 @@ def probe(*, thorough: bool = False) -> Probe:
     child = "from trainer.machine import tensorflow_child as c; c.main(thorough={})"
     paths = [path for path in (os.environ.get("PYTHONPATH"), str(_ROOT)) if path]
     changes = {
-        # As trainer/backend.py does: TensorFlow may import Keras.
+        # As trainer/machine/backend.py does: TensorFlow may import Keras.
         "KERAS_BACKEND": backend.BACKEND,
         "TF_CPP_MIN_LOG_LEVEL": "0",
         "TF_CPP_VMODULE": "dso_loader=1",

@@ -69,7 +69,7 @@ def save(
     for leftover in (aside, final):
         shutil.rmtree(leftover, ignore_errors=True)
     aside.mkdir(parents=True)
-    with durable.written_whole(aside / _ARRAYS) as path:
+    with durable.atomic_write(aside / _ARRAYS) as path:
         path.write_bytes(stream.getvalue())
     commit = {
         "arrays_sha256": durable.sha256(aside / _ARRAYS),

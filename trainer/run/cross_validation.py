@@ -103,7 +103,7 @@ def _finished(folder, wanted: TrainConfig) -> bool:
     durable.refuse_other_config(
         folder,
         run_folder.open_finished(folder).config,
-        durable.plain(dataclasses.asdict(wanted)),
+        durable.to_jsonable(dataclasses.asdict(wanted)),
         fix="choose another --output, or delete this member",
     )
     return True

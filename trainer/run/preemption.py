@@ -9,7 +9,7 @@ from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 
 
-class Interruption:
+class Preemption:
     """Notes SIGTERM, SIGINT and the end of the time given; a context manager.
 
     A second SIGINT ends the program at once.
@@ -23,7 +23,7 @@ class Interruption:
         self._told: ExitCode | None = None
         self._before: dict[int, object] = {}
 
-    def __enter__(self) -> "Interruption":
+    def __enter__(self) -> "Preemption":
         # Python hands signals to the main thread alone.
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):

@@ -56,7 +56,9 @@ class RunFolder:
 
     def claim(self, config: dict[str, Any], dataset: Manifest, flagfile: str) -> None:
         """Records what is trained here, or refuses if it is something else."""
-        wanted = durable.plain({"config": config, "dataset": dataset_facts(dataset)})
+        wanted = durable.to_jsonable(
+            {"config": config, "dataset": dataset_facts(dataset)}
+        )
         path = self.path / CONFIG
         if path.exists():
             stored = durable.read_json(path, fix=_OTHER)
@@ -73,7 +75,7 @@ class RunFolder:
         """Writes `<name>.weights.h5`."""
         if self.read_only:
             return
-        with durable.written_whole(weights_path(self.path, name)) as aside:
+        with durable.atomic_write(weights_path(self.path, name)) as aside:
             model.save_weights(aside)
 
     def drop_weights(self, pattern: str, *, but: list[str]) -> None:

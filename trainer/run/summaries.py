@@ -13,7 +13,7 @@ NUM_POSITIVES = 6
 NUM_NEGATIVES = 2
 
 
-class Board:
+class SummaryWriter:
     """Writes what is only to be looked at; nothing is ever read back.
 
     Args:

@@ -10,7 +10,7 @@ from trainer.optim.swa import WeightAverage
 
 
 @dataclasses.dataclass(kw_only=True)
-class Memory:
+class TrainProgress:
     """Where a run is, and how it went; a checkpoint holds all of it.
 
     Attributes:
@@ -62,7 +62,7 @@ class Memory:
         return plain | {"top": top, "average": self.average.count}
 
     @classmethod
-    def of_json(cls, stored: dict[str, Any], sums: list[np.ndarray]) -> "Memory":
+    def of_json(cls, stored: dict[str, Any], sums: list[np.ndarray]) -> "TrainProgress":
         """Inverse of `as_json`; `sums` are the average's arrays."""
         average = WeightAverage()
         average.count, average.sums = stored["average"], sums

@@ -44,5 +44,5 @@ def draw(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
     figure.axes[1].set_ylim(0, 1)
     figure.axes[-1].set_xlabel("epoch")
     figure.axes[-1].xaxis.get_major_locator().set_params(integer=True)
-    with durable.written_whole(path) as aside:
+    with durable.atomic_write(path) as aside:
         figure.savefig(aside, format="png", dpi=100)

@@ -34,8 +34,8 @@ from tests.benchmarks.harness import timing
 from trainer.augment import recipe
 from trainer.input import input_pipeline
 from trainer.input import sampling
-from trainer.input.record_store import InMemory
-from trainer.input.record_store import OnDisk
+from trainer.input.record_store import CachedSource
+from trainer.input.record_store import RandomAccessSource
 from trainer.input.records import Decoder
 
 SIZES = (256, 512)
@@ -81,7 +81,9 @@ class Sides:
     def __init__(self, folder: pathlib.Path, size: int):
         self._decode = Decoder(image_size=size, pixel_encoding="raw", with_mask=True)
         self._files = sorted(folder.iterdir())
-        self._on_disk = OnDisk(folder, [shard(f) for f in self._files], self._decode)
+        self._on_disk = RandomAccessSource(
+            folder, [shard(f) for f in self._files], self._decode
+        )
         self.count = self._on_disk.count
         self.steps = self.count // BATCH_SIZE
         self._shape = (BATCH_SIZE, size, size, 1)
@@ -98,7 +100,7 @@ class Sides:
         """Delivers an epoch each time; yields its number of images."""
         store = self._on_disk
         if cache == MEMORY:
-            store = InMemory(store, self._decode)
+            store = CachedSource(store, self._decode)
         numbers = np.arange(self.count)
         positive = numbers % _POSITIVE_EVERY == 0
         order = sampling.parse("natural").order(

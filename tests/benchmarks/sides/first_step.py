@@ -25,11 +25,11 @@ def train(model: str, folder: pathlib.Path) -> dict[str, float]:
     # Not before: it is part of what is timed.
     import tensorflow as tf
 
-    from trainer.input.fold_dataset import FoldData
+    from trainer.input.fold_dataset import FoldDataset
     from trainer.session import Session
 
     seconds = {"imported": time.monotonic()}
-    data = FoldData(config, execution.data)
+    data = FoldDataset(config, execution.data)
     data.check()
     session = Session(config, execution, data)
     seconds["session"] = time.monotonic()

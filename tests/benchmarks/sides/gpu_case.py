@@ -161,12 +161,14 @@ def _batches(folder: pathlib.Path, case: Case, augment):
     from tests.benchmarks.sides import input_sides
     from trainer.input import input_pipeline
     from trainer.input import sampling
-    from trainer.input.record_store import InMemory
-    from trainer.input.record_store import OnDisk
+    from trainer.input.record_store import CachedSource
+    from trainer.input.record_store import RandomAccessSource
     from trainer.input.records import Decoder
 
     decode = Decoder(image_size=case.size, pixel_encoding="raw", with_mask=True)
-    store = InMemory(OnDisk(folder, input_sides.shards_of(folder), decode), decode)
+    store = CachedSource(
+        RandomAccessSource(folder, input_sides.shards_of(folder), decode), decode
+    )
     numbers, size = np.arange(_count(folder)), case.batch * case.replicas
     order = sampling.parse("natural").order(
         sampling.Request(

@@ -45,12 +45,12 @@ def ours(folder: pathlib.Path, size: int, cores: int, what: str) -> Batches:
     from trainer.augment import recipe
     from trainer.input import input_pipeline
     from trainer.input import sampling
-    from trainer.input.record_store import OnDisk
+    from trainer.input.record_store import RandomAccessSource
     from trainer.input.records import Decoder
 
     del cores  # TensorFlow takes those that the process may use.
     decode = Decoder(image_size=size, pixel_encoding="raw", with_mask=True)
-    store = OnDisk(folder, shards_of(folder), decode)
+    store = RandomAccessSource(folder, shards_of(folder), decode)
     numbers = np.arange(store.count)
     order = sampling.parse("natural").order(
         sampling.Request(

@@ -17,7 +17,7 @@ def main() -> None:
     facts = {}
 
     def make():
-        from trainer import backend
+        from trainer.machine import backend
 
         backend.load()
         import keras

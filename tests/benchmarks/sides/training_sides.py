@@ -18,7 +18,7 @@ from tests.benchmarks.harness import timing
 from tests.benchmarks.sides import augmentation_sides
 from trainer.config import Execution
 from trainer.config import TrainConfig
-from trainer.input.fold_dataset import FoldData
+from trainer.input.fold_dataset import FoldDataset
 from trainer.models import registry
 from trainer.models.fused import batch_norm
 from trainer.optim import losses
@@ -109,7 +109,7 @@ class Sides:
         self.waited: list[float] = []
         self._config, self._steps = config, steps
         self._steps_per_call = execution.steps_per_call
-        self._session = Session(config, execution, FoldData(config, execution.data))
+        self._session = Session(config, execution, FoldDataset(config, execution.data))
         self._first = self._session.model.get_weights()
         augmented = self._session.data.training(self._session.augment, 0)
         self.batch = next(iter(augmented.take(1)))

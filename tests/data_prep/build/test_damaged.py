@@ -133,9 +133,9 @@ def mutants(tmp_path_factory):
 def converted(paths, num_workers):
     """Returns {file name: outcome}, in the order of `paths`."""
     convert = functools.partial(image_records.convert, PIXELS)
-    with workers.Crew(convert, num_workers=num_workers, limits=LIMITS) as crew:
+    with workers.WorkerPool(convert, num_workers=num_workers, limits=LIMITS) as pool:
         tasks = [task_of(path) for path in paths]
-        return {t.path: result for t, result in crew.in_order(convert, tasks)}
+        return {t.path: result for t, result in pool.imap_ordered(convert, tasks)}
 
 
 @pytest.fixture(scope="module")
@@ -207,8 +207,8 @@ def test_headers_of_mutants(mutants):
         probe.Probe(path=p, mask_path=None, modalities=("CR",), refuse_burned_in=False)
         for p in mutants
     ]
-    with workers.Crew(probe.look, num_workers=2, limits=LIMITS) as crew:
-        seen = list(crew.in_order(probe.look, probes))
+    with workers.WorkerPool(probe.look, num_workers=2, limits=LIMITS) as pool:
+        seen = list(pool.imap_ordered(probe.look, probes))
     read = 0
     for _, facts in seen:
         if isinstance(facts, probe.Facts):
@@ -244,8 +244,8 @@ def test_every_truncation_is_refused():
                 yield data[:length]
 
     count = 0
-    with workers.Crew(dicom.read_pixels, num_workers=2, limits=LIMITS) as crew:
-        for data, outcome in crew.in_order(dicom.read_pixels, cuts()):
+    with workers.WorkerPool(dicom.read_pixels, num_workers=2, limits=LIMITS) as pool:
+        for data, outcome in pool.imap_ordered(dicom.read_pixels, cuts()):
             assert isinstance(outcome, InputError), f"{len(data)} bytes: {data[-9:]}"
             check_refusal(outcome)
             count += 1

@@ -74,8 +74,8 @@ def behave(item):
 
 
 def run(items, num_workers=2, limits=LIMITS):
-    with workers.Crew(behave, num_workers=num_workers, limits=limits) as crew:
-        return list(crew.in_order(behave, items))
+    with workers.WorkerPool(behave, num_workers=num_workers, limits=limits) as pool:
+        return list(pool.imap_ordered(behave, items))
 
 
 def test_order_is_that_of_the_input():
@@ -115,19 +115,23 @@ def test_input_is_read_lazily():
             taken.append(k)
             yield ("ok", k)
 
-    with workers.Crew(behave, num_workers=1, limits=LIMITS) as crew:
-        next(crew.in_order(behave, items()))
+    with workers.WorkerPool(behave, num_workers=1, limits=LIMITS) as pool:
+        next(pool.imap_ordered(behave, items()))
     assert len(taken) < 20
 
 
 def test_a_crew_stays_for_another_round():
-    with workers.Crew(behave, os.path.basename, num_workers=2, limits=LIMITS) as crew:
-        crew_of = [set(), set()]
+    with workers.WorkerPool(
+        behave, os.path.basename, num_workers=2, limits=LIMITS
+    ) as pool:
+        pids_of = [set(), set()]
         for round_ in (0, 1):
-            for _, pid in crew.in_order(behave, [("pid", 0.02) for _ in range(20)]):
-                crew_of[round_].add(pid)
-        names = [name for _, name in crew.in_order(os.path.basename, ["a/b", "c/d"])]
-    assert crew_of[0] == crew_of[1]
+            for _, pid in pool.imap_ordered(behave, [("pid", 0.02) for _ in range(20)]):
+                pids_of[round_].add(pid)
+        names = [
+            name for _, name in pool.imap_ordered(os.path.basename, ["a/b", "c/d"])
+        ]
+    assert pids_of[0] == pids_of[1]
     assert names == ["b", "d"]
 
 

@@ -90,7 +90,7 @@ def test_everything(truth, imperfect, dataset, tmp_path):
     asked = config(tmp_path / "x", truth, imperfect, data=dataset / "64", **tables)
     found = evaluate.evaluate(asked)
     stored = durable.read_json(asked.output / "evaluation.json", fix="")
-    assert stored == durable.plain(found)
+    assert stored == durable.to_jsonable(found)
 
     plain = [
         1.0 if not (t.any() or p.any()) else 2 * (t & p).sum() / (t.sum() + p.sum())

@@ -86,7 +86,7 @@ def many(like, folder, count):
 
 
 def _main(data: pathlib.Path, tmp: pathlib.Path, what: str = "kills") -> None:
-    from trainer import backend
+    from trainer.machine import backend
 
     # Before anything imports Keras, which reads the user's settings then.
     backend.load()

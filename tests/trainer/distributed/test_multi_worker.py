@@ -71,12 +71,12 @@ def test_tf_config_that_names_no_worker_is_refused(text, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(CommandError, match="TF_CONFIG"):
         cluster.place("multi_worker")
-    assert cluster.place("mirrored") == cluster.Place()
+    assert cluster.place("mirrored") == cluster.WorkerRank()
 
 
 def test_places(monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
-    assert cluster.place("auto") == cluster.Place(0, 1)
+    assert cluster.place("auto") == cluster.WorkerRank(0, 1)
     told = {"chief": ["a:1"], "worker": ["b:1", "c:1"]}
     for index, task in enumerate([("chief", 0), ("worker", 0), ("worker", 1)]):
         value = {"cluster": told, "task": {"type": task[0], "index": task[1]}}

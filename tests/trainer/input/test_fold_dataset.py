@@ -15,7 +15,7 @@ from data_prep.dataset import schema
 from data_prep.dataset import shards
 from tests import fakes
 from trainer.augment import recipe
-from trainer.input.fold_dataset import FoldData
+from trainer.input.fold_dataset import FoldDataset
 
 NONE = recipe.parse("none")
 
@@ -36,11 +36,11 @@ def without(folder, tmp_path, label):
 
 def test_positives_are_chosen_by_file(folder, tmp_path):
     """The files of negatives are not even opened: here they are not there."""
-    data = FoldData(fakes.train_config(sampling="positives"), folder)
+    data = FoldDataset(fakes.train_config(sampling="positives"), folder)
     assert {s.label for s in data.train_shards} == {1}
     assert {s.fold for s in data.train_shards} == {1, 2}
     copy = shutil.copytree(folder, tmp_path / "copy")
-    data = FoldData(fakes.train_config(sampling="positives"), copy)
+    data = FoldDataset(fakes.train_config(sampling="positives"), copy)
     for shard in data.manifest.shards:
         if shard.label != 1:
             (copy / shard.name).unlink()
@@ -51,7 +51,7 @@ def test_positives_are_chosen_by_file(folder, tmp_path):
 
 @pytest.mark.parametrize("sampling", ["natural", "positive_fraction(0.8:0.4)"])
 def test_validation_holds_all_images_of_its_fold(folder, sampling):
-    data = FoldData(fakes.train_config(sampling=sampling), folder)
+    data = FoldDataset(fakes.train_config(sampling=sampling), folder)
     assert {s.label for s in data.validation_shards} == {0, 1}
     assert data.steps_per_epoch == data.num_train // 4
 
@@ -60,28 +60,28 @@ def test_validation_holds_all_images_of_its_fold(folder, sampling):
 def test_no_positives(folder, tmp_path, sampling):
     copy = without(folder, tmp_path, 1)
     with pytest.raises(CommandError, match=r"folds \[1, 2\] hold no image with a") as e:
-        FoldData(fakes.train_config(sampling=sampling), copy)
+        FoldDataset(fakes.train_config(sampling=sampling), copy)
     assert e.value.exit_code == ExitCode.FLAGS
     assert "give --sampling=natural" in str(e.value)
-    assert FoldData(fakes.train_config(), copy).num_train
+    assert FoldDataset(fakes.train_config(), copy).num_train
 
 
 def test_no_negatives(folder, tmp_path):
     copy = without(folder, tmp_path, 0)
     with pytest.raises(CommandError, match=r"folds \[1, 2\] hold no image without a"):
-        FoldData(fakes.train_config(sampling="positive_fraction(0.5)"), copy)
+        FoldDataset(fakes.train_config(sampling="positive_fraction(0.5)"), copy)
 
 
 def test_too_few_for_a_batch(folder):
     with pytest.raises(CommandError, match="choose a smaller --global_batch_size") as e:
-        FoldData(fakes.train_config(global_batch_size=64), folder)
+        FoldDataset(fakes.train_config(global_batch_size=64), folder)
     assert e.value.exit_code == ExitCode.FLAGS
 
 
 def test_a_shard_of_another_length(folder, tmp_path):
     """Cut between two records: each that is left is sound."""
     copy = shutil.copytree(folder, tmp_path / "copy")
-    data = FoldData(fakes.train_config(), copy)
+    data = FoldDataset(fakes.train_config(), copy)
     shard = data.train_shards[0]
     path = copy / shard.name
     record = path.stat().st_size // shard.num_records
@@ -94,7 +94,7 @@ def test_a_shard_of_another_length(folder, tmp_path):
 def test_the_cache_changes_nothing(folder):
     def labels(**options):
         config = fakes.train_config(sampling="positive_fraction(0.8:0.4)")
-        data = FoldData(config, folder, **options)
+        data = FoldDataset(config, folder, **options)
         batches = data.training(NONE, 3).as_numpy_iterator()
         return [b["image"].tobytes() for b in itertools.islice(batches, 8)]
 
@@ -104,7 +104,7 @@ def test_the_cache_changes_nothing(folder):
 def test_nobody_serves(folder):
     with socket.create_server(("localhost", 0)) as free:
         address = f"grpc://localhost:{free.getsockname()[1]}"
-    data = FoldData(fakes.train_config(), folder, data_service=address)
+    data = FoldDataset(fakes.train_config(), folder, data_service=address)
     with pytest.raises(
         CommandError, match=f"no tf.data service answers at {address}"
     ) as e:
@@ -127,7 +127,7 @@ def test_bad_executions(tmp_path, changes, said):
 
 @pytest.mark.parametrize("step", [0, 11])
 def test_the_images_of_a_step_are_named(folder, step):
-    data = FoldData(fakes.train_config(), folder)
+    data = FoldDataset(fakes.train_config(), folder)
     records = {}
     for shard in data.train_shards:
         for serialized in shards.read(folder / shard.name):

@@ -8,7 +8,7 @@ from trainer.input import index_shuffle
 def places(size, turn=0, seed=1, purpose=0):
     index = tf.range(size, dtype=tf.int64)
     turns = tf.fill([size], tf.constant(turn, tf.int64))
-    return index_shuffle.shuffled(
+    return index_shuffle.permute(
         index, turns, size=size, seed=seed, purpose=purpose
     ).numpy()
 
@@ -35,7 +35,7 @@ def test_neighbouring_turns_are_as_good_as_unrelated():
     size, turns = 30, 600
     index = tf.tile(tf.range(size, dtype=tf.int64), [turns])
     turn = tf.repeat(tf.range(turns, dtype=tf.int64), size)
-    found = index_shuffle.shuffled(index, turn, size=size, seed=3, purpose=0).numpy()
+    found = index_shuffle.permute(index, turn, size=size, seed=3, purpose=0).numpy()
     found = found.reshape(turns, size)
     assert len({row.tobytes() for row in found}) == turns
     expected = turns / size
@@ -51,7 +51,9 @@ def test_neighbouring_turns_are_as_good_as_unrelated():
 
 
 def test_passes_go_over_chosen_numbers():
-    passes = index_shuffle.Passes(numbers=np.array([5, 9, 11]), seed=1, purpose=0)
+    passes = index_shuffle.ShuffledEpochs(
+        numbers=np.array([5, 9, 11]), seed=1, purpose=0
+    )
     found = passes(tf.range(12, dtype=tf.int64)).numpy().reshape(4, 3)
     assert all(sorted(row) == [5, 9, 11] for row in found)
     backwards = passes(tf.range(11, -1, -1, dtype=tf.int64)).numpy()

@@ -14,8 +14,8 @@ from data_prep.dataset import shards
 from trainer.augment import recipe
 from trainer.input import input_pipeline
 from trainer.input import sampling
-from trainer.input.record_store import InMemory
-from trainer.input.record_store import OnDisk
+from trainer.input.record_store import CachedSource
+from trainer.input.record_store import RandomAccessSource
 from trainer.input.records import Decoder
 
 SIZE = 32
@@ -37,7 +37,7 @@ class Data:
         self.files = [folder / s.name for s in self.shards]
         self.records = [schema.parse(r) for f in self.files for r in shards.read(f)]
         self.by_pixels = {r.pixels: r for r in self.records}
-        self.on_disk = OnDisk(folder, self.shards, decoder())
+        self.on_disk = RandomAccessSource(folder, self.shards, decoder())
 
     def order(self, text="natural", *, batch_size=BATCH_SIZE, seed=7):
         labels = np.array([r.label for r in self.records])
@@ -152,7 +152,7 @@ def test_a_late_start_reads_nothing_before_it(data):
 def test_nothing_else_decides_the_batches(data, sampled):
     expected = contents(data.training(sampled, num_parallel_calls=1), 12)
     assert contents(data.training(sampled, num_parallel_calls=4), 12) == expected
-    held = InMemory(data.on_disk, decoder())
+    held = CachedSource(data.on_disk, decoder())
     assert contents(data.training(sampled, store=held), 12) == expected
     tf.random.set_seed(5)
     assert contents(data.training(sampled), 12) == expected
@@ -161,7 +161,7 @@ def test_nothing_else_decides_the_batches(data, sampled):
 
 @pytest.mark.parametrize("in_memory", [False, True])
 def test_replicas_share_each_batch(data, in_memory):
-    store = InMemory(data.on_disk, decoder()) if in_memory else data.on_disk
+    store = CachedSource(data.on_disk, decoder()) if in_memory else data.on_disk
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     batches = data.training(SAMPLINGS[-1], store=store)
     seen = []

@@ -205,7 +205,7 @@ def test_commands(made_up_driver, dataset, tmp_path, module, arguments, required
 def test_a_process_of_it_opens_no_device():
     """What asks for the devices' names must not reserve a GPU's memory."""
     code = (
-        "from trainer import backend; backend.load()\n"
+        "from trainer.machine import backend; backend.load()\n"
         "from trainer.machine import devices; devices.announce('float32')\n"
         "import json; from tensorflow.python.eager import context\n"
         "print(json.dumps(context.context()._initialized))"

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from data_prep.core.errors import ExitCode
-from trainer.run.preemption import Interruption
+from trainer.run.preemption import Preemption
 
 ROOT = pathlib.Path(__file__).parents[3]
 # In a process of its own: a signal that somebody does not catch would end the tests,
@@ -17,11 +17,11 @@ ROOT = pathlib.Path(__file__).parents[3]
 # the background is born with SIGINT ignored, hence the first line.
 CODE = """
 import json, signal, sys
-from trainer.run.preemption import Interruption
+from trainer.run.preemption import Preemption
 number, handler = int(sys.argv[1]), getattr(signal, sys.argv[2])
 signal.signal(number, handler)
 seen = {}
-with Interruption() as interruption:
+with Preemption() as interruption:
     seen["before"] = interruption.due
     signal.raise_signal(number)
     seen["due"] = interruption.due
@@ -63,8 +63,8 @@ def test_an_ignored_signal_stays_ignored():
 
 
 def test_time_is_up():
-    with Interruption(max_hours=1e-7) as interruption:
+    with Preemption(max_hours=1e-7) as interruption:
         time.sleep(0.01)
         assert interruption.due
         assert interruption.failure("here").exit_code == ExitCode.PREEMPTED
-    assert not Interruption(max_hours=1).due
+    assert not Preemption(max_hours=1).due

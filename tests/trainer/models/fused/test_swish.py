@@ -71,7 +71,7 @@ def test_a_process_of_it_prints_nothing(level):
     other parts of TensorFlow speak, too.
     """
     code = """
-from trainer import backend
+from trainer.machine import backend
 backend.load()
 import tensorflow as tf
 from trainer.models.fused import swish

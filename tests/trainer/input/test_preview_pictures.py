@@ -4,9 +4,9 @@ import pytest
 
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ConfigError
-from trainer.augment import preview_pictures
 from trainer.augment import recipe
 from trainer.config import PreviewConfig
+from trainer.input import preview_pictures
 
 RECIPE = "hflip(p=0.1)|oneof(inversion, gamma(2, 2), p=0)|hflip(p=0.2)"
 TILE_PX, ROW_PX, COLUMN_PX = 192, 192 + 22 + 6, 192 + 6

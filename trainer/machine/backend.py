@@ -38,7 +38,7 @@ def load() -> None:
         raise CommandError(
             ExitCode.ENVIRONMENT,
             f"Keras was loaded with the backend {keras.backend.backend()!r}",
-            fix="import trainer.backend and call load() before Keras",
+            fix="import trainer.machine.backend and call load() before Keras",
         )
     keras.config.set_image_data_format(IMAGE_DATA_FORMAT)
     keras.config.set_floatx("float32")

@@ -9,7 +9,7 @@ import pytest
 
 from tests.trainer.machine.test_doctor import NESTED
 
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).parents[3]
 COMMAND = [sys.executable, "-m", "trainer.list_models", "--image_size=32"]
 
 
@@ -64,7 +64,7 @@ def test_afterwards_deaths_are_told_as_before(tmp_path, monkeypatch, given):
 
 
 def test_a_closed_stderr():
-    line = "from trainer import backend; backend.load(); print('loaded')"
+    line = "from trainer.machine import backend; backend.load(); print('loaded')"
     done = subprocess.run(
         ["sh", "-c", '"$0" -c "$1" 2>&-', sys.executable, line],
         cwd=ROOT,

@@ -31,7 +31,7 @@ def write(config: PreviewConfig) -> None:
     sheet = _draw(rows, batch["image"], batch["mask"], config.seed)
     # OpenCV's order of colours to PNG's.
     encoded = tf.io.encode_png(sheet[..., ::-1]).numpy()
-    with durable.written_whole(config.output) as aside:
+    with durable.atomic_write(config.output) as aside:
         aside.write_bytes(encoded)
 
 
