@@ -1,6 +1,7 @@
 """Imports go down the data flow, and heavy libraries have one owner each."""
 
 import ast
+import graphlib
 import pathlib
 import subprocess
 import sys
@@ -9,6 +10,67 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 PACKAGES = ("data_prep", "trainer", "inference", "flags")
+# The arrows of docs/ARCHITECTURE.md. A room is a folder; of the modules at the top of a
+# package each stands alone. What a room names here, its modules may import. Every
+# module may import its package's config, and a command what it needs.
+SHARED = {"data_prep.core", "data_prep.dataset"}
+ARROWS = {
+    "data_prep.core": set(),
+    "data_prep.dataset": {"data_prep.core"},
+    "data_prep.source": SHARED,
+    "data_prep.build": SHARED | {"data_prep.source"},
+    "data_prep.check": SHARED | {"data_prep.source"},
+    "data_prep.view": SHARED | {"data_prep.source"},
+    "data_prep.phantom": SHARED,
+    "trainer.machine": {"data_prep.core", "data_prep.source"},
+    "trainer.distributed": {"data_prep.core"},
+    "trainer.models.fused": {"trainer.machine"},
+    "trainer.models": {"data_prep.core", "trainer.models.fused"},
+    "trainer.augment": {"data_prep.core"},
+    "trainer.input": SHARED | {"trainer.augment", "trainer.distributed"},
+    "trainer.optim": {"data_prep.core", "trainer.models.fused"},
+    "trainer.validation": {"data_prep.core", "trainer.distributed"},
+    "trainer.run": SHARED | {"trainer.machine", "trainer.optim"},
+    "trainer.models.weights": {"data_prep.core", "trainer.models", "trainer.run"},
+    "inference.inputs": SHARED | {"trainer.input", "trainer.run"},
+    "inference.masks": SHARED,
+    "inference.ensemble": {
+        "data_prep.core",
+        "data_prep.phantom",
+        "inference.inputs",
+        "trainer.augment",
+        "trainer.models",
+        "trainer.run",
+    },
+    "inference.report": SHARED,
+    "inference.prediction": SHARED
+    | {
+        "data_prep.build",
+        "data_prep.source",
+        "inference.ensemble",
+        "inference.inputs",
+        "inference.masks",
+        "inference.report",
+        "trainer.machine",
+        "trainer.run",
+    },
+    "inference.evaluation": SHARED
+    | {
+        "data_prep.source",
+        "inference.inputs",
+        "inference.prediction",
+        "inference.report",
+        "trainer.validation",
+    },
+    "inference.tuning": SHARED
+    | {
+        "data_prep.source",
+        "inference.masks",
+        "inference.prediction",
+        "trainer.validation",
+    },
+    "inference.combine": SHARED | {"inference.inputs", "inference.prediction"},
+}
 MAY_IMPORT = {
     "data_prep": set(),
     "trainer": {"data_prep"},
@@ -65,6 +127,39 @@ def test_imports(path):
             assert relative in OWNERS[top], f"{relative} must not import {name}"
         if top == "cv2" and package == "trainer":
             assert "pictures" in path.name, f"{relative} must not import cv2"
+
+
+def room_of(path: pathlib.Path) -> str:
+    """Returns the dotted folder of a file, or its own name at the top of a package."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts if len(parts) == 2 else parts[:-1])
+
+
+def test_every_room_says_what_it_is_for():
+    for room in {room_of(p) for p in FILES if len(p.relative_to(ROOT).parts) > 2}:
+        text = (ROOT / room.replace(".", "/") / "__init__.py").read_text()
+        assert len(ast.get_docstring(ast.parse(text)).splitlines()) == 1, room
+        assert room in ARROWS, f"{room} is a new room: give it its arrows"
+
+
+def test_rooms_import_along_the_arrows():
+    used = {room: set() for room in ARROWS}
+    for path in FILES:
+        room = room_of(path)
+        if room not in ARROWS:
+            continue
+        files = {file_of(name) for name in imports(path)} - {None}
+        for other in {room_of(file) for file in files} - {room}:
+            if other.endswith(".config"):
+                continue
+            text = f"{path.relative_to(ROOT)} imports {other}; {room} has no such arrow"
+            assert other in ARROWS[room], text
+            used[room].add(other)
+    assert used == ARROWS, "an arrow that nothing uses is to go"
+
+
+def test_the_arrows_have_no_circle():
+    graphlib.TopologicalSorter(ARROWS).prepare()
 
 
 @pytest.mark.parametrize(
