@@ -32,6 +32,7 @@ REQUIRED = {
     "joblib": ">=1.3.2,<2",
     "nvidia-ml-py": ">=12.535.77,<14",
     "packaging": ">=24,<27",
+    "jinja2": ">=3.1,<4",
     "matplotlib": ">=3.8,<4",
     "tensorboard": ">=2.16.2,<2.22",
 }
