@@ -8,6 +8,7 @@ from data_prep.core import durable
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.dataset.schema import SCHEMA_VERSION
+from data_prep.dataset.shards import RECONVERT
 from data_prep.dataset.shards import TEST_SPLIT
 from data_prep.dataset.shards import TRAIN_SPLIT
 from data_prep.dataset.shards import Shard
@@ -96,7 +97,7 @@ def read(folder: pathlib.Path) -> Manifest:
             raise CommandError(
                 ExitCode.CORRUPT,
                 f"{path} is missing or not {shard.num_bytes} bytes long",
-                fix="delete the dataset folder and convert again",
+                fix=RECONVERT,
             )
     return manifest
 
@@ -114,7 +115,7 @@ def read_alone(folder: pathlib.Path) -> Manifest:
         raise CommandError(
             ExitCode.CORRUPT,
             f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}",
-            fix="delete the dataset folder and convert again",
+            fix=RECONVERT,
         )
     try:
         shards = tuple(Shard(**s) for s in stored.pop("shards"))
@@ -124,7 +125,7 @@ def read_alone(folder: pathlib.Path) -> Manifest:
         raise CommandError(
             ExitCode.CORRUPT,
             f"{path} lacks fields of a dataset or has others",
-            fix="delete the dataset folder and convert again",
+            fix=RECONVERT,
         ) from e
 
 
@@ -137,7 +138,7 @@ def check_shards(folder: pathlib.Path, shards: list[Shard]) -> None:
         durable.check_file(
             folder / shard.name,
             expected_sha256=shard.sha256,
-            fix="delete the dataset folder and convert again",
+            fix=RECONVERT,
         )
 
 

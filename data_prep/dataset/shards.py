@@ -22,6 +22,9 @@ from data_prep.core.errors import ExitCode
 TEST_SPLIT = "test"
 TRAIN_SPLIT = "train"
 
+# The fix of every fault in a dataset's files.
+RECONVERT = "delete the dataset folder and convert again"
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Shard:
@@ -181,5 +184,5 @@ def _corrupt(path: pathlib.Path) -> CommandError:
     return CommandError(
         ExitCode.CORRUPT,
         f"{path} holds a damaged record",
-        fix="delete the dataset folder and convert again",
+        fix=RECONVERT,
     )
