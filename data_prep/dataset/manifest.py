@@ -1,4 +1,4 @@
-"""`dataset.json`: what a converted dataset folder holds. Names and numbers only."""
+"""`dataset.json`: the description of a dataset folder, without patient data."""
 
 import dataclasses
 import pathlib
@@ -24,11 +24,11 @@ class Manifest:
     Attributes:
       image_size: side of every image, in pixels.
       num_folds: number of folds of the train split.
-      options: every option that shaped the records.
+      options: every option that influenced the records.
       mean: mean intensity of the train images, in 0..255.
       std: standard deviation of their intensity, in 0..255.
-      source_fingerprint: sha256 over ids and sources of all images.
-      shards: the files, in the order of their names.
+      source_fingerprint: sha256 over the ids and source hashes of all images.
+      shards: the files, sorted by name.
     """
 
     image_size: int
@@ -40,12 +40,12 @@ class Manifest:
     shards: tuple[Shard, ...]
 
     def train_shards(self, folds: list[int]) -> list[Shard]:
-        """Returns the shards of `folds`, in the order of their names."""
+        """Returns the shards of `folds`, sorted by name."""
         self.check_folds(folds)
         return [s for s in self.shards if s.split == TRAIN_SPLIT and s.fold in folds]
 
     def test_shards(self) -> list[Shard]:
-        """Returns the shards of the test split, in the order of their names."""
+        """Returns the shards of the test split, sorted by name."""
         return [s for s in self.shards if s.split == TEST_SPLIT]
 
     def check_folds(self, folds: list[int]) -> None:
@@ -61,14 +61,14 @@ class Manifest:
 
 
 def pixel_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Returns of a dataset's options those that decide what a pixel means."""
+    """Returns those of a dataset's options that decide what a pixel means."""
     return {
         k: options[k] for k in ("image_size", "aspect", "interpolation", "clahe", "voi")
     }
 
 
 def write(folder: pathlib.Path, manifest: Manifest) -> None:
-    """Writes `dataset.json`; call it last, readers take it for the commit."""
+    """Writes `dataset.json`. Call it last: for readers it is the commit."""
     durable.write_json(
         folder / FILE_NAME,
         {
@@ -103,7 +103,7 @@ def read(folder: pathlib.Path) -> Manifest:
 
 
 def read_alone(folder: pathlib.Path) -> Manifest:
-    """Reads and checks `dataset.json` without a look at the shards.
+    """Reads and checks `dataset.json` without checking the shards.
 
     Raises:
       CommandError: no dataset, a damaged one, or another schema version.
@@ -130,9 +130,9 @@ def read_alone(folder: pathlib.Path) -> Manifest:
 
 
 def check_shards(folder: pathlib.Path, shards: list[Shard]) -> None:
-    """Raises a CommandError that names the first shard whose sha256 is not as recorded.
+    """Raises a CommandError that names the first shard with another sha256.
 
-    TFRecord checksums do not see a file cut between two records; this does.
+    TFRecord checksums do not detect a file that is cut between two records.
     """
     for shard in shards:
         durable.check_file(

@@ -1,9 +1,9 @@
-"""The record of one image: the one table that writing and parsing share.
+"""The record of one image, and the table of fields for writing and parsing it.
 
-A record is a `tf.train.Example`. This module serialises it without TensorFlow
-(whose import costs every conversion worker seconds and half a gigabyte): the
-message is rebuilt from its public definition, tensorflow/core/example/*.proto,
-in a private pool.
+A record is a `tf.train.Example`. This module serialises it without TensorFlow,
+whose import costs every conversion worker seconds and half a gigabyte. The message
+is rebuilt from its public definition, tensorflow/core/example/*.proto, in a private
+descriptor pool.
 """
 
 import dataclasses
@@ -82,7 +82,7 @@ def parse(serialized: bytes) -> Record:
     """Inverse of `serialize`.
 
     Raises:
-      ValueError: the bytes are no record of this schema.
+      ValueError: the bytes are not a record of this schema.
     """
     try:
         features = example_class().FromString(serialized).features.feature
@@ -90,8 +90,10 @@ def parse(serialized: bytes) -> Record:
         raise ValueError("Expected a serialised tf.train.Example") from e
     values = {}
     for key, (attribute, kind) in FIELDS.items():
-        found = features.get(key, None)
-        stored = found and (found.int64_list if kind is int else found.bytes_list).value
+        feature = features.get(key, None)
+        stored = None
+        if feature:
+            stored = (feature.int64_list if kind is int else feature.bytes_list).value
         if stored is None and key in OPTIONAL:
             values[attribute] = None
         elif not stored or len(stored) != 1:

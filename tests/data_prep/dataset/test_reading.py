@@ -17,7 +17,7 @@ def reader(dataset):
 
 @pytest.fixture
 def parsed(monkeypatch):
-    """The ids of all records that are parsed from now on."""
+    """The ids of the records that were parsed since the fixture was set up."""
     image_ids = []
     parse = schema.parse
 
@@ -74,11 +74,11 @@ def test_missing_images_are_named_after_those_found(reader):
     test_shards = reader.manifest.test_shards()
     train_id = next(reader.records(reader.manifest.train_shards([0]))).image_id
     test_id = next(reader.records(test_shards)).image_id
-    found = reader.find([train_id, test_id, "no-such"], test_shards)
-    assert next(found).image_id == test_id
+    records = reader.find([train_id, test_id, "no-such"], test_shards)
+    assert next(records).image_id == test_id
     message = f"64 lacks 2 of the images, first {train_id}; give the dataset that"
     with pytest.raises(CommandError, match=message) as e:
-        next(found)
+        next(records)
     assert e.value.exit_code == ExitCode.FLAGS
     with pytest.raises(CommandError, match="lacks 1 .* no-such; do so") as e:
         list(reader.find(["no-such"], fix="do so", exit_code=ExitCode.CORRUPT))
