@@ -41,10 +41,10 @@ def join(groups: Mapping[str, str], digests: Mapping[str, str]) -> dict[str, str
             group = joined[group]
         return group
 
-    seen: dict[str, str] = {}
+    first_with: dict[str, str] = {}
     for image_id, digest in sorted(digests.items()):
         if digest:
-            other = leader(groups[seen.setdefault(digest, image_id)])
+            other = leader(groups[first_with.setdefault(digest, image_id)])
             first, second = sorted((leader(groups[image_id]), other))
             if first != second:
                 joined[second] = first
