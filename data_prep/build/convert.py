@@ -25,6 +25,7 @@ from data_prep.core import workers
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.core.errors import InputError
+from data_prep.dataset import shards
 from data_prep.source import dicom_tfio
 from data_prep.source import quarantine
 from data_prep.source.probe import read_header_facts
@@ -76,7 +77,7 @@ def dry_run(config: ConvertConfig) -> ExitCode:
         planned = plan.make(config, pool, bad)
     counts: dict[str, int] = {}
     for shard in planned:
-        prefix = shard.name.split(".")[0]
+        prefix = shards.prefix(shard.split, shard.fold, shard.label)
         counts[prefix] = counts.get(prefix, 0) + len(shard.tasks)
     for prefix, count in counts.items():
         logging.info("%s: %d images", prefix, count)

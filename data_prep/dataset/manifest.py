@@ -12,6 +12,7 @@ from data_prep.dataset.shards import RECONVERT
 from data_prep.dataset.shards import TEST_SPLIT
 from data_prep.dataset.shards import TRAIN_SPLIT
 from data_prep.dataset.shards import Shard
+from data_prep.dataset.shards import prefix
 
 FILE_NAME = "dataset.json"
 _FIX = "give the folder of one size that `python -m data_prep.main` has written"
@@ -146,6 +147,6 @@ def counts(shards: tuple[Shard, ...]) -> dict[str, int]:
     """Returns the number of records per split, fold and class."""
     total: dict[str, int] = {}
     for shard in shards:
-        key = shard.name.split(".")[0]
+        key = prefix(shard.split, shard.fold, shard.label)
         total[key] = total.get(key, 0) + shard.num_records
     return total
