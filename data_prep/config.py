@@ -1,4 +1,4 @@
-"""What decides the outcome of a conversion."""
+"""Configurations of a conversion and of a synthetic folder."""
 
 import dataclasses
 import pathlib
@@ -20,21 +20,21 @@ class ConvertConfig:
       num_folds: patient-grouped folds of the training images.
       fold_seed: seed of their shuffle.
       folds_csv: a published split to use instead, or None.
-      group_csv: image id and patient id, where the files do not tell; or None.
-      source_manifest: image id and sha256 that every source must have; or None.
+      group_csv: csv of image id and patient id, where the files lack it; or None.
+      source_manifest: csv of the sha256 that each source file must have; or None.
       aspect: "pad" or "stretch", for images that are not square.
       interpolation: "area" or "linear", for shrinking the image.
       clahe: spec of the contrast equalisation, see data_prep/build/clahe.py.
-      voi: "none", "first" or "percentile": the grey values that are shown.
-      frame: of multi-frame files; None refuses them.
+      voi: "none", "first" or "percentile": the range of grey values to keep.
+      frame: which frame of multi-frame files; None refuses them.
       modalities: DICOM modalities to accept; empty accepts all.
-      refuse_burned_in: refuse files that say they have text in their pixels.
+      refuse_burned_in: refuse files whose header says that text is in the pixels.
       dicom_decoder: "pydicom" or "tfio".
       pixel_encoding: "raw" or "png"; both lossless.
       records_per_shard: upper bound of records in one file.
-      group_salt: secret that keys the hash of patients; never stored.
-      max_bad_fraction: above this share of bad inputs nothing is published.
-      allow_quarantined: up to this many quarantined inputs still exit with 0.
+      group_salt: secret key of the patients' hashes; never stored.
+      max_bad_fraction: a larger share of bad inputs publishes nothing.
+      allow_quarantined: so many quarantined inputs still exit with 0.
       num_workers: decoding processes; no influence on the bytes.
     """
 
@@ -91,7 +91,7 @@ class ConvertConfig:
                 )
 
     def options(self, size: int) -> dict[str, object]:
-        """Returns every option that shapes the records of one size."""
+        """Returns every option that influences the records of one size."""
         return {
             "image_size": size,
             "aspect": self.aspect,
@@ -116,7 +116,7 @@ class SyntheticConfig:
 
     Attributes:
       output: folder to write.
-      num_train: labelled images; one unlabelled and one damaged come on top.
+      num_train: labelled images; one unlabelled and one damaged are added.
       num_test: test images.
       positive_fraction: share of images with a pneumothorax.
       image_size: side, in pixels; the competition's is 1024.

@@ -1,4 +1,4 @@
-"""Shows what a dataset holds: counts, histograms, a contact sheet, as one page.
+"""Shows what a dataset holds as one page: counts, histograms, a contact sheet.
 
 python -m data_prep.inspect --data=data/siim/256 --output=report
 """

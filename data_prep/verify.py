@@ -13,12 +13,12 @@ from flags import verify as verify_flags
 def main() -> None:
     folder = verify_flags.data()
     result = verification.verify(folder)
-    for line in result.findings.lines():
+    for line in result.issues.lines():
         print(line)
-    if result.findings:
+    if result.issues:
         raise CommandError(
             ExitCode.CORRUPT,
-            f"{len(result.findings)} findings in {folder}",
+            f"{len(result.issues)} findings in {folder}",
             fix="each line above ends with its fix",
         )
     print(

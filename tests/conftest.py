@@ -73,10 +73,12 @@ def tfio() -> None:
         text=True,
     )
     if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        why = f"tensorflow-io does not decode here: {said[-1]}"
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        reason = f"tensorflow-io does not decode here: {lines[-1]}"
         # Its own environment is there for these tests.
-        (pytest.fail if os.environ.get("REQUIRE_TENSORFLOW_IO") else pytest.skip)(why)
+        (pytest.fail if os.environ.get("REQUIRE_TENSORFLOW_IO") else pytest.skip)(
+            reason
+        )
 
 
 @pytest.fixture(scope="session")

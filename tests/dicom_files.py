@@ -15,7 +15,7 @@ NATIVE = pydicom.uid.ExplicitVRLittleEndian
 
 
 def picture(side: int) -> np.ndarray:
-    """A smooth picture with some noise, [side, side] uint8."""
+    """Returns a smooth picture with some noise, [side, side] uint8."""
     rng = np.random.default_rng(side)
     x = np.linspace(0, 200, side)
     return np.add.outer(x / 2, x / 2).astype(np.uint8) + rng.integers(
@@ -24,7 +24,7 @@ def picture(side: int) -> np.ndarray:
 
 
 def dataset(side: int = 24) -> "pydicom.Dataset":
-    """The competition's kind of file: 8-bit grey, JPEG Baseline."""
+    """Returns a file like the competition's: 8-bit grey, JPEG Baseline."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "x.dcm")
         dicom_writer.write_jpeg_baseline(
@@ -39,7 +39,7 @@ def dataset(side: int = 24) -> "pydicom.Dataset":
 
 
 def native(pixels: np.ndarray, *, bits: int | None = None, syntax=NATIVE, **fields):
-    """A file whose pixels are `pixels`, uncompressed."""
+    """Returns a file with uncompressed `pixels`."""
     data = dataset()
     data.file_meta.TransferSyntaxUID = syntax
     data.Rows, data.Columns = pixels.shape
@@ -55,7 +55,7 @@ def native(pixels: np.ndarray, *, bits: int | None = None, syntax=NATIVE, **fiel
 
 
 def framed(*fragments: bytes, side: int = 24, syntax=None, **fields):
-    """A file whose one frame is `fragments`, as they are."""
+    """Returns a file whose only frame consists of `fragments`, unchanged."""
     data = dataset(side)
     if syntax:
         data.file_meta.TransferSyntaxUID = syntax
@@ -71,14 +71,14 @@ def framed(*fragments: bytes, side: int = 24, syntax=None, **fields):
 
 
 def compressed(pixels: np.ndarray, **options) -> bytes:
-    """The pixels as Pillow writes them."""
+    """Returns the pixels as Pillow encodes them."""
     stream = io.BytesIO()
     PIL.Image.fromarray(pixels).save(stream, **options)
     return stream.getvalue()
 
 
 def as_bytes(data: "pydicom.Dataset") -> bytes:
-    """The file's bytes, unchecked."""
+    """Returns the file's bytes, unchecked."""
     stream = io.BytesIO()
     syntax = data.file_meta.TransferSyntaxUID
     known = syntax.is_transfer_syntax and not syntax.is_private
@@ -92,7 +92,7 @@ def as_bytes(data: "pydicom.Dataset") -> bytes:
 
 
 def seeds(side: int) -> dict[str, bytes]:
-    """{encoding: a valid file in it}."""
+    """Returns {encoding: a valid file in it}."""
     uid = pydicom.uid
     grey = picture(side)
     deep = grey.astype(np.uint16) * 16

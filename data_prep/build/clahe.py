@@ -1,8 +1,8 @@
 """Resizing and contrast-limited adaptive histogram equalisation (CLAHE).
 
-Resize first, then CLAHE, as the images of the 2019 solution were made. OpenCV's
-form at clip limit 2.0 and 8 x 8 tiles comes nearest to the scikit-image form
-that those images went through; BUILD_NOTES.md has the figures.
+Images are resized first and equalised then, as in the 2019 solution. That used
+scikit-image; OpenCV's CLAHE is nearest to it with a clip limit of 2.0 and 8 x 8
+tiles. BUILD_NOTES.md has the figures.
 """
 
 import functools
@@ -21,7 +21,7 @@ Equalize = Callable[[np.ndarray], np.ndarray]
 
 
 def opencv(clip_limit: float = 2.0, tiles: int = 8) -> Equalize:
-    """OpenCV's CLAHE on `tiles` x `tiles` tiles."""
+    """Returns OpenCV's CLAHE on `tiles` x `tiles` tiles."""
     if clip_limit <= 0 or tiles < 1:
         raise ConfigError(
             "Expected clip_limit > 0 and tiles >= 1. Received: "
@@ -31,12 +31,12 @@ def opencv(clip_limit: float = 2.0, tiles: int = 8) -> Equalize:
 
 
 def skimage(clip_limit: float = 0.01) -> Equalize:
-    """scikit-image's equalize_adapthist with its default tiles (1/8 of a side).
+    """Returns scikit-image's equalize_adapthist with its default tiles, 1/8 of a side.
 
-    Fractions are cut off, not rounded, as in the images of the 2019 solution;
-    with `linear` interpolation the result is theirs to the bit.
+    It truncates fractions, as the 2019 solution did; with `linear` interpolation the
+    result equals that solution's images bit for bit.
     """
-    # Slow to import, and only this option needs it.
+    # Imported late: it is slow to import, and only this option needs it.
     from skimage import exposure
 
     def equalize(image: np.ndarray) -> np.ndarray:
@@ -47,7 +47,7 @@ def skimage(clip_limit: float = 0.01) -> Equalize:
 
 
 def none() -> Equalize:
-    """Leaves intensities as they are."""
+    """Returns the identity."""
     return lambda image: image
 
 
@@ -72,16 +72,16 @@ def resize_image(image: np.ndarray, size: int, interpolation: str) -> np.ndarray
 
 
 def resize_mask(mask: np.ndarray, size: int) -> np.ndarray:
-    """Resizes [H, W] of 0 and 1; a pixel is set where half of its area was.
+    """Resizes [H, W] of 0 and 1; sets a pixel if at least half of its area was set.
 
-    Thresholding at anything above 0 instead would dilate every lesion.
+    A lower threshold would dilate every lesion.
     """
     height, width = mask.shape
     if mask.shape == (size, size):
         return mask
     if height == width and height % size == 0:
-        # Whole cells: bytes hold the shares exactly enough. Transposed, because
-        # that is how a decoded mask lies in memory, and both axes shrink alike.
+        # Each pixel averages whole source pixels, for which uint8 is exact enough.
+        # Decoded masks are in Fortran order, so the transpose is contiguous.
         cells = cv2.resize(
             np.ascontiguousarray(mask.T) * np.uint8(255),
             (size, size),

@@ -1,4 +1,4 @@
-"""Patient-grouped, stratified folds."""
+"""Assigns images to patient-grouped, stratified folds."""
 
 import hashlib
 import logging
@@ -15,9 +15,9 @@ _ID_COLUMNS = ("ImageId", "fname", "image_id", "id", "Image Index")
 
 
 def group_of(patient_id: str, image_id: str, salt: str) -> str:
-    """Returns a salted hash of the patient; an image without one is its own group."""
+    """Returns a salted hash of the patient, or of the image if that is unknown."""
     key = f"patient:{patient_id}" if patient_id else f"image:{image_id}"
-    # Damaged text may hold lone surrogates, which plain UTF-8 refuses.
+    # Damaged text may hold lone surrogates, which UTF-8 cannot encode.
     digest = hashlib.blake2b(
         key.encode(errors="surrogatepass"), key=salt.encode()[:64], digest_size=16
     )
@@ -25,14 +25,14 @@ def group_of(patient_id: str, image_id: str, salt: str) -> str:
 
 
 def join(groups: Mapping[str, str], digests: Mapping[str, str]) -> dict[str, str]:
-    """Makes one group of groups that share a picture.
+    """Joins groups that share a picture.
 
     Args:
       groups: {image id: group}.
       digests: {image id: digest of its pixels}, '' if unknown.
 
     Returns:
-      {image id: group}, the first by name of those that were joined.
+      {image id: group}; joined groups get the name that sorts first among theirs.
     """
     joined: dict[str, str] = {}
 
@@ -41,10 +41,10 @@ def join(groups: Mapping[str, str], digests: Mapping[str, str]) -> dict[str, str
             group = joined[group]
         return group
 
-    seen: dict[str, str] = {}
+    first_with: dict[str, str] = {}
     for image_id, digest in sorted(digests.items()):
         if digest:
-            other = leader(groups[seen.setdefault(digest, image_id)])
+            other = leader(groups[first_with.setdefault(digest, image_id)])
             first, second = sorted((leader(groups[image_id]), other))
             if first != second:
                 joined[second] = first
@@ -60,22 +60,22 @@ def assign(
       labels: {image id: 1 or 0}; each fold gets its share of both.
       groups: {image id: group}; no group is in two folds.
       num_folds: 2 or more.
-      seed: of the shuffle.
+      seed: seed of the shuffle.
 
     Returns:
-      {image id: fold in 0..num_folds - 1}; independent of the mappings' order.
+      {image id: fold in 0..num_folds - 1}, independent of the mappings' order.
 
     Raises:
       CommandError: fewer groups, or fewer positive images, than folds.
     """
-    # Costs a second to import, and no worker needs it.
+    # Imported late: it takes a second, and no worker needs it.
     from sklearn.model_selection import StratifiedGroupKFold
 
     ids = sorted(labels)
     classes = np.array([labels[i] for i in ids])
-    # The seed enters through the groups' names, by which ties are broken. The
-    # splitter's own shuffle gives groups the class counts of others, so that its
-    # folds are not stratified (mended by scikit-learn's pull request 32540).
+    # The seed changes the groups' names, which break ties. StratifiedGroupKFold's own
+    # shuffle mixes up the class counts of the groups, so its folds are not stratified
+    # (fixed by scikit-learn's pull request 32540).
     names = [_shuffled_name(groups[i], seed) for i in ids]
     num_groups = len(set(names))
     if num_groups < num_folds:
@@ -100,7 +100,7 @@ def read_published(
     """Reads a published split: a csv of `fname,fold` or `ImageId,fold`.
 
     Args:
-      path: the csv; an id may carry a folder and the suffix of an image file.
+      path: the csv; ids may have a folder and the suffix of an image file.
       labels: {image id: 1 or 0} of the images that need a fold.
       groups: {image id: group}; a group in two folds is warned about.
 
@@ -115,22 +115,22 @@ def read_published(
             f"{path} has no fold for {len(missing)} images, first {missing[0]}",
             fix="add them, or leave out --folds_csv",
         )
-    found = {stored[i] for i in labels}
-    if found != {str(k) for k in range(len(found))} or len(found) < 2:
+    names = {stored[i] for i in labels}
+    if names != {str(k) for k in range(len(names))} or len(names) < 2:
         raise CommandError(
             ExitCode.FLAGS,
-            f"{path} has the folds {sorted(found)[:9]}",
+            f"{path} has the folds {sorted(names)[:9]}",
             fix="number two or more folds from 0 on",
         )
     fold_of = {i: int(stored[i]) for i in labels}
-    split = {(groups[i], fold) for i, fold in fold_of.items()}
-    torn = len(split) - len({group for group, _ in split})
-    if torn:
+    pairs = {(groups[i], fold) for i, fold in fold_of.items()}
+    num_divided = len(pairs) - len({group for group, _ in pairs})
+    if num_divided:
         logging.warning(
             "%s puts %d patients into several folds: validation scores will be "
             "too good.",
             path,
-            torn,
+            num_divided,
         )
     return fold_of
 
@@ -151,9 +151,9 @@ def _shuffled_name(group: str, seed: int) -> str:
     return hashlib.blake2b(f"{seed}:{group}".encode(), digest_size=8).hexdigest()
 
 
-def _too_few(what: str, found: int, num_folds: int) -> CommandError:
+def _too_few(what: str, count: int, num_folds: int) -> CommandError:
     return CommandError(
         ExitCode.TOO_MANY_BAD,
-        f"{found} {what} cannot make {num_folds} folds",
+        f"{count} {what} cannot make {num_folds} folds",
         fix="give more images or a smaller --num_folds",
     )

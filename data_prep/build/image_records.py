@@ -1,4 +1,4 @@
-"""One source file to its records at every size: the pure part of a conversion."""
+"""Converts one source file to its records at every size, and writes nothing."""
 
 import dataclasses
 import hashlib
@@ -12,11 +12,12 @@ from data_prep.core.errors import InputError
 from data_prep.dataset import aspect
 from data_prep.dataset import rle
 from data_prep.dataset import schema
+from data_prep.dataset import stored_pixels
 from data_prep.source import dicom
 from data_prep.source import probe
 from data_prep.source import raster
 
-# One file is one worker's; OpenCV's own threads would only compete.
+# Each worker converts one file at a time; OpenCV's threads would compete with them.
 cv2.setNumThreads(1)
 
 
@@ -65,9 +66,9 @@ class Converted:
 
     Attributes:
       records: {size: serialised record}.
-      sums: {size: (sum of intensities, sum of their squares)}, exact.
+      sums: {size: (sum of all intensities, sum of their squares)}, exact.
       source_sha256: of the source file.
-      pixels_sha256: of the largest image made, to find one under two names.
+      pixels_sha256: of the largest image made, to find duplicates under other ids.
     """
 
     records: dict[int, bytes]
@@ -80,9 +81,9 @@ def convert(pixels: Pixels, task: Task) -> Converted:
     """Decodes the file once and makes its record at every size.
 
     Raises:
-      InputError: the file or its label is at fault.
+      InputError: the file or its label is unusable.
     """
-    # Read once: what is hashed is what is decoded.
+    # Read once, so that the hash is that of the decoded bytes.
     data = task.path.read_bytes()
     digest = hashlib.sha256(data).hexdigest()
     if task.expected_sha256 not in (None, digest):
@@ -97,7 +98,7 @@ def convert(pixels: Pixels, task: Task) -> Converted:
     records, sums, small = {}, {}, {}
     for size in pixels.sizes:
         small[size] = _equalised(square, size, pixels)
-        sums[size] = _sums(small[size])
+        sums[size] = stored_pixels.sums(stored_pixels.histogram(small[size]))
         records[size] = schema.serialize(
             schema.Record(
                 image_id=task.image_id,
@@ -123,7 +124,7 @@ def read_image(data: bytes, is_dicom: bool, pixels: Pixels) -> np.ndarray:
     if not is_dicom:
         return np.ascontiguousarray(raster.read_pixels(data))
     if pixels.dicom_decoder == "tfio":
-        # Imports TensorFlow, which no worker pays for otherwise.
+        # Imported here because it imports TensorFlow, which no other worker needs.
         from data_prep.source import dicom_tfio
 
         return dicom_tfio.read_pixels(data)
@@ -157,15 +158,6 @@ def _mask_bits(task: Task, mask, size: int, pixels: Pixels) -> bytes | None:
         return bytes(size * size // 8)
     square = aspect.to_square(mask, pixels.aspect)
     return schema.pack_mask(clahe.resize_mask(square, size))
-
-
-def _sums(image: np.ndarray) -> tuple[int, int]:
-    """Returns the exact sum of intensities and of their squares."""
-    # Three times as fast as numpy's bincount; exact below 2^24 pixels a level.
-    counts = cv2.calcHist([image], [0], None, [256], [0, 256]).ravel()
-    counts = counts.astype(np.int64)
-    levels = np.arange(256)
-    return int(counts @ levels), int(counts @ (levels * levels))
 
 
 def _encode(image: np.ndarray, encoding: str) -> bytes:

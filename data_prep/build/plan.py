@@ -6,7 +6,9 @@ import logging
 import pathlib
 
 from data_prep.build import folds
+from data_prep.build import source_inputs
 from data_prep.build.image_records import Task
+from data_prep.build.source_inputs import SourceInputs
 from data_prep.config import ConvertConfig
 from data_prep.core import workers
 from data_prep.core.errors import CommandError
@@ -16,11 +18,10 @@ from data_prep.core.progress import tracked
 from data_prep.dataset import rle
 from data_prep.dataset import schema
 from data_prep.dataset import shards
-from data_prep.source import image_files
 from data_prep.source import labels
-from data_prep.source.probe import Facts
+from data_prep.source.probe import HeaderFacts
 from data_prep.source.probe import Probe
-from data_prep.source.probe import look
+from data_prep.source.probe import read_header_facts
 from data_prep.source.quarantine import Quarantine
 
 
@@ -43,33 +44,21 @@ class PlannedShard:
     tasks: tuple[Task, ...]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Inputs:
-    """All that was found, before folds.
-
-    Attributes:
-      train: {image id: path} of images that have a label.
-      test: {image id: path} of the test split.
-      rows: {image id: RLE rows}; empty where masks are files.
-      masks: {image id: path of its mask}; empty where masks are rows.
-    """
-
-    train: dict[str, pathlib.Path]
-    test: dict[str, pathlib.Path]
-    rows: dict[str, list[str]]
-    masks: dict[str, pathlib.Path]
-
-
 def make(
     config: ConvertConfig, pool: workers.WorkerPool, quarantine: Quarantine
 ) -> list[PlannedShard]:
     """Reads labels and headers and plans every shard.
 
-    Bad inputs go to `quarantine`; the plan depends on the rest alone. The pool
-    applies `probe.look`.
+    Args:
+      config: the conversion.
+      pool: workers that can apply `read_header_facts`.
+      quarantine: takes the bad inputs; the plan depends on the others alone.
+
+    Raises:
+      CommandError: inputs are missing or unusable, or too few for the folds.
     """
-    inputs = _find(config, quarantine)
-    facts = _look(config, inputs, pool, quarantine)
+    inputs = source_inputs.find(config, quarantine)
+    facts = _read_headers(config, inputs, pool, quarantine)
     groups = _groups(config, facts)
     labelled = {
         i: int(facts[i].positive if inputs.masks else inputs.rows[i] != [rle.EMPTY])
@@ -77,14 +66,15 @@ def make(
         if i in facts
     }
     fold_of = _folds(config, labelled, groups)
+    paths = inputs.train | inputs.test
     expected = {}
     if config.source_manifest:
         expected = labels.read_pairs(config.source_manifest, ("ImageId",))
-        _check_listed(config, facts, expected)
+        _require_listed(config, facts, expected)
     tasks = [
         Task(
             image_id=i,
-            path=(inputs.train | inputs.test)[i],
+            path=paths[i],
             rows=tuple(inputs.rows[i]) if i in fold_of and inputs.rows else None,
             mask_path=inputs.masks.get(i) if i in fold_of else None,
             label=labelled.get(i, schema.UNKNOWN_LABEL),
@@ -98,90 +88,25 @@ def make(
 
 
 def fingerprint(planned: list[PlannedShard]) -> str:
-    """Returns a sha256 over everything in the plan but where the files lie."""
+    """Returns a sha256 over everything in the plan except the folders of the files."""
     digest = hashlib.sha256()
     for shard in planned:
         for task in shard.tasks:
             name = pathlib.Path(task.path.name)
             mask = task.mask_path and pathlib.Path(task.mask_path.name)
+            # The repr of Task is hashed: renaming it or a field of it would refuse
+            # to continue conversions that an earlier version began.
             facts = dataclasses.replace(task, path=name, mask_path=mask)
             digest.update(f"{shard.name}:{facts}\n".encode())
     return digest.hexdigest()
 
 
-def digest_of_inputs(config: ConvertConfig) -> str:
-    """Returns a sha256 over the names of all images and the bytes of all csvs.
-
-    It tells an output of the same inputs from one of others without a look into
-    any image.
-    """
-    digest = hashlib.sha256()
-    # The csvs first: a wrong path should not cost a scan of all files.
-    for path in (
-        config.rle_csv,
-        config.folds_csv,
-        config.group_csv,
-        config.source_manifest,
-    ):
-        digest.update(f"{path and labels.digest(path)}\n".encode())
-    for folder in (config.source, config.mask_source, config.test_source):
-        names = []
-        if folder:
-            names = sorted(image_files.find(folder, Quarantine()))
-        digest.update(f"{names}\n".encode())
-    return digest.hexdigest()
-
-
-def _find(config: ConvertConfig, quarantine: Quarantine) -> _Inputs:
-    rows, masks, train, test = {}, {}, {}, {}
-    if config.source:
-        known = {}
-        # The csv first: a fault in it should not cost a scan of all files.
-        if config.rle_csv:
-            read = labels.read_tolerant(config.rle_csv)
-            rows, known = read.rows, read.rows | read.faults
-        paths = image_files.find(config.source, quarantine)
-        if config.rle_csv:
-            for image_id, fault in read.faults.items():
-                quarantine.add(paths.get(image_id, config.rle_csv), fault)
-        else:
-            masks = known = image_files.find_masks(config.mask_source, quarantine)
-        _quarantine_unmatched(config, known, paths, quarantine)
-        train = {i: p for i, p in paths.items() if i in (rows or masks)}
-    if config.test_source:
-        test = image_files.find(config.test_source, quarantine)
-    both = sorted(train.keys() & test.keys())
-    if both:
-        raise CommandError(
-            ExitCode.FLAGS,
-            f"{len(both)} images are in {config.source} and in "
-            f"{config.test_source}, the first is {both[0]}",
-            fix="give a test folder without training images",
-        )
-    return _Inputs(train=train, test=test, rows=rows, masks=masks)
-
-
-def _quarantine_unmatched(config, known, paths, quarantine) -> None:
-    """Quarantines images without a label, and labels without an image."""
-    labels_from = config.rle_csv or config.mask_source
-    unlabelled = InputError(
-        "LABEL_MISSING",
-        f"{labels_from.name} has nothing for this image, which does not make it a "
-        "negative",
-        fix="add its label or remove the file",
-    )
-    for image_id in sorted(paths.keys() - known.keys()):
-        quarantine.add(paths[image_id], unlabelled)
-    for image_id in sorted(known.keys() - paths.keys()):
-        fault = InputError(
-            "IMAGE_MISSING",
-            f"{image_id} has a label and no image in the source folder",
-            fix="get the image or remove the label",
-        )
-        quarantine.add(labels_from, fault)
-
-
-def _look(config, inputs, pool, quarantine) -> dict[str, Facts]:
+def _read_headers(
+    config: ConvertConfig,
+    inputs: SourceInputs,
+    pool: workers.WorkerPool,
+    quarantine: Quarantine,
+) -> dict[str, HeaderFacts]:
     """Returns {image id: facts} of every image whose header can be read."""
     paths = inputs.train | inputs.test
     probes = [
@@ -193,22 +118,22 @@ def _look(config, inputs, pool, quarantine) -> dict[str, Facts]:
         )
         for i, p in paths.items()
     ]
-    seen = pool.imap_ordered(look, probes)
+    results = pool.imap_ordered(read_header_facts, probes)
     facts = {}
-    # imap_ordered yields in the order of the paths, so that ids go along with them.
-    for image_id, (probe, found) in zip(
-        paths, tracked(seen, "headers", len(paths), unit="files"), strict=True
+    # imap_ordered keeps the order of `probes`, which is that of the ids in `paths`.
+    for image_id, (probe, result) in zip(
+        paths, tracked(results, "headers", len(paths), unit="files"), strict=True
     ):
-        if isinstance(found, InputError):
-            quarantine.add(probe.path, found)
+        if isinstance(result, InputError):
+            quarantine.add(probe.path, result)
         else:
-            facts[image_id] = found
-    _warn_of_oddities(facts)
+            facts[image_id] = result
+    _warn_of_unusual_files(facts)
     return facts
 
 
-def _warn_of_oddities(facts: dict[str, Facts]) -> None:
-    # The values themselves stay out of the log: damaged ones may hold anything.
+def _warn_of_unusual_files(facts: dict[str, HeaderFacts]) -> None:
+    # The log gets no tag values: a damaged one may hold anything.
     no_film = sorted(i for i, f in facts.items() if not f.is_film)
     if no_film:
         logging.warning(
@@ -227,11 +152,11 @@ def _warn_of_oddities(facts: dict[str, Facts]) -> None:
         )
 
 
-def _groups(config: ConvertConfig, facts: dict[str, Facts]) -> dict[str, str]:
+def _groups(config: ConvertConfig, facts: dict[str, HeaderFacts]) -> dict[str, str]:
     patients = {i: f.patient_id for i, f in facts.items()}
     if config.group_csv:
-        given = folds.read_patients(config.group_csv)
-        unnamed = facts.keys() - given.keys()
+        patient_of = folds.read_patients(config.group_csv)
+        unnamed = facts.keys() - patient_of.keys()
         if unnamed:
             logging.warning(
                 "%s names no patient for %d of %d images; each of them counts as a "
@@ -240,12 +165,14 @@ def _groups(config: ConvertConfig, facts: dict[str, Facts]) -> dict[str, str]:
                 len(unnamed),
                 len(facts),
             )
-        patients = {i: given.get(i, "") for i in facts}
+        patients = {i: patient_of.get(i, "") for i in facts}
     groups = {i: folds.group_of(p, i, config.group_salt) for i, p in patients.items()}
     return folds.join(groups, {i: f.pixels_digest for i, f in facts.items()})
 
 
-def _folds(config: ConvertConfig, labelled, groups) -> dict[str, int]:
+def _folds(
+    config: ConvertConfig, labelled: dict[str, int], groups: dict[str, str]
+) -> dict[str, int]:
     if not config.source:
         return {}
     if config.folds_csv:
@@ -255,7 +182,9 @@ def _folds(config: ConvertConfig, labelled, groups) -> dict[str, int]:
     )
 
 
-def _check_listed(config, facts, expected) -> None:
+def _require_listed(
+    config: ConvertConfig, facts: dict[str, HeaderFacts], expected: dict[str, str]
+) -> None:
     missing = sorted(facts.keys() - expected.keys())
     if missing:
         raise CommandError(

@@ -1,4 +1,4 @@
-"""Checks one dataset folder: `dataset.json`, its files, every record in them."""
+"""Checks one dataset folder: `dataset.json`, the shards, and every record in them."""
 
 import collections
 import dataclasses
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from data_prep.check import record_checks
-from data_prep.check.findings import Findings
+from data_prep.check.issues import Issues
 from data_prep.core import durable
 from data_prep.core.errors import CommandError
 from data_prep.dataset import manifest as manifests
@@ -21,16 +21,15 @@ from data_prep.dataset.manifest import Manifest
 from data_prep.dataset.shards import Shard
 from data_prep.source import labels
 
-# Not those that begin with a dot: they are unfinished.
+# Files that begin with a dot are unfinished.
 SHARD_PATTERN = "[!.]*.tfrecord-*"
-RECONVERT = "delete this dataset folder and convert again"
-_RESTORE = f"restore it from a copy, or {RECONVERT}"
-_REPORT = f"{RECONVERT}; report it if it comes back"
+_RESTORE = f"restore it from a copy, or {shards.RECONVERT}"
+_REPORT = f"{shards.RECONVERT}; report it if it comes back"
 
 
 @dataclasses.dataclass(frozen=True)
 class RecordLocation:
-    """Where the dataset has an image: the shard's name, and fold and label."""
+    """Where a dataset has an image: the shard's name, the fold and the label."""
 
     shard: str
     fold: int
@@ -43,23 +42,23 @@ class DatasetCheck:
     Attributes:
       folder: the dataset folder.
       manifest: its `dataset.json`.
-      places: {image id: its first RecordLocation}, of the records that could be read.
+      locations: {image id: its first RecordLocation}, for the readable records.
       whole: whether every record could be read.
     """
 
-    def __init__(self, folder: pathlib.Path, manifest: Manifest, findings: Findings):
+    def __init__(self, folder: pathlib.Path, manifest: Manifest, issues: Issues):
         self.folder = folder
         self.manifest = manifest
-        self.places: dict[str, RecordLocation] = {}
+        self.locations: dict[str, RecordLocation] = {}
         self.whole = True
-        self._findings = findings
+        self._issues = issues
         # group -> {fold: one of its images there}
         self._folds_of: dict[str, dict[int, str]] = collections.defaultdict(dict)
         self._histogram = np.zeros(256, np.int64)
-        self._seen_all_pixels = True
+        self._has_all_pixels = True
 
     def run(self, advance: Callable[[], None]) -> None:
-        """Adds what is wrong to the findings; calls `advance` for every record."""
+        """Adds what is wrong to the issues; calls `advance` after every record."""
         self._check_description()
         self._check_names()
         for shard in self.manifest.shards:
@@ -71,19 +70,19 @@ class DatasetCheck:
     def _check_description(self) -> None:
         options = self.manifest.options
         if options.get("image_size") != self.manifest.image_size:
-            self._describe(
+            self._report_manifest(
                 f"has image_size {self.manifest.image_size} and the option "
                 f"image_size {options.get('image_size')}"
             )
         if options.get("pixel_encoding") not in stored_pixels.ENCODINGS:
-            self._seen_all_pixels = False
-            self._describe(
+            self._has_all_pixels = False
+            self._report_manifest(
                 f"has the pixel_encoding {options.get('pixel_encoding')!r} instead "
                 f"of one of {stored_pixels.ENCODINGS}"
             )
 
     def _check_names(self) -> None:
-        """Choosing folds and classes is choosing names, so they must be true."""
+        """Checks the shards' names, by which readers choose folds and classes."""
         kinds = collections.Counter(_kind(s) for s in self.manifest.shards)
         expected = {
             shards.file_name(shards.prefix(*kind), index, count): kind
@@ -98,14 +97,14 @@ class DatasetCheck:
         for shard in self.manifest.shards:
             kind = _kind(shard)
             if kind not in possible or expected.get(shard.name) != kind:
-                self._describe(
+                self._report_manifest(
                     f"lists {shard.name} as split {shard.split}, fold {shard.fold}, "
                     f"label {shard.label}, one of {kinds[kind]}"
                 )
         known = {shard.name for shard in self.manifest.shards}
         for path in sorted(self.folder.glob(SHARD_PATTERN)):
             if path.name not in known:
-                self._findings.add(
+                self._issues.add(
                     "SHARD_EXTRA",
                     path,
                     f"is not in {manifests.FILE_NAME}",
@@ -113,19 +112,19 @@ class DatasetCheck:
                 )
 
     def _check_file(self, shard: Shard) -> bool:
-        """Checks a shard as a file; tells whether there is one to read."""
+        """Checks a shard's size and sha256; returns whether the file exists."""
         path = self.folder / shard.name
         if not path.is_file():
-            self._lose(shard)
-            self._findings.add("SHARD_MISSING", path, "is missing", fix=_RESTORE)
+            self._mark_incomplete(shard)
+            self._issues.add("SHARD_MISSING", path, "is missing", fix=_RESTORE)
             return False
         size = path.stat().st_size
         if size != shard.num_bytes:
             what = f"has {size} bytes instead of {shard.num_bytes}"
-            self._findings.add("SHARD_SIZE", path, what, fix=_RESTORE)
+            self._issues.add("SHARD_SIZE", path, what, fix=_RESTORE)
         elif durable.sha256(path) != shard.sha256:
             what = "does not match its recorded sha256"
-            self._findings.add("SHARD_SHA256", path, what, fix=_RESTORE)
+            self._issues.add("SHARD_SHA256", path, what, fix=_RESTORE)
         return True
 
     def _check_records(self, shard: Shard, advance: Callable[[], None]) -> None:
@@ -137,87 +136,90 @@ class DatasetCheck:
                 count += 1
                 advance()
         except CommandError:
-            self._lose(shard)
+            self._mark_incomplete(shard)
             what = f"record {count} is damaged, those after it were not read"
-            self._findings.add("RECORD_DAMAGED", path, what, fix=_RESTORE)
+            self._issues.add("RECORD_DAMAGED", path, what, fix=_RESTORE)
             return
         if count != shard.num_records:
-            self._lose(shard)
+            self._mark_incomplete(shard)
             what = f"has {count} records instead of {shard.num_records}"
-            self._findings.add("SHARD_RECORDS", path, what, fix=_RESTORE)
+            self._issues.add("SHARD_RECORDS", path, what, fix=_RESTORE)
 
     def _check_record(self, shard: Shard, index: int, serialized: bytes) -> None:
         path = self.folder / shard.name
         try:
             record = schema.parse(serialized)
         except ValueError as e:
-            self._lose(shard)
+            self._mark_incomplete(shard)
             what = f"record {index} is none of this schema: {e}"
-            self._findings.add("RECORD_SCHEMA", path, what, fix=_REPORT)
+            self._issues.add("RECORD_SCHEMA", path, what, fix=_REPORT)
             return
-        name = record_checks.named(record, index)
-        for kind, what in self._faults(record, shard):
-            self._findings.add(kind, path, f"{name} {what}", fix=_REPORT)
+        name = record_checks.name_of(record, index)
+        for kind, what in self._record_issues(record, shard):
+            self._issues.add(kind, path, f"{name} {what}", fix=_REPORT)
         if labels.ID.fullmatch(record.image_id):
-            place = RecordLocation(shard.name, record.fold, record.label)
-            self.places.setdefault(record.image_id, place)
+            location = RecordLocation(shard.name, record.fold, record.label)
+            self.locations.setdefault(record.image_id, location)
         if shard.split == shards.TRAIN_SPLIT:
             self._folds_of[record.group].setdefault(record.fold, name)
 
-    def _faults(
+    def _record_issues(
         self, record: schema.Record, shard: Shard
-    ) -> Iterator[record_checks.Fault]:
-        earlier = self.places.get(record.image_id)
+    ) -> Iterator[record_checks.RecordIssue]:
+        earlier = self.locations.get(record.image_id)
         if earlier:
             yield "RECORD_TWICE", f"is also in {earlier.shard}"
         size = self.manifest.image_size
-        yield from record_checks.faults(record, shard, size)
+        yield from record_checks.find_issues(record, shard, size)
         encoding = self.manifest.options.get("pixel_encoding")
         if encoding not in stored_pixels.ENCODINGS:
             return
         try:
             image = stored_pixels.decode(record.pixels, size, encoding)
         except ValueError as e:
-            self._seen_all_pixels = False
+            self._has_all_pixels = False
             yield "RECORD_PIXELS", f"has {e}"
             return
         if shard.split == shards.TRAIN_SPLIT:
             self._histogram += stored_pixels.histogram(image)
 
     def _check_groups(self) -> None:
-        # A published split may tear patients apart; the conversion has said so.
+        # A published split may divide patients; the conversion has warned about it.
         if self.manifest.options.get("published_folds"):
             return
         for folds in self._folds_of.values():
             if len(folds) > 1:
-                where = " and ".join(
+                records = " and ".join(
                     f"{name} of fold {fold}" for fold, name in sorted(folds.items())
                 )
-                self._findings.add(
+                self._issues.add(
                     "GROUP_IN_TWO_FOLDS",
                     self.folder / manifests.FILE_NAME,
-                    f"one patient has {where}",
+                    f"one patient has {records}",
                     fix=_REPORT,
                 )
 
     def _check_statistics(self) -> None:
-        # Of a part of the images they would differ, and say nothing.
-        if not self._seen_all_pixels:
+        # Statistics of some of the images are not comparable.
+        if not self._has_all_pixels:
             return
-        found = stored_pixels.mean_and_std(self._histogram)
-        stored = self.manifest.mean, self.manifest.std
-        for name, a, b in zip(("mean", "std"), stored, found, strict=True):
-            if not math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-6):
-                self._describe(f"has {name} {a}, the images have {b}")
+        sums = stored_pixels.sums(self._histogram)
+        mean, std = stored_pixels.mean_and_std(*sums, int(self._histogram.sum()))
+        for name, stored, actual in (
+            ("mean", self.manifest.mean, mean),
+            ("std", self.manifest.std, std),
+        ):
+            if not math.isclose(stored, actual, rel_tol=1e-9, abs_tol=1e-6):
+                self._report_manifest(f"has {name} {stored}, the images have {actual}")
 
-    def _lose(self, shard: Shard) -> None:
+    def _mark_incomplete(self, shard: Shard) -> None:
         self.whole = False
         if shard.split == shards.TRAIN_SPLIT:
-            self._seen_all_pixels = False
+            self._has_all_pixels = False
 
-    def _describe(self, what: str) -> None:
+    def _report_manifest(self, what: str) -> None:
         path = self.folder / manifests.FILE_NAME
-        self._findings.add("DATASET", path, what, fix=_REPORT)
+        self._issues.add("DATASET", path, what, fix=_REPORT)
 
 
 def _kind(shard: Shard) -> tuple[str, int, int]:

@@ -1,4 +1,4 @@
-"""What one record must hold, given the shard and the dataset that it is in."""
+"""Checks one record against its shard and its dataset."""
 
 from collections.abc import Iterator
 
@@ -8,45 +8,45 @@ from data_prep.dataset.schema import Record
 from data_prep.dataset.shards import Shard
 from data_prep.source import labels
 
-# kind of the finding, what is wrong
-Fault = tuple[str, str]
+# kind of the issue, what is wrong
+RecordIssue = tuple[str, str]
 
 
-def faults(record: Record, shard: Shard, size: int) -> Iterator[Fault]:
-    """Yields everything that is wrong with a record, but for its pixels.
+def find_issues(record: Record, shard: Shard, size: int) -> Iterator[RecordIssue]:
+    """Yields everything that is wrong with a record, except in its pixels.
 
     Args:
-      record: as parsed.
-      shard: the file that it is from.
+      record: the parsed record.
+      shard: the file that holds it.
       size: side of the dataset's images, in pixels.
     """
     for check in CHECKS:
         yield from check(record, shard, size)
 
 
-def named(record: Record, index: int) -> str:
-    """Returns what to call a record in a finding."""
+def name_of(record: Record, index: int) -> str:
+    """Returns how an issue names a record."""
     if labels.ID.fullmatch(record.image_id):
         return f"record {index}, {record.image_id},"
-    return f"record {index}"  # Whatever stands there instead may be private.
+    return f"record {index}"  # Anything else than an id may be private.
 
 
-def _image_id(record: Record, shard: Shard, size: int) -> Iterator[Fault]:
+def _image_id(record: Record, shard: Shard, size: int) -> Iterator[RecordIssue]:
     if not labels.ID.fullmatch(record.image_id):
         yield "RECORD_ID", "has an id that cannot be one"
 
 
-def _group(record: Record, shard: Shard, size: int) -> Iterator[Fault]:
+def _group(record: Record, shard: Shard, size: int) -> Iterator[RecordIssue]:
     if not record.group:
         yield "RECORD_GROUP", "has no group of its patient"
 
 
-def _fold(record: Record, shard: Shard, size: int) -> Iterator[Fault]:
+def _fold(record: Record, shard: Shard, size: int) -> Iterator[RecordIssue]:
     if record.fold != shard.fold:
         yield "RECORD_FOLD", f"has fold {record.fold} in a shard of fold {shard.fold}"
 
 
-def _label(record: Record, shard: Shard, size: int) -> Iterator[Fault]:
+def _label(record: Record, shard: Shard, size: int) -> Iterator[RecordIssue]:
     if record.label != shard.label:
         yield (
             "RECORD_LABEL",
@@ -54,13 +54,13 @@ def _label(record: Record, shard: Shard, size: int) -> Iterator[Fault]:
         )
 
 
-def _source_size(record: Record, shard: Shard, size: int) -> Iterator[Fault]:
+def _source_size(record: Record, shard: Shard, size: int) -> Iterator[RecordIssue]:
     if record.source_height < 1 or record.source_width < 1:
         shape = f"{record.source_height} x {record.source_width}"
         yield "RECORD_SOURCE_SIZE", f"has a source of {shape} pixels"
 
 
-def _mask(record: Record, shard: Shard, size: int) -> Iterator[Fault]:
+def _mask(record: Record, shard: Shard, size: int) -> Iterator[RecordIssue]:
     bits = record.mask_bits
     if shard.split == shards.TEST_SPLIT:
         if bits is not None:
@@ -69,7 +69,7 @@ def _mask(record: Record, shard: Shard, size: int) -> Iterator[Fault]:
         yield "RECORD_MASK", "has no mask in the train split"
     elif len(bits) != size * size // 8:
         yield "RECORD_MASK", f"has {len(bits)} bytes of mask for {size} x {size} pixels"
-    # A positive may well be empty: a tiny lesion vanishes when it is shrunk.
+    # A positive may have no pixel: a tiny lesion vanishes when it is shrunk.
     elif record.label == 0 and (area_px := schema.unpack_mask(bits, size).sum()):
         yield "RECORD_MASK", f"is negative with a mask of {area_px} pixels"
 

@@ -2,12 +2,12 @@
 
 
 def available() -> int:
-    """Returns the cores that affinity, cgroup quota and the host leave us, at least 1.
+    """Returns the cores that affinity, cgroup quota and the host allow, at least 1.
 
-    Slurm, containers and `taskset` allow fewer than the host has; more workers than
-    that only wait for each other.
+    Slurm, containers and `taskset` allow fewer than the host has; additional workers
+    would only wait for each other.
     """
-    # Late: it takes a tenth of a second, and `--help` needs no count.
+    # Imported late: it takes a tenth of a second, and `--help` needs no count.
     import joblib
 
     return joblib.cpu_count()

@@ -13,23 +13,23 @@ from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 
 INCOMPLETE = ".incomplete"
-_SEAL = "sha256"
+_CHECKSUM_KEY = "sha256"
 
 
 @contextlib.contextmanager
 def atomic_write(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Yields a path beside `path` to write; syncs and renames it on success."""
+    """Yields a path in the same folder to write to; syncs and renames it on success."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays last: Keras chooses the weight format by it.
-    aside = path.with_name(f"{INCOMPLETE}-{path.name}")
+    # The suffix stays last because Keras chooses the weight format by it.
+    incomplete = path.with_name(f"{INCOMPLETE}-{path.name}")
     try:
-        yield aside
-        with aside.open("rb") as file:
+        yield incomplete
+        with incomplete.open("rb") as file:
             os.fsync(file.fileno())
-        aside.replace(path)
+        incomplete.replace(path)
         sync_directory(path.parent)
     finally:
-        aside.unlink(missing_ok=True)
+        incomplete.unlink(missing_ok=True)
 
 
 def sync_directory(path: pathlib.Path) -> None:
@@ -43,20 +43,21 @@ def sync_directory(path: pathlib.Path) -> None:
 
 def write_text(path: pathlib.Path, text: str) -> None:
     """Writes `text` to `path`, whole or not at all."""
-    with atomic_write(path) as aside:
-        aside.write_text(text, encoding="utf-8", newline="")
+    with atomic_write(path) as incomplete:
+        incomplete.write_text(text, encoding="utf-8", newline="")
 
 
 def write_json(path: pathlib.Path, value: dict[str, Any]) -> None:
     """Writes `value` as indented JSON with its own sha256 as the last key."""
-    write_text(path, _dump(value | {_SEAL: _checksum(value)}) + "\n")
+    write_text(path, _dump(value | {_CHECKSUM_KEY: _checksum(value)}) + "\n")
 
 
 def read_json(path: pathlib.Path, *, fix: str) -> dict[str, Any]:
     """Reads what `write_json` wrote.
 
     Raises:
-      CommandError: it is missing (the caller's `fix`), not JSON, or was changed.
+      CommandError: the file is missing (with the caller's `fix`), is not JSON, or
+        was changed.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -68,7 +69,9 @@ def read_json(path: pathlib.Path, *, fix: str) -> dict[str, Any]:
         raise CommandError(
             ExitCode.CORRUPT, f"{path} is not JSON", fix="restore it or make it again"
         ) from e
-    if not isinstance(value, dict) or value.pop(_SEAL, None) != _checksum(value):
+    if not isinstance(value, dict) or value.pop(_CHECKSUM_KEY, None) != _checksum(
+        value
+    ):
         raise CommandError(
             ExitCode.CORRUPT,
             f"{path} does not match its own sha256",
@@ -106,7 +109,11 @@ def check_file(path: pathlib.Path, *, expected_sha256: str, fix: str) -> None:
 
 @contextlib.contextmanager
 def locked(directory: pathlib.Path) -> Iterator[None]:
-    """Holds `directory` for this process; the kernel frees it however we die."""
+    """Locks `directory` for this process; the kernel frees it however the process ends.
+
+    Raises:
+      CommandError: another process holds it.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / ".lock").open("w") as file:
         try:
@@ -142,5 +149,5 @@ def refuse_other_config(
 
 
 def to_jsonable(value: Any) -> Any:
-    """Returns `value` as it will read back from JSON: tuples become lists."""
+    """Returns `value` as it reads back from JSON: tuples become lists."""
     return json.loads(json.dumps(value))

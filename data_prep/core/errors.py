@@ -1,10 +1,10 @@
-"""Exit codes, and the two ways in which our own code reports a fault."""
+"""Exit codes, and the exceptions that our own code raises for faults of the user."""
 
 import enum
 
 
 class ExitCode(enum.IntEnum):
-    """What a finished command tells its shell; README.md has the same table."""
+    """Exit codes of the commands; README.md has the same table."""
 
     DONE = 0
     FLAGS = 1
@@ -32,18 +32,18 @@ class CommandError(Exception):
 
 
 class ConfigError(ValueError):
-    """A flag, a spec or a configuration has a value that cannot be.
+    """A flag, a spec or a configuration has an invalid value.
 
     The message says what was expected and what was received.
     """
 
 
 class InputError(Exception):
-    """One input is unusable: it goes to quarantine.csv and the run goes on.
+    """One input is unusable: it goes to quarantine.csv and the run continues.
 
     Attributes:
-      code: stable upper-case name of the fault, for machines.
-      reason: one sentence without any tag value or patient data.
+      code: stable upper-case name of the fault, for programs.
+      reason: one sentence, without tag values or patient data.
       fix: what the user can do about it.
     """
 

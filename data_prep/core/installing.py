@@ -1,8 +1,8 @@
-"""Commands that install what is missing, as they fit the user's environment.
+"""Commands that install missing packages, fitted to the user's environment.
 
-In a checkout the requirements files name the versions that the tests run with. An
-installed package has no such files, and beside another TensorFlow they would replace
-that: there each package is named by itself.
+In a checkout, the requirements files name the versions that the tests run with. An
+installed package has no such files, and they would replace a TensorFlow of another
+version: in both cases each package is named by itself.
 """
 
 import importlib.metadata
@@ -11,7 +11,7 @@ import shlex
 
 # The minor version of the TensorFlow that the requirements files pin.
 PINNED_TENSORFLOW = "2.21."
-# Distributions with the modules of TensorFlow.
+# Distributions that contain TensorFlow.
 TENSORFLOWS = ("tensorflow", "tensorflow-cpu", "tf-nightly", "tensorflow-rocm")
 _ROOT = pathlib.Path(__file__).parents[2]
 _AGAIN = "--force-reinstall "
@@ -35,10 +35,10 @@ def _name() -> str:
 
 
 def everything(*, again: bool = False) -> str:
-    """Returns what installs all that the project needs.
+    """Returns the command that installs everything the project needs.
 
     Args:
-      again: whether what is installed is to be written once more.
+      again: whether to reinstall what is installed already.
     """
     if _may_use("requirements.txt", tensorflow()):
         return f"pip install {_AGAIN * again}{_files('requirements.txt')}"
@@ -48,11 +48,11 @@ def everything(*, again: bool = False) -> str:
 
 
 def gpu(built: str = "", *, again: bool = False) -> str:
-    """Returns what installs NVIDIA's libraries for the TensorFlow that is there.
+    """Returns the command that installs NVIDIA's libraries for the TensorFlow here.
 
     Args:
-      built: the version of TensorFlow; empty for the installed one.
-      again: as `everything`.
+      built: the version of TensorFlow; empty takes the installed one.
+      again: as in `everything`.
     """
     built = built or tensorflow()
     if _may_use("requirements-gpu.txt", built):
@@ -62,17 +62,17 @@ def gpu(built: str = "", *, again: bool = False) -> str:
 
 
 def package(name: str, versions: str = "") -> str:
-    """Returns what installs one package, and of the others what it asks for.
+    """Returns the command that installs one package and its dependencies.
 
     Args:
-      name: of the distribution.
-      versions: that will do, such as ">=3.8,<3.16".
+      name: the distribution.
+      versions: the accepted versions, such as ">=3.8,<3.16".
     """
     return f"pip install {shlex.quote(name + versions)}"
 
 
 def missing(name: str, versions: str = "") -> str:
-    """Returns what installs a package that the project needs."""
+    """Returns the command that installs a package that the project needs."""
     return (
         everything()
         if _may_use("requirements.txt", tensorflow())
@@ -81,7 +81,7 @@ def missing(name: str, versions: str = "") -> str:
 
 
 def tensorflow_io() -> str:
-    """Returns what makes the environment of tensorflow-io's decoder."""
+    """Returns the text that says how to make an environment for tensorflow-io."""
     where = "in an environment of its own with Python 3.11 or 3.12: pip install"
     file = "requirements-tensorflow-io.txt"
     if (_ROOT / file).exists():
@@ -91,17 +91,17 @@ def tensorflow_io() -> str:
 
 
 def _may_use(file: str, installed: str) -> bool:
-    """Whether a requirements file is there and keeps the TensorFlow that is there."""
+    """Returns whether a requirements file exists and keeps the installed TensorFlow."""
     pinned = not installed or installed.startswith(PINNED_TENSORFLOW)
-    # Not a file that another package left beside the installed ones.
+    # Without constraints.txt, the file is one that another package has installed.
     checkout = (_ROOT / "constraints.txt").exists()
     return pinned and checkout and (_ROOT / file).exists()
 
 
 def _files(requirements: str, constraints: str = "constraints.txt") -> str:
-    # As the user's shell finds them.
-    here = pathlib.Path.cwd() == _ROOT
+    # Relative paths are valid only in the checkout's folder.
+    is_root = pathlib.Path.cwd() == _ROOT
     names = [
-        name if here else str(_ROOT / name) for name in (requirements, constraints)
+        name if is_root else str(_ROOT / name) for name in (requirements, constraints)
     ]
     return shlex.join(["-r", names[0], "-c", names[1]])

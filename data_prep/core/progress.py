@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, plain lines in a log file."""
+"""Progress of long work: a bar on a terminal, lines in a log file."""
 
 import logging
 import sys
@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 
 
 class Tracker:
-    """Counts finished units of work and says rate and time left.
+    """Counts finished units of work and shows the rate and the remaining time.
 
     Use it as a context manager; `advance` is cheap enough for every unit.
     """
@@ -39,7 +39,7 @@ class Tracker:
             )
 
     def __enter__(self) -> "Tracker":
-        self._started = self._said = time.monotonic()
+        self._started = self._logged_at = time.monotonic()
         if self._bar:
             self._bar.start()
             self._task = self._bar.add_task(self._title, total=self._total, note="")
@@ -49,23 +49,24 @@ class Tracker:
         if self._bar:
             self._bar.stop()
         elif self._done:
-            self._say()
+            self._log()
 
     def advance(self, units: int = 1, *, note: str = "") -> None:
         """Adds `units`; `note` is a short text such as the current loss."""
         self._done += units
         if self._bar:
-            shown = f"{self._rate():.1f} {self._unit}/s {note}"
-            self._bar.update(self._task, advance=units, note=shown)
-        elif time.monotonic() - self._said > self._every_seconds:
-            self._say(note)
+            rate = f"{self._rate():.1f} {self._unit}/s {note}"
+            self._bar.update(self._task, advance=units, note=rate)
+        elif time.monotonic() - self._logged_at > self._every_seconds:
+            self._log(note)
 
     def _rate(self) -> float:
         return self._done / max(1e-9, time.monotonic() - self._started)
 
-    def _say(self, note: str = "") -> None:
-        self._said = time.monotonic()
-        left = max(0, self._total - self._done) / max(1e-9, self._rate())
+    def _log(self, note: str = "") -> None:
+        self._logged_at = time.monotonic()
+        remaining = max(0, self._total - self._done)
+        seconds_left = remaining / max(1e-9, self._rate())
         logging.info(
             "%s: %d of %d %s, %.1f/s, %.0f s left %s",
             self._title,
@@ -73,7 +74,7 @@ class Tracker:
             self._total,
             self._unit,
             self._rate(),
-            left,
+            seconds_left,
             note,
         )
 
@@ -82,5 +83,5 @@ def tracked(items: Iterable[_T], title: str, total: int, *, unit: str) -> Iterat
     """Yields `items`, counting them on a Tracker."""
     with Tracker(title, total, unit=unit) as tracker:
         for item in items:
-            tracker.advance()  # Before: a consumer may stop at the last item.
+            tracker.advance()  # Before the yield: a consumer may stop at the last.
             yield item

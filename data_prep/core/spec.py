@@ -7,36 +7,41 @@ One grammar serves CLAHE, models, augmentation, losses and post-processing:
     argument := [name "="] (number | range | true | false | word | term)
     range := number ":" number
 
-A range is a pair of numbers. Arguments may come in any order; a word without
-parentheses is a string where the callee wants one, and a term where it wants one.
+A range becomes a pair of numbers. Positional arguments may follow keyword arguments.
+A name without parentheses is a string among the arguments, and a term elsewhere.
+
+The parser is our own because Python's `ast` refuses ranges, hyphens in names and
+positional arguments after keywords. Rewriting those for it takes as many lines, and
+its messages would then quote the rewritten text.
 """
 
 import dataclasses
 import re
 from typing import Any
+from typing import NoReturn
 
 from data_prep.core.errors import ConfigError
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)"
     r"|(?P<name>[A-Za-z_][A-Za-z0-9_-]*)"
-    r"|(?P<mark>[()=,|+:])"
-    r"|(?P<bad>\S))"
+    r"|(?P<mark>\S)"
+    r"|(?P<end>\Z))"
 )
 _WORDS = {"true": True, "false": False}
 
 
 @dataclasses.dataclass(frozen=True)
 class Term:
-    """One call of a spec: a name, its arguments and its keyword arguments."""
+    """One call in a spec: a name, its arguments and its keyword arguments."""
 
     name: str
     args: tuple[Any, ...] = ()
     kwargs: tuple[tuple[str, Any], ...] = ()
 
     def __str__(self):
-        parts = [_show(a) for a in self.args]
-        parts += [f"{k}={_show(v)}" for k, v in self.kwargs]
+        parts = [_format(value) for value in self.args]
+        parts += [f"{key}={_format(value)}" for key, value in self.kwargs]
         return f"{self.name}({', '.join(parts)})" if parts else self.name
 
 
@@ -44,9 +49,10 @@ def parse(text: str, *, separator: str = "|") -> tuple[Term, ...]:
     """Parses `text` to its terms.
 
     Raises:
-      ConfigError: naming the text, the position and what was expected there.
+      ConfigError: the text does not follow the grammar; the message has the text,
+        the position and what was expected there.
     """
-    return _Parser(text, separator).terms()
+    return _Parser(text).terms(separator)
 
 
 def parse_one(text: str) -> Term:
@@ -61,8 +67,8 @@ def call(term: Term, table: dict[str, Any], *, kind: str) -> Any:
     """Calls `table[term.name]` with the term's arguments.
 
     Raises:
-      ConfigError: for a name that the table lacks (listing the known ones) and
-        for arguments that do not fit.
+      ConfigError: the table lacks the name (the message lists the known ones), or
+        the arguments do not fit.
     """
     if term.name not in table:
         raise ConfigError(
@@ -74,95 +80,93 @@ def call(term: Term, table: dict[str, Any], *, kind: str) -> Any:
         raise ConfigError(f"Arguments of {kind} {str(term)!r} do not fit: {e}") from e
 
 
-def _show(value: Any) -> str:
+def _format(value: Any) -> str:
     if isinstance(value, tuple):
         return ":".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 class _Parser:
-    def __init__(self, text: str, separator: str):
+    """A recursive-descent parser with one token of lookahead."""
+
+    def __init__(self, text: str):
         self._text = text
-        self._separator = separator
-        self._tokens = [m for m in _TOKEN.finditer(text) if m.lastgroup]
-        self._next = 0
+        self._matches = _TOKEN.finditer(text)
+        self._token = ""
+        self._advance()
 
-    def terms(self) -> tuple[Term, ...]:
-        found = [self._term()]
-        while self._take(self._separator):
-            found.append(self._term())
-        if self._next < len(self._tokens):
-            self._fail(f"{self._separator!r} or the end")
-        return tuple(found)
+    def terms(self, separator: str) -> tuple[Term, ...]:
+        terms = [self._term(self._name())]
+        while self._skip(separator):
+            terms.append(self._term(self._name()))
+        if self._kind != "end":
+            self._fail(f"{separator!r} or the end")
+        return tuple(terms)
 
-    def _term(self) -> Term:
-        name = self._kind("name")
-        if name is None:
-            self._fail("a name")
-        args, kwargs = [], []
-        if self._take("("):
-            while not self._take(")"):
+    def _term(self, name: str) -> Term:
+        """Parses the arguments, if any, that follow a name."""
+        args: list[Any] = []
+        kwargs: dict[str, Any] = {}
+        if self._skip("("):
+            while not self._skip(")"):
                 key, value = self._argument()
-                if key in [k for k, _ in kwargs]:
+                if key in kwargs:
                     self._fail(f"{key!r} only once")
-                kwargs.append((key, value)) if key else args.append(value)
-                if not self._take(",") and self._peek() != ")":
+                if key is None:
+                    args.append(value)
+                else:
+                    kwargs[key] = value
+                if not self._skip(",") and self._token != ")":
                     self._fail("',' or ')'")
-        return Term(name, tuple(args), tuple(kwargs))
+        return Term(name, tuple(args), tuple(kwargs.items()))
 
     def _argument(self) -> tuple[str | None, Any]:
-        number = self._number()
-        if number is not None:
-            return None, number
-        start = self._next
-        key = self._kind("name")
-        if key is not None and self._take("="):
-            number = self._number()
-            return key, self._value() if number is None else number
-        self._next = start
-        return None, self._value()
+        """Parses one argument to its keyword, if any, and its value."""
+        if self._kind == "number":
+            return None, self._number_or_range()
+        name = self._name()
+        if not self._skip("="):
+            return None, self._word_or_term(name)
+        if self._kind == "number":
+            return name, self._number_or_range()
+        return name, self._word_or_term(self._name())
 
-    def _number(self) -> int | float | tuple[int | float, int | float] | None:
-        """Takes a number or a range, which is a pair; None where neither is."""
-        first = self._kind("number")
-        if first is None or not self._take(":"):
-            return None if first is None else _number(first)
-        second = self._kind("number")
-        if second is None:
+    def _number_or_range(self) -> int | float | tuple[int | float, int | float]:
+        first = _number(self._advance())
+        if not self._skip(":"):
+            return first
+        if self._kind != "number":
             self._fail("a number")
-        return _number(first), _number(second)
+        return first, _number(self._advance())
 
-    def _value(self) -> Any:
-        term = self._term()
-        called = self._tokens[self._next - 1]["mark"] == ")"
-        return term if called else _WORDS.get(term.name, term.name)
+    def _word_or_term(self, name: str) -> bool | str | Term:
+        return self._term(name) if self._token == "(" else _WORDS.get(name, name)
 
-    def _peek(self) -> str | None:
-        if self._next == len(self._tokens):
-            return None
-        return self._tokens[self._next][self._tokens[self._next].lastgroup]
+    def _name(self) -> str:
+        if self._kind != "name":
+            self._fail("a name")
+        return self._advance()
 
-    def _kind(self, kind: str) -> str | None:
-        if self._next == len(self._tokens):
-            return None
-        text = self._tokens[self._next][kind]
-        self._next += text is not None
-        return text
+    def _skip(self, mark: str) -> bool:
+        """Moves past `mark` if it comes next; returns whether it did."""
+        skipped = self._token == mark
+        if skipped:
+            self._advance()
+        return skipped
 
-    def _take(self, mark: str) -> bool:
-        taken = (
-            self._next < len(self._tokens) and self._tokens[self._next]["mark"] == mark
-        )
-        self._next += taken
-        return taken
+    def _advance(self) -> str:
+        """Returns the current token and moves to the next."""
+        token = self._token
+        match = next(self._matches)
+        self._kind = match.lastgroup
+        self._token = match[self._kind]
+        self._column = match.start(self._kind)
+        return token
 
-    def _fail(self, expected: str):
-        at = len(self._text)
-        if self._next < len(self._tokens):
-            token = self._tokens[self._next]
-            at = token.start(token.lastgroup)
+    def _fail(self, expected: str) -> NoReturn:
         raise ConfigError(
-            f"Expected {expected} at character {at}. Received: spec={self._text!r}"
+            f"Expected {expected} at character {self._column}. "
+            f"Received: spec={self._text!r}"
         )
 
 

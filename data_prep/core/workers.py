@@ -1,8 +1,8 @@
-"""Processes that each hold one input at a time, so that blame is exact.
+"""Worker processes that each hold one input at a time, so that blame is exact.
 
 A worker that dies or hangs costs the one input it held. Workers are spawned
-(never forked), import neither TensorFlow nor this program's flags, and run
-under limits of memory and time.
+(never forked), import neither TensorFlow nor the flags, and run under limits of
+memory and time.
 """
 
 import contextlib
@@ -27,10 +27,10 @@ _FIX = "get the file again from its source, or remove it"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one worker may use.
+    """Limits of one worker process.
 
     Attributes:
-      memory_bytes: address space above what the imports took.
+      memory_bytes: address space, in addition to that of the imports.
       seconds: wall time for one input.
     """
 
@@ -39,13 +39,13 @@ class Limits:
 
 
 class WorkerPool:
-    """Processes that stay for several rounds of work; a context manager.
+    """Worker processes for several rounds of work; a context manager.
 
     Args:
-      *functions: picklable, what the processes will be asked to apply. Their
-        modules are imported before the limits count.
+      *functions: the functions that the processes will apply, picklable. Their
+        modules are imported before the limits are set.
       num_workers: how many processes.
-      limits: for each of them.
+      limits: of each process.
     """
 
     def __init__(
@@ -68,17 +68,19 @@ class WorkerPool:
     ) -> Iterator[tuple[Any, Any]]:
         """Applies a function in the processes.
 
-        One round at a time: a round that is left early ends the pool's use.
+        Only one round runs at a time. After a round that was not read to its end, the
+        pool cannot be used again.
 
         Args:
-          function: one of the pool's, or bound to little, since it goes along
-            with every input; raises InputError for an input that is at fault.
+          function: one of the pool's functions, or a partial of one with small
+            arguments, since it is sent with every input; raises InputError for a bad
+            input.
           items: the inputs, picklable; read lazily.
 
         Yields:
-          (item, result) in the order of `items`; the result is an InputError where
-          the input was refused, outlived its time, or killed its worker twice,
-          the second time with no other worker busy.
+          (item, result) in the order of `items`. The result is an InputError where
+          the function raised one, took too long, or killed its worker twice, the
+          second time while no other worker was busy.
         """
         waiting: deque[_Task] = deque()
         suspects: deque[_Task] = deque()
@@ -91,7 +93,7 @@ class WorkerPool:
                     idle[0].give(suspects.popleft())
             else:
                 for worker in idle:
-                    # The window bounds the memory that finished results take.
+                    # The window bounds the memory of results that wait for their turn.
                     if exhausted or len(waiting) >= 4 * len(self._workers):
                         break
                     item = next(items, _END)
@@ -125,18 +127,18 @@ class _Worker:
         self._start()
 
     def _start(self) -> None:
-        self.pipe, theirs = self._context.Pipe()
+        self.pipe, worker_end = self._context.Pipe()
         self._process = self._context.Process(
-            target=_serve, args=(theirs, self._functions, self._limits), daemon=True
+            target=_serve, args=(worker_end, self._functions, self._limits), daemon=True
         )
         self._process.start()
-        theirs.close()
+        worker_end.close()
         self._deadline = float("inf")
 
     def give(self, task: _Task) -> None:
         self.task = task
         self._deadline = time.monotonic() + self._limits.seconds
-        # A process that is gone by now shows itself when its answer is read.
+        # If the process has died, `collect` will notice.
         with contextlib.suppress(OSError):
             self.pipe.send((task.function, task.item))
 
@@ -144,11 +146,11 @@ class _Worker:
         return self._deadline - time.monotonic() if self.task else float("inf")
 
     def collect(self) -> _Task | None:
-        """Takes the answer; called when the pipe is readable or time is up.
+        """Takes the result; called when the pipe is readable or time is up.
 
         Returns:
-          A task whose worker died for the first time: the machine may have been
-          short of memory by another's doing, so it deserves a second trial.
+          The task, if its worker died on it for the first time. Other processes may
+          have used up the memory, so the task gets a second trial.
         """
         task, self.task = self.task, None
         if not self.pipe.poll():
@@ -176,27 +178,27 @@ class _Worker:
 
 
 def _wait(workers: list[_Worker]) -> list[_Task]:
-    """Waits for answers; returns the tasks that deserve a second trial."""
+    """Waits for results; returns the tasks that get a second trial."""
     busy = {w.pipe: w for w in workers if w.task}
     if not busy:
         return []
     timeout = max(0.0, min(w.seconds_left() for w in busy.values()))
     ready = multiprocessing.connection.wait(list(busy), timeout)
-    found = [
+    retried = [
         worker.collect()
         for pipe, worker in busy.items()
         if pipe in ready or worker.seconds_left() <= 0
     ]
-    return [task for task in found if task]
+    return [task for task in retried if task]
 
 
 def _serve(pipe, functions, limits: Limits) -> None:
-    del functions  # To have received them was to import their modules.
-    # Native libraries write to these, tag values included.
-    silence = os.open(os.devnull, os.O_RDWR)
-    os.dup2(silence, 1)
-    os.dup2(silence, 2)
-    # The parent handles Ctrl-C; a worker's own traceback would bury its message.
+    del functions  # Unpickling them already imported their modules.
+    # Native libraries print to stdout and stderr, and what they print has tag values.
+    devnull = os.open(os.devnull, os.O_RDWR)
+    os.dup2(devnull, 1)
+    os.dup2(devnull, 2)
+    # The parent handles Ctrl-C; tracebacks of workers would hide its message.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with open("/proc/self/statm") as file:
@@ -210,8 +212,8 @@ def _serve(pipe, functions, limits: Limits) -> None:
             return
         try:
             result = function(item)
-        except InputError as fault:
-            result = fault
+        except InputError as e:
+            result = e
         except MemoryError:
             result = InputError(
                 "DCM_BOMB",

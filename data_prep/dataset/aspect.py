@@ -1,8 +1,8 @@
-"""Squares from images that are none, and the way back for predictions.
+"""Makes images square, and maps predictions back to the shape of the image.
 
-"pad" puts the image in the middle of a black square: anatomy keeps its shape.
-"stretch" scales both sides alone, as resizing a non-square image does. The mask
-goes the same way, and so does a prediction, backwards.
+"pad" puts the image in the middle of a black square, so anatomy keeps its shape.
+"stretch" scales each side by its own factor, as resizing a non-square image does.
+Masks are placed as their images are.
 """
 
 import cv2
@@ -24,17 +24,17 @@ def to_square(image: np.ndarray, aspect: str) -> np.ndarray:
 
 def from_square(values: np.ndarray, height: int, width: int, aspect: str) -> np.ndarray:
     """Enlarges [S, S] float32 bilinearly to the source's [height, width]."""
-    top, left, *large = placed(height, width, aspect)
-    enlarged = cv2.resize(values, large[::-1], interpolation=cv2.INTER_LINEAR)
+    top, left, *covered = placed(height, width, aspect)
+    enlarged = cv2.resize(values, covered[::-1], interpolation=cv2.INTER_LINEAR)
     return enlarged[top : top + height, left : left + width]
 
 
 def placed(height: int, width: int, aspect: str) -> tuple[int, int, int, int]:
-    """Tells what the square shows of an image, in pixels of the image.
+    """Returns the placement of an image in the square, in pixels of the image.
 
     Returns:
-      row and column of the image's first pixel in what the square shows, and the
-      height and width of that.
+      row and column of the image's first pixel in the area that the square covers,
+      and height and width of that area.
     """
     if aspect == "stretch" or height == width:
         return 0, 0, height, width

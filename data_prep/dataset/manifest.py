@@ -1,4 +1,4 @@
-"""`dataset.json`: what a converted dataset folder holds. Names and numbers only."""
+"""`dataset.json`: the description of a dataset folder, without patient data."""
 
 import dataclasses
 import pathlib
@@ -8,9 +8,11 @@ from data_prep.core import durable
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.dataset.schema import SCHEMA_VERSION
+from data_prep.dataset.shards import RECONVERT
 from data_prep.dataset.shards import TEST_SPLIT
 from data_prep.dataset.shards import TRAIN_SPLIT
 from data_prep.dataset.shards import Shard
+from data_prep.dataset.shards import prefix
 
 FILE_NAME = "dataset.json"
 _FIX = "give the folder of one size that `python -m data_prep.main` has written"
@@ -23,11 +25,11 @@ class Manifest:
     Attributes:
       image_size: side of every image, in pixels.
       num_folds: number of folds of the train split.
-      options: every option that shaped the records.
+      options: every option that influenced the records.
       mean: mean intensity of the train images, in 0..255.
       std: standard deviation of their intensity, in 0..255.
-      source_fingerprint: sha256 over ids and sources of all images.
-      shards: the files, in the order of their names.
+      source_fingerprint: sha256 over the ids and source hashes of all images.
+      shards: the files, sorted by name.
     """
 
     image_size: int
@@ -39,12 +41,12 @@ class Manifest:
     shards: tuple[Shard, ...]
 
     def train_shards(self, folds: list[int]) -> list[Shard]:
-        """Returns the shards of `folds`, in the order of their names."""
+        """Returns the shards of `folds`, sorted by name."""
         self.check_folds(folds)
         return [s for s in self.shards if s.split == TRAIN_SPLIT and s.fold in folds]
 
     def test_shards(self) -> list[Shard]:
-        """Returns the shards of the test split, in the order of their names."""
+        """Returns the shards of the test split, sorted by name."""
         return [s for s in self.shards if s.split == TEST_SPLIT]
 
     def check_folds(self, folds: list[int]) -> None:
@@ -60,14 +62,14 @@ class Manifest:
 
 
 def pixel_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Returns of a dataset's options those that decide what a pixel means."""
+    """Returns those of a dataset's options that decide what a pixel means."""
     return {
         k: options[k] for k in ("image_size", "aspect", "interpolation", "clahe", "voi")
     }
 
 
 def write(folder: pathlib.Path, manifest: Manifest) -> None:
-    """Writes `dataset.json`; call it last, readers take it for the commit."""
+    """Writes `dataset.json`. Call it last: for readers it is the commit."""
     durable.write_json(
         folder / FILE_NAME,
         {
@@ -96,13 +98,13 @@ def read(folder: pathlib.Path) -> Manifest:
             raise CommandError(
                 ExitCode.CORRUPT,
                 f"{path} is missing or not {shard.num_bytes} bytes long",
-                fix="delete the dataset folder and convert again",
+                fix=RECONVERT,
             )
     return manifest
 
 
 def read_alone(folder: pathlib.Path) -> Manifest:
-    """Reads and checks `dataset.json` without a look at the shards.
+    """Reads and checks `dataset.json` without checking the shards.
 
     Raises:
       CommandError: no dataset, a damaged one, or another schema version.
@@ -114,7 +116,7 @@ def read_alone(folder: pathlib.Path) -> Manifest:
         raise CommandError(
             ExitCode.CORRUPT,
             f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}",
-            fix="delete the dataset folder and convert again",
+            fix=RECONVERT,
         )
     try:
         shards = tuple(Shard(**s) for s in stored.pop("shards"))
@@ -124,20 +126,20 @@ def read_alone(folder: pathlib.Path) -> Manifest:
         raise CommandError(
             ExitCode.CORRUPT,
             f"{path} lacks fields of a dataset or has others",
-            fix="delete the dataset folder and convert again",
+            fix=RECONVERT,
         ) from e
 
 
 def check_shards(folder: pathlib.Path, shards: list[Shard]) -> None:
-    """Raises a CommandError that names the first shard whose sha256 is not as recorded.
+    """Raises a CommandError that names the first shard with another sha256.
 
-    TFRecord checksums do not see a file cut between two records; this does.
+    TFRecord checksums do not detect a file that is cut between two records.
     """
     for shard in shards:
         durable.check_file(
             folder / shard.name,
             expected_sha256=shard.sha256,
-            fix="delete the dataset folder and convert again",
+            fix=RECONVERT,
         )
 
 
@@ -145,6 +147,6 @@ def counts(shards: tuple[Shard, ...]) -> dict[str, int]:
     """Returns the number of records per split, fold and class."""
     total: dict[str, int] = {}
     for shard in shards:
-        key = shard.name.split(".")[0]
+        key = prefix(shard.split, shard.fold, shard.label)
         total[key] = total.get(key, 0) + shard.num_records
     return total

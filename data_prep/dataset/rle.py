@@ -1,4 +1,4 @@
-"""The competition's run-length code of a mask.
+"""Run-length encoding (RLE) of masks, in the competition's format.
 
 A mask is `gap length gap length ...`: pixels skipped since the end of the last
 run, then pixels set, counted down the columns (x outer, y inner). `-1` is the
@@ -23,7 +23,7 @@ def encode(mask: np.ndarray) -> str:
     mask = np.asarray(mask)
     rows, columns = column_edges(mask)
     edges = columns * mask.shape[0] + rows
-    # From row by row to column by column: a mask has few edges, so sorting them
+    # Sort the edges from row-major to column-major order: a mask has few, so this
     # costs less than transposing the pixels.
     edges.sort()
     return encode_runs(edges[::2], edges[1::2])
@@ -34,13 +34,13 @@ def encode_runs(starts: np.ndarray, ends: np.ndarray) -> str:
 
     Args:
       starts: [N] integers, the first pixel of each run, ascending.
-      ends: [N] integers, one behind its last pixel; no run begins before the
-        end of the one before. Runs that touch become one.
+      ends: [N] integers, one past its last pixel; no run begins before the
+        previous one ends. Runs that touch become one.
     """
     if not len(starts):
         return EMPTY
-    apart = starts[1:] != ends[:-1]
-    starts, ends = starts[np.append(True, apart)], ends[np.append(apart, True)]
+    is_gap = starts[1:] != ends[:-1]
+    starts, ends = starts[np.append(True, is_gap)], ends[np.append(is_gap, True)]
     numbers = np.empty(2 * len(starts), np.int64)
     numbers[::2] = starts
     numbers[2::2] -= ends[:-1]
@@ -49,14 +49,15 @@ def encode_runs(starts: np.ndarray, ends: np.ndarray) -> str:
 
 
 def column_edges(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Finds where a mask begins and ends down its columns.
+    """Finds the edges of a mask along its columns.
 
     Args:
       mask: [H, W] of 0 and non-zero.
 
     Returns:
-      rows in 0..H and columns in 0..W-1, int64, row by row. Down each column,
-      edges are in turn the first pixel of a run and the one behind its last.
+      rows in 0..H and columns in 0..W-1, int64, in row-major order. Down each
+      column, edges alternate between the first pixel of a run and the one past its
+      last.
     """
     height, width = mask.shape
     inside = mask if mask.dtype == bool else mask != 0
@@ -76,9 +77,9 @@ def decode(rle: str, height: int, width: int) -> np.ndarray:
 
 
 def decode_union(rows: list[str], height: int, width: int) -> np.ndarray:
-    """Decodes all rows of an image to the union of their masks, uint8 0 and 1.
+    """Decodes all rows of an image to the union of their masks, uint8 of 0 and 1.
 
-    The result is a view whose columns are contiguous, as the code has them.
+    The result is a view in Fortran order, as RLE counts the pixels.
     """
     flat = np.zeros(height * width, np.uint8)
     for row in rows:
@@ -92,7 +93,7 @@ def check(rle: str) -> None:
     """Checks the grammar of one row without knowing the image's size.
 
     Raises:
-      InputError: as `decode`, but for an overflow.
+      InputError: as `decode`, except for runs that exceed the image.
     """
     if rle.strip() != EMPTY:
         _numbers(rle)
@@ -102,7 +103,7 @@ def decode_runs(rle: str, height: int, width: int) -> tuple[np.ndarray, np.ndarr
     """Decodes one row to runs, without making pixels.
 
     Returns:
-      first pixel of each run and the one behind its last, [N] int64, ascending,
+      first pixel of each run and the one past its last, [N] int64, ascending,
       counted down the columns.
 
     Raises:

@@ -1,9 +1,9 @@
-"""The record of one image: the one table that writing and parsing share.
+"""The record of one image, and the table of fields for writing and parsing it.
 
-A record is a `tf.train.Example`. This module serialises it without TensorFlow
-(whose import costs every conversion worker seconds and half a gigabyte): the
-message is rebuilt from its public definition, tensorflow/core/example/*.proto,
-in a private pool.
+A record is a `tf.train.Example`. This module serialises it without TensorFlow,
+whose import costs every conversion worker seconds and half a gigabyte. The message
+is rebuilt from its public definition, tensorflow/core/example/*.proto, in a private
+descriptor pool.
 """
 
 import dataclasses
@@ -14,6 +14,7 @@ from google.protobuf import descriptor_pb2
 from google.protobuf import descriptor_pool
 from google.protobuf import message
 from google.protobuf import message_factory
+from google.protobuf import text_format
 
 SCHEMA_VERSION = 1
 
@@ -60,6 +61,43 @@ FIELDS = {
 }
 OPTIONAL = frozenset({"mask/bits"})
 
+_EXAMPLE_PROTO = """
+name: "example.proto" package: "tensorflow" syntax: "proto3"
+message_type {
+  name: "BytesList"
+  field { name: "value" number: 1 type: TYPE_BYTES label: LABEL_REPEATED }
+}
+message_type {
+  name: "FloatList"
+  field { name: "value" number: 1 type: TYPE_FLOAT label: LABEL_REPEATED }
+}
+message_type {
+  name: "Int64List"
+  field { name: "value" number: 1 type: TYPE_INT64 label: LABEL_REPEATED }
+}
+message_type {
+  name: "Feature"
+  oneof_decl { name: "kind" }
+  field { name: "bytes_list" number: 1 type_name: "BytesList" oneof_index: 0 }
+  field { name: "float_list" number: 2 type_name: "FloatList" oneof_index: 0 }
+  field { name: "int64_list" number: 3 type_name: "Int64List" oneof_index: 0 }
+}
+message_type {
+  name: "Features"
+  nested_type {
+    name: "FeatureEntry"
+    options { map_entry: true }
+    field { name: "key" number: 1 type: TYPE_STRING label: LABEL_OPTIONAL }
+    field { name: "value" number: 2 type_name: "Feature" label: LABEL_OPTIONAL }
+  }
+  field { name: "feature" number: 1 type_name: "FeatureEntry" label: LABEL_REPEATED }
+}
+message_type {
+  name: "Example"
+  field { name: "features" number: 1 type_name: "Features" label: LABEL_OPTIONAL }
+}
+"""
+
 
 def serialize(record: Record) -> bytes:
     """Returns `record` as the bytes of a tf.train.Example, keys sorted."""
@@ -82,7 +120,7 @@ def parse(serialized: bytes) -> Record:
     """Inverse of `serialize`.
 
     Raises:
-      ValueError: the bytes are no record of this schema.
+      ValueError: the bytes are not a record of this schema.
     """
     try:
         features = example_class().FromString(serialized).features.feature
@@ -90,8 +128,10 @@ def parse(serialized: bytes) -> Record:
         raise ValueError("Expected a serialised tf.train.Example") from e
     values = {}
     for key, (attribute, kind) in FIELDS.items():
-        found = features.get(key, None)
-        stored = found and (found.int64_list if kind is int else found.bytes_list).value
+        feature = features.get(key, None)
+        stored = None
+        if feature:
+            stored = (feature.int64_list if kind is int else feature.bytes_list).value
         if stored is None and key in OPTIONAL:
             values[attribute] = None
         elif not stored or len(stored) != 1:
@@ -115,56 +155,7 @@ def unpack_mask(bits: bytes, size: int) -> np.ndarray:
 @functools.cache
 def example_class():
     """Returns the class of the message tf.train.Example, without TensorFlow."""
-    field = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(
-        name="example.proto", package="tensorflow", syntax="proto3"
-    )
-
-    def define(name, parent=file.message_type):
-        added = parent.add()
-        added.name = name
-        return added
-
-    def add(to, name, number, kind, label=field.LABEL_OPTIONAL, type_name=None, **more):
-        to.field.add(
-            name=name,
-            number=number,
-            type=kind,
-            label=label,
-            type_name=type_name and f".tensorflow.{type_name}",
-            **more,
-        )
-
-    many = field.LABEL_REPEATED
-    add(define("BytesList"), "value", 1, field.TYPE_BYTES, many)
-    add(define("FloatList"), "value", 1, field.TYPE_FLOAT, many)
-    add(define("Int64List"), "value", 1, field.TYPE_INT64, many)
-    feature = define("Feature")
-    feature.oneof_decl.add(name="kind")
-    for number, kind in enumerate(("bytes", "float", "int64"), start=1):
-        type_name = f"{kind.capitalize()}List"
-        add(
-            feature,
-            f"{kind}_list",
-            number,
-            field.TYPE_MESSAGE,
-            type_name=type_name,
-            oneof_index=0,
-        )
-    features = define("Features")
-    entry = define("FeatureEntry", features.nested_type)
-    entry.options.map_entry = True
-    add(entry, "key", 1, field.TYPE_STRING)
-    add(entry, "value", 2, field.TYPE_MESSAGE, type_name="Feature")
-    add(
-        features,
-        "feature",
-        1,
-        field.TYPE_MESSAGE,
-        many,
-        type_name="Features.FeatureEntry",
-    )
-    add(define("Example"), "features", 1, field.TYPE_MESSAGE, type_name="Features")
+    file = text_format.Parse(_EXAMPLE_PROTO, descriptor_pb2.FileDescriptorProto())
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return message_factory.GetMessageClass(

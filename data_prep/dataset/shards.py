@@ -1,4 +1,4 @@
-"""TFRecord shards: their names, their plan, their bytes.
+"""TFRecord shards: their names, how records are divided, and their bytes.
 
 The framing follows tensorflow/core/lib/io/record_writer.cc: length, masked
 CRC-32C of the length, data, masked CRC-32C of the data.
@@ -22,6 +22,9 @@ from data_prep.core.errors import ExitCode
 TEST_SPLIT = "test"
 TRAIN_SPLIT = "train"
 
+# The fix of every fault in a dataset's files.
+RECONVERT = "delete the dataset folder and convert again"
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Shard:
@@ -32,7 +35,7 @@ class Shard:
       split: "train" or "test".
       fold: 0-based, -1 in the test split.
       label: 1 positive, 0 negative, -1 unknown.
-      num_records: how many records the file holds.
+      num_records: number of records in the file.
       num_bytes: the file's size.
       sha256: of the file.
     """
@@ -59,12 +62,12 @@ def file_name(prefix: str, index: int, count: int) -> str:
 
 
 def order(image_id: str) -> bytes:
-    """Sort key of an id: a hash, so that order never depends on the source's."""
+    """Returns the sort key of an id: a hash, so the source's order has no effect."""
     return hashlib.sha256(b"shard-order:" + image_id.encode()).digest()
 
 
 def split_evenly(image_ids: Iterable[str], records_per_shard: int) -> list[list[str]]:
-    """Deals ids, in hash order, to as few shards as hold them, sizes within one."""
+    """Divides ids, in hash order, into as few shards as hold them, even to one."""
     ordered = sorted(image_ids, key=order)
     count = max(1, -(-len(ordered) // records_per_shard))
     bounds = [len(ordered) * k // count for k in range(count + 1)]
@@ -72,12 +75,12 @@ def split_evenly(image_ids: Iterable[str], records_per_shard: int) -> list[list[
 
 
 class Writer:
-    """Counts and hashes what it writes to an open file.
+    """Writes records to an open file, and counts and hashes the bytes.
 
     Attributes:
-      num_records: written so far.
-      num_bytes: written so far.
-      digest: sha256 of what was written so far.
+      num_records: records written so far.
+      num_bytes: bytes written so far.
+      digest: sha256 of these bytes.
     """
 
     def __init__(self, file: BinaryIO):
@@ -96,8 +99,8 @@ class Writer:
 
 @contextlib.contextmanager
 def writer(path: pathlib.Path) -> Iterator[Writer]:
-    """Yields a Writer of `path`, which appears whole or not at all."""
-    with durable.atomic_write(path) as aside, aside.open("wb") as file:
+    """Yields a Writer for `path`, which appears whole or not at all."""
+    with durable.atomic_write(path) as incomplete, incomplete.open("wb") as file:
         yield Writer(file)
 
 
@@ -107,14 +110,14 @@ def write(path: pathlib.Path, records: Iterable[bytes]) -> tuple[int, int, str]:
     Returns:
       Number of records, number of bytes, sha256 of the file.
     """
-    with writer(path) as opened:
+    with writer(path) as shard:
         for record in records:
-            opened.write(record)
-    return opened.num_records, opened.num_bytes, opened.digest.hexdigest()
+            shard.write(record)
+    return shard.num_records, shard.num_bytes, shard.digest.hexdigest()
 
 
 def read(path: pathlib.Path) -> Iterator[bytes]:
-    """Yields the records of `path`, every checksum verified.
+    """Yields the records of `path` and verifies every checksum.
 
     Raises:
       CommandError: a record is damaged or cut short.
@@ -131,23 +134,23 @@ def read(path: pathlib.Path) -> Iterator[bytes]:
 
 
 def offsets(path: pathlib.Path) -> list[int]:
-    """Returns where each record of `path` begins, in bytes; reads lengths alone.
+    """Returns the byte offset of each record of `path`; reads only the lengths.
 
     Raises:
       CommandError: a length is damaged, or the file ends within a record.
     """
-    found, at, size = [], 0, path.stat().st_size
-    # Unbuffered: of a megabyte, twelve bytes are wanted.
+    starts, offset, size = [], 0, path.stat().st_size
+    # Unbuffered: only twelve bytes of each record are needed.
     with path.open("rb", buffering=0) as file:
         while header := file.read(12):
             length, crc = _header(header, path)
             if crc != _masked_crc(header[:8]):
                 raise _corrupt(path)
-            found.append(at)
-            at = file.seek(at + length + 16)
-    if at != size:
+            starts.append(offset)
+            offset = file.seek(offset + length + 16)
+    if offset != size:
         raise _corrupt(path)
-    return found
+    return starts
 
 
 def _framed(record: bytes) -> bytes:
@@ -166,7 +169,7 @@ def _header(header: bytes, path: pathlib.Path) -> tuple[int, int]:
     if len(header) != 12:
         raise _corrupt(path)
     length, crc = struct.unpack("<QI", header)
-    # Checked before the read, so that a damaged length allocates nothing.
+    # Check before reading: a damaged length must not allocate memory.
     if length > path.stat().st_size:
         raise _corrupt(path)
     return length, crc
@@ -181,5 +184,5 @@ def _corrupt(path: pathlib.Path) -> CommandError:
     return CommandError(
         ExitCode.CORRUPT,
         f"{path} holds a damaged record",
-        fix="delete the dataset folder and convert again",
+        fix=RECONVERT,
     )

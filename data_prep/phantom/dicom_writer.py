@@ -1,4 +1,4 @@
-"""Writes DICOM files as the competition's are; see dicom.py for reading."""
+"""Writes DICOM files like those of the competition."""
 
 import io
 import pathlib
@@ -22,7 +22,7 @@ def write_jpeg_baseline(
     sop_uid: str,
     quality: int = 92,
 ) -> None:
-    """Writes [H, W] uint8 as SIIM's files are: 8-bit MONOCHROME2, JPEG Baseline."""
+    """Writes [H, W] uint8 like SIIM's files: 8-bit MONOCHROME2, JPEG Baseline."""
     stream = io.BytesIO()
     PIL.Image.fromarray(pixels).save(stream, format="JPEG", quality=quality)
     meta = pydicom.dataset.FileMetaDataset()

@@ -1,9 +1,9 @@
 """Draws chest phantoms with and without a pneumothorax.
 
-Nothing is learnt from real films: lungs are dark ellipses with vessels, ribs
-bright arcs, and a pneumothorax is the rim between the chest wall and a
-collapsed lung, darker than the lung, without vessels, behind a thin bright
-pleural line; at the apex or along the side.
+No real film was used. Lungs are dark ellipses with vessels, ribs are bright arcs. A
+pneumothorax is the rim between the chest wall and a collapsed lung, at the apex or
+along the side: darker than the lung, without vessels, behind a thin bright pleural
+line.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ import dataclasses
 import cv2
 import numpy as np
 
-# Geometry is drawn in a frame of 1024 and scaled, so that size is only sampling.
+# All geometry is given in a frame of 1024 pixels and scaled to the image's size.
 _FRAME = 1024
 
 
@@ -59,7 +59,7 @@ def _lung(rng, centre, scale, side) -> np.ndarray:
     angle = np.linspace(0, 2 * np.pi, 120, endpoint=False)
     width = scale * rng.uniform(140, 164)
     height = scale * rng.uniform(290, 330)
-    # Narrower towards the apex, and flattened on the side of the heart.
+    # The lung is narrower towards the apex and flatter on the side of the heart.
     taper = 1 + 0.28 * np.sin(angle)
     x = np.cos(angle) * width * taper
     x = np.where(x * side < 0, 0.72 * x, x)
@@ -73,7 +73,7 @@ def _collapse(rng, lung, size) -> tuple[np.ndarray, np.ndarray]:
     middle = (lung.min(axis=0) + lung.max(axis=0)) / 2
     extent = (lung.max(axis=0) - lung.min(axis=0)) / 2
     outward = np.sign(middle[0] - _FRAME / 2)
-    # A larger collapse is rarer, as in the real set.
+    # Large collapses are rarer, as in the competition's data.
     depth = 0.10 + 0.32 * rng.beta(1.2, 1.8)
     if rng.random() < 0.5:  # Apical: the lung sinks.
         toward, power = np.array([0.25 * outward, -1.0]), 1.5
@@ -84,7 +84,7 @@ def _collapse(rng, lung, size) -> tuple[np.ndarray, np.ndarray]:
     shrunk = lung - (2.4 * depth * along)[:, None] * toward * extent.min()
     rim = _fill(lung, size) * (1 - _fill(shrunk, size))
     rim = rim.astype(np.uint8)
-    # Drops the specks that rounding leaves where both outlines coincide.
+    # Remove the specks that rounding leaves where both outlines coincide.
     rim = cv2.morphologyEx(rim, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     line = np.zeros((size, size), np.uint8)
     thickness = max(1, round(4 * size / _FRAME))
@@ -104,7 +104,7 @@ def _torso(rng, centre, scale, size) -> np.ndarray:
 
 
 def _vessels(rng, lungs, centre, size) -> np.ndarray:
-    """Branches that run from each hilum outwards and thin out."""
+    """Draws branches that run outwards from each hilum and get thinner."""
     drawn = np.zeros((size, size), np.float32)
     for lung in lungs:
         middle = (lung.min(axis=0) + lung.max(axis=0)) / 2

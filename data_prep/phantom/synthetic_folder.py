@@ -1,11 +1,11 @@
-"""Writes synthetic phantoms as a folder that looks like the competition's.
+"""Writes phantoms as a folder in the competition's layout.
 
     OUT/dicom-images-train/<study>/<series>/<sop>.dcm
     OUT/dicom-images-test/<study>/<series>/<sop>.dcm
     OUT/train-rle.csv          relative, column-major, ` -1` for negatives
-    OUT/test-rle.csv           the truth that a competition would keep
+    OUT/test-rle.csv           the truth, which a competition would keep secret
 
-Among the training files one has no row in the csv and one is cut short.
+One of the training files has no row in the csv, and one is cut short.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ TEST_FOLDER = "dicom-images-test"
 TRAIN_CSV = "train-rle.csv"
 TEST_CSV = "test-rle.csv"
 _CONFIG = "synthetic.json"
-# UIDs below the root for UUID-derived ones (DICOM PS3.5 B.2), never a real set's.
+# UIDs under the root for UUID-derived ones (DICOM PS3.5 B.2), so none is real.
 _UID_ROOT = "2.25.1019"
 _LIMITS = workers.Limits(memory_bytes=2 << 30, seconds=120)
 
@@ -46,7 +46,11 @@ class _Image:
 
 
 def write(config: SyntheticConfig) -> None:
-    """Writes the folder, or confirms one of the same configuration."""
+    """Writes the folder, or confirms one of the same configuration.
+
+    Raises:
+      CommandError: the folder has another configuration.
+    """
     wanted = durable.to_jsonable(
         dataclasses.asdict(config) | {"output": "", "num_workers": 0}
     )
@@ -63,7 +67,7 @@ def write(config: SyntheticConfig) -> None:
 
 
 def _write(config: SyntheticConfig) -> None:
-    # Beyond the labelled ones: the file without a row and the one cut short.
+    # Two more than the labelled ones: one without a row and one that is cut short.
     train = _plan(config, TRAIN_FOLDER, config.num_train + 2, first=0)
     unlabelled = train[-2]
     train[-1] = dataclasses.replace(train[-1], damaged=True)
@@ -92,16 +96,16 @@ def _write(config: SyntheticConfig) -> None:
 
 def _plan(config, folder, count, *, first) -> list[_Image]:
     rng = np.random.default_rng([config.seed, first])
-    # Exactly the share asked for, so that small sets keep their statistics.
+    # An exact share, so that small sets have the right statistics too.
     positive = np.arange(count) < round(config.positive_fraction * count)
     rng.shuffle(positive)
     images = []
     patient = 0
-    left = 0
+    num_remaining = 0
     for k in range(count):
-        if not left:
-            patient, left = patient + 1, int(rng.integers(1, 4))
-        left -= 1
+        if not num_remaining:
+            patient, num_remaining = patient + 1, int(rng.integers(1, 4))
+        num_remaining -= 1
         uid = f"{_UID_ROOT}.{config.seed}.{first + k + 1}"
         images.append(
             _Image(
@@ -139,7 +143,7 @@ def _draw(output: pathlib.Path, image: _Image) -> list[str]:
 
 
 def _annotations(rng, mask: np.ndarray) -> list[str]:
-    """One row, or as two annotators would: two that overlap, union the mask."""
+    """Returns one row, or two that overlap as from two annotators, for `mask`."""
     if not mask.any() or rng.random() < 0.7:
         return [rle.encode(mask)]
     rows = np.flatnonzero(mask.any(axis=1))

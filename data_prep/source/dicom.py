@@ -1,6 +1,6 @@
 """Reads DICOM files: their headers, and their pixels as a display would show them.
 
-With dicom_pixels.py and dicom_writer.py all that knows pydicom.
+Only this module, dicom_pixels.py and dicom_writer.py import pydicom.
 """
 
 import contextlib
@@ -20,8 +20,8 @@ from data_prep.core.errors import InputError
 from data_prep.source import dicom_pixels
 from data_prep.source import grey
 
-# A value that breaks its type is our business (and stays out of the log, where
-# pydicom would print it), not pydicom's.
+# We check the values ourselves. pydicom would log invalid ones, and they may be
+# private.
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 
@@ -38,16 +38,16 @@ _HEADER_TAGS = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Header:
-    """The few facts of a file that the conversion's plan needs.
+    """What the conversion's plan needs to know about a file.
 
     Attributes:
-      patient_id: as stored, '' if absent; hash it before it goes anywhere.
+      patient_id: as stored, '' if absent; hash it before storing it anywhere.
       modality: such as "CR", '' if absent.
       rows: image height, in pixels.
       columns: image width, in pixels.
-      burned_in: whether the file says that text is drawn into its pixels.
-      pixels_digest: hash of the pixels as they are encoded, which finds one
-        picture under two ids; '' where they are not stored as they are.
+      burned_in: whether the header says that text is drawn into the pixels.
+      pixels_digest: hash of the encoded pixels, which finds one picture under two
+        ids; '' for a deflated file.
     """
 
     patient_id: str
@@ -59,7 +59,7 @@ class Header:
 
 
 def read_header(path: pathlib.Path) -> Header:
-    """Reads a file up to its pixels, and hashes these unread.
+    """Reads a file up to its pixels, and hashes those without decoding them.
 
     Raises:
       InputError: empty, not DICOM, cut short, or with an impossible geometry.
@@ -69,7 +69,7 @@ def read_header(path: pathlib.Path) -> Header:
             file, stop_before_pixels=True, specific_tags=list(_HEADER_TAGS)
         )
         rows, columns = _geometry(dataset)
-        # pydicom stops at the pixels; in a deflated file it has read them all.
+        # pydicom stops at the pixels, except in a deflated file, which it reads whole.
         encoded = file.read()
         return Header(
             patient_id=str(dataset.get("PatientID") or "").strip(),
@@ -84,12 +84,12 @@ def read_header(path: pathlib.Path) -> Header:
 def read_pixels(data: bytes, *, voi: str = "first", frame: int | None = None):
     """Decodes one frame as a display would show it.
 
-    Decode, mask to the stored bits, modality table or rescale, values of
-    interest, 8 bits, inversion of MONOCHROME1, padding to black: the order of
-    DICOM PS3.4 N.2. For the competition's files all of it is the identity.
+    The steps are decoding, masking to the stored bits, modality table or rescale,
+    values of interest, 8 bits, inversion of MONOCHROME1, and padding to black, in
+    the order of DICOM PS3.4 N.2. For the competition's files they change nothing.
 
     Args:
-      data: the file's bytes, so that what is hashed is what is decoded.
+      data: the file's bytes, so that the caller can hash what is decoded.
       voi: a key of grey.VOI.
       frame: which frame of a multi-frame file; None refuses such a file.
 
@@ -109,11 +109,11 @@ def read_pixels(data: bytes, *, voi: str = "first", frame: int | None = None):
 
 @contextlib.contextmanager
 def _reading(num_bytes: int) -> Iterator[None]:
-    """Turns whatever pydicom raises on a bad file into an InputError."""
+    """Turns any exception of pydicom on a bad file into an InputError."""
     if not num_bytes:
         raise InputError("DCM_EMPTY", "the file has no byte", fix=_FIX)
     try:
-        # Its warnings quote tag values.
+        # The warnings of pydicom quote tag values.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
@@ -123,8 +123,8 @@ def _reading(num_bytes: int) -> Iterator[None]:
         raise InputError("DCM_NOT_DICOM", "not a DICOM file", fix=_FIX) from e
     except RecursionError as e:
         raise InputError("DCM_NESTED", "sequences nested too deep", fix=_FIX) from e
-    # Elements are converted when they are first read, and damaged bytes raise
-    # nearly anything; the texts, too, quote values, so only the type is kept.
+    # pydicom converts elements when they are first read, and damaged bytes raise
+    # nearly anything. Messages quote values too, so only the type is kept.
     except Exception as e:  # noqa: BLE001
         _raise_memory_error(e)
         raise InputError(
@@ -135,7 +135,7 @@ def _reading(num_bytes: int) -> Iterator[None]:
 
 
 def _raise_memory_error(error: BaseException) -> None:
-    """Raises the MemoryError that a decoder has dressed as damage."""
+    """Raises the MemoryError that a decoder may have wrapped in another exception."""
     cause: BaseException | None = error
     while cause:
         if isinstance(cause, MemoryError):
@@ -145,7 +145,7 @@ def _raise_memory_error(error: BaseException) -> None:
 
 def _geometry(dataset: pydicom.Dataset) -> tuple[int, int]:
     if not len(dataset):
-        # pydicom returns what it has when a file ends in the middle of an element.
+        # pydicom returns what it has read when a file ends within an element.
         raise InputError("DCM_TRUNCATED", "the file is cut short", fix=_FIX)
     rows, columns = dataset.get("Rows"), dataset.get("Columns")
     for side in (rows, columns):

@@ -1,7 +1,7 @@
-"""The pixels of a DICOM dataset, decoded and brought to the meaning of their values.
+"""Decodes the pixels of a DICOM dataset and applies its modality transformation.
 
-The decoder of each transfer syntax is named: what else is installed must never
-change pixels. Pillow decodes JPEG and JPEG 2000 and refuses truncated streams.
+The decoder of each transfer syntax is named, because other installed libraries must
+never change pixels. Pillow decodes JPEG and JPEG 2000 and refuses truncated streams.
 """
 
 import io
@@ -19,7 +19,7 @@ from data_prep.source import grey
 GET_AGAIN = "get the file again from its source, or remove it"
 EXPORT = "export it as 8-bit grey, uncompressed or JPEG Baseline"
 _UNDEFINED_LENGTH = 0xFFFFFFFF
-# Ends a list of fragments: tag (FFFE,E0DD), length 0.
+# The end of a list of fragments: tag (FFFE,E0DD), length 0.
 _DELIMITER = b"\xfe\xff\xdd\xe0\0\0\0\0"
 _UNCOMPRESSED = (
     pydicom.uid.ImplicitVRLittleEndian,
@@ -44,10 +44,9 @@ _STREAMS_WITH_SIZE = (
 
 
 def decoders() -> dict[str, str]:
-    """Returns the name of every transfer syntax that we read.
+    """Returns {name of a transfer syntax: plugin that is missing to decode it}.
 
-    Returns:
-      For each the plugin that it lacks here; "" where it can be decoded.
+    The plugin is "" for a syntax that can be decoded here.
     """
     return {
         syntax.name: "" if _has(syntax, plugin) else plugin
@@ -61,18 +60,18 @@ def stored(
     """Decodes one frame.
 
     Args:
-      dataset: of the whole file.
+      dataset: the parsed file, with its pixels.
       data: the file's bytes.
       shape: rows and columns, as the header says.
       frame: which frame of a multi-frame file; None refuses such a file.
 
     Returns:
-      Its grey values, and how they are to be shown.
+      Its grey values, and how to show them.
 
     Raises:
       InputError: the pixels are missing, cut short, coloured, or not decodable.
     """
-    # As it is in the file: once read, an element has the length that it got.
+    # Take the raw element: a parsed one has the length of what could be read.
     element = dataset.get_item("PixelData") if "PixelData" in dataset else None
     if not element or not element.value:
         raise InputError("DCM_NO_PIXELS", "the file has no pixel data", fix=GET_AGAIN)
@@ -96,7 +95,7 @@ def stored(
 
 
 def _bits(dataset: pydicom.Dataset) -> int:
-    """Returns the stored bits, checked against the others."""
+    """Returns the number of stored bits after checking the related elements."""
     allocated, stored, high = (
         dataset.get(k) for k in ("BitsAllocated", "BitsStored", "HighBit")
     )
@@ -158,13 +157,13 @@ def _has(syntax: pydicom.uid.UID, plugin: str) -> bool:
 
 
 def _name(syntax: pydicom.uid.UID) -> str:
-    """Returns the name of a syntax; one that no table has is a value of the file."""
+    """Returns the name of a syntax, but never a value that no table has."""
     known = syntax in pydicom.uid.UID_dictionary
     return syntax.name if known else "an unknown transfer syntax"
 
 
 def _check_length(dataset, data: bytes, syntax, shape: tuple[int, int]) -> None:
-    """Refuses pixel data that is too long or too short, before it is decoded."""
+    """Refuses pixel data of the wrong length before it is decoded."""
     element = dataset["PixelData"]
     if not syntax.is_encapsulated:
         frame = shape[0] * shape[1] * dataset.SamplesPerPixel
@@ -183,24 +182,23 @@ def _check_length(dataset, data: bytes, syntax, shape: tuple[int, int]) -> None:
 
 
 def _grey_jpeg(dataset, syntax, index: int, shape) -> np.ndarray | None:
-    """Decodes a grey JPEG Baseline frame; None for all that pydicom shall decode.
+    """Decodes a grey JPEG Baseline frame; returns None where pydicom must decode.
 
-    In every case a stream of another size than the header's is refused before it
-    is decoded.
+    A stream whose size is not that of the header is refused before it is decoded.
     """
     frames = int(dataset.get("NumberOfFrames") or 1)
     stream = pydicom.encaps.get_frame(dataset.PixelData, index, number_of_frames=frames)
     with PIL.Image.open(io.BytesIO(stream)) as image:
         if image.size != shape[::-1]:
             raise _bad_geometry(shape, image.size[::-1])
-        # As pydicom's Pillow plugin would, without opening the stream twice more.
-        plain = syntax == pydicom.uid.JPEGBaseline8Bit and image.mode == "L"
-        plain = plain and dataset.SamplesPerPixel == 1
-        return np.asarray(image) if plain else None
+        # pydicom's Pillow plugin does the same, but opens the stream twice more.
+        is_grey = syntax == pydicom.uid.JPEGBaseline8Bit and image.mode == "L"
+        is_grey = is_grey and dataset.SamplesPerPixel == 1
+        return np.asarray(image) if is_grey else None
 
 
 def _one_channel(array: np.ndarray, dataset: pydicom.Dataset) -> np.ndarray:
-    """Returns [rows, columns]; colour that is grey in fact loses its channels."""
+    """Returns [rows, columns]; accepts colour images whose pixels are all grey."""
     photometric = str(dataset.get("PhotometricInterpretation"))
     if array.ndim == 2 and photometric in ("MONOCHROME1", "MONOCHROME2"):
         return array
@@ -225,14 +223,14 @@ def _stored(array: np.ndarray, dataset: pydicom.Dataset, bits: int) -> grey.Stor
         if not (np.isfinite([slope, intercept]).all() and slope):
             raise InputError("DCM_BAD_RESCALE", "slope is 0 or not finite", fix=EXPORT)
         low, high = sorted((low * slope + intercept, high * slope + intercept))
-    shown = None
+    windowed = None
     if "VOILUTSequence" in dataset or "WindowCenter" in dataset:
-        shown = pydicom.pixels.apply_voi_lut(modality, dataset, index=0)
+        windowed = pydicom.pixels.apply_voi_lut(modality, dataset, index=0)
     return grey.Stored(
         values=modality,
         low=low,
         high=high,
-        windowed=shown,
+        windowed=windowed,
         padding=_padding(array, padding, dataset.get("PixelPaddingRangeLimit")),
         inverted=dataset.PhotometricInterpretation == "MONOCHROME1",
     )

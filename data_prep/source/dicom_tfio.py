@@ -1,8 +1,8 @@
-"""Decodes DICOM with tensorflow-io, for comparison; the only module that knows it.
+"""Decodes DICOM with tensorflow-io, for comparison; the only module that imports it.
 
-Not for untrusted files: DCMTK, which it bundles, is of 2021, and hostile bytes can
-end the process or fill a cut file with zeros. Hence each file is also read by
-data_prep/source/dicom.py first, and only plain 8-bit grey files come here.
+Do not use it for untrusted files: it bundles DCMTK from 2021, and hostile bytes can
+end the process or fill a cut file with zeros. Therefore data_prep/source/dicom.py
+reads each file first, and only plain 8-bit grey files are decoded here.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from data_prep.core.errors import InputError
 from data_prep.source import dicom
 
 _FIX = "convert it with --dicom_decoder=pydicom"
-# Loads the library itself, which the package's import leaves until a first use.
+# Loads the shared library, which importing the package does not.
 _LOAD = """
 import tensorflow_io
 from tensorflow_io.python.ops import core_ops
@@ -35,11 +35,11 @@ _LOAD_SECONDS = 120
 
 
 def check() -> None:
-    """Makes sure that the decoder loads, before it is asked about thousands of files.
+    """Checks that the decoder loads, before thousands of files need it.
 
-    Its own metadata say which TensorFlow it fits, which takes no second. What they
-    allow is then loaded, in another process: a library that does not fit may end the
-    one that tries.
+    The package's metadata say which TensorFlow it fits; reading them is fast. If they
+    fit, the library is loaded in another process, because a library that does not
+    fit may end its process.
 
     Raises:
       CommandError: tensorflow-io is not installed, or does not load.
@@ -60,8 +60,8 @@ def check() -> None:
     except subprocess.TimeoutExpired as e:
         raise _unusable(f"did not load within {_LOAD_SECONDS} s") from e
     if loading.returncode:
-        said = loading.stderr.decode(errors="replace").split()
-        raise _unusable(f"does not load ({' '.join(said)[-160:]})")
+        words = loading.stderr.decode(errors="replace").split()
+        raise _unusable(f"does not load ({' '.join(words)[-160:]})")
 
 
 def _tensorflows() -> Iterator[tuple[str, str, SpecifierSet]]:
@@ -69,12 +69,12 @@ def _tensorflows() -> Iterator[tuple[str, str, SpecifierSet]]:
     try:
         texts = importlib.metadata.requires("tensorflow-io") or []
     except importlib.metadata.PackageNotFoundError:
-        # A nightly build or one of the user's own: loading it tells.
+        # A nightly build or one of the user's own: only loading it can show.
         return
     for text in texts:
         requirement = Requirement(text)
-        # Each TensorFlow (tensorflow, tensorflow-cpu, ...) stands behind an extra of
-        # its own. Those that are installed must fit.
+        # Each TensorFlow (tensorflow, tensorflow-cpu, ...) is the requirement of an
+        # extra. The installed ones must fit.
         if requirement.marker and "extra" in str(requirement.marker):
             with contextlib.suppress(importlib.metadata.PackageNotFoundError):
                 version = importlib.metadata.version(requirement.name)
@@ -94,8 +94,8 @@ def read_pixels(data: bytes) -> np.ndarray:
     """Decodes the one frame of a plain file, [rows, columns] uint8.
 
     Raises:
-      InputError: as dicom.read_pixels, the file is not plain, or the two decoders
-        differ by over one grey level.
+      InputError: as dicom.read_pixels; or the file is not plain, or the two decoders
+        differ by more than one grey level.
     """
     expected = dicom.read_pixels(data, voi="none")
     tensorflow, tfio = _libraries()
@@ -115,7 +115,7 @@ def read_pixels(data: bytes) -> np.ndarray:
 
 @functools.cache
 def _libraries():
-    # Heavy, and only this option needs them.
+    # Imported late: they are heavy, and only this option needs them.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow
     import tensorflow_io

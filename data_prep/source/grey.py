@@ -1,4 +1,4 @@
-"""Stored values of a grey image to the 8 bits that a display would show."""
+"""Maps the stored values of a grey image to the 8 bits that a display would show."""
 
 import dataclasses
 
@@ -16,11 +16,11 @@ class Stored:
 
     Attributes:
       values: [H, W], in the modality's units.
-      low: the value that the stored range begins with.
-      high: the value that it ends with.
-      windowed: [H, W], `values` through the file's first window or table of
-        values of interest, or None where it has none.
-      padding: [H, W] bool, pixels that show nothing, or None.
+      low: the least value that the stored bits can represent, in the same units.
+      high: the largest one.
+      windowed: [H, W], `values` after the file's first window or table of values
+        of interest; None where it has none.
+      padding: [H, W] bool, the pixels outside of the image, or None.
       inverted: whether low values are bright (MONOCHROME1).
     """
 
@@ -41,15 +41,15 @@ def first_window(stored: Stored) -> tuple[np.ndarray, float, float]:
     """Shows the file's first window; without one, the whole range."""
     if stored.windowed is None:
         return whole_range(stored)
-    shown = stored.windowed
-    return shown, float(shown.min()), float(shown.max())
+    windowed = stored.windowed
+    return windowed, float(windowed.min()), float(windowed.max())
 
 
 def percentiles(stored: Stored) -> tuple[np.ndarray, float, float]:
-    """Shows the 0.5th to the 99.5th percentile of what is not padding."""
+    """Shows the 0.5th to the 99.5th percentile of the values outside of padding."""
     values = stored.values
-    seen = values if stored.padding is None else values[~stored.padding]
-    low, high = np.percentile(seen, [0.5, 99.5]) if seen.size else (0.0, 0.0)
+    inside = values if stored.padding is None else values[~stored.padding]
+    low, high = np.percentile(inside, [0.5, 99.5]) if inside.size else (0.0, 0.0)
     return values, float(low), float(high)
 
 
@@ -68,22 +68,22 @@ def to_uint8(stored: Stored, voi: str) -> np.ndarray:
     """
     values, low, high = VOI[voi](stored)
     if (low, high) == (0, 255) and values.dtype == np.uint8:
-        shown = values
+        image = values
     else:
         scale = 255.0 / (high - low) if high > low else 0.0
         scaled = (values.astype(np.float64) - low) * scale
-        shown = np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
+        image = np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
     if stored.inverted:
-        shown = 255 - shown
+        image = 255 - image
     if stored.padding is not None:
-        shown = np.where(stored.padding, np.uint8(0), shown)
-    if shown.min() == shown.max():
+        image = np.where(stored.padding, np.uint8(0), image)
+    if image.min() == image.max():
         raise InputError("IMG_CONSTANT", "every pixel is the same", fix=_EXPORT)
-    return shown
+    return image
 
 
 def masked(array: np.ndarray, bits: int, *, signed: bool) -> np.ndarray:
-    """Drops what older files keep above the stored bits; extends the sign."""
+    """Clears the bits above the stored ones, or extends the sign into them."""
     spare = 8 * array.dtype.itemsize - bits
     if not spare:
         return array
@@ -95,7 +95,7 @@ def masked(array: np.ndarray, bits: int, *, signed: bool) -> np.ndarray:
 
 
 def from_rgb(array: np.ndarray) -> np.ndarray:
-    """Returns the green channel of [H, W, 3] if all three agree.
+    """Returns the green channel of [H, W, 3] if all three channels agree.
 
     Raises:
       InputError: the image is coloured.
@@ -107,7 +107,7 @@ def from_rgb(array: np.ndarray) -> np.ndarray:
 
 
 def from_ybr(array: np.ndarray) -> np.ndarray:
-    """Returns the luminance of [H, W, 3] if both colour differences are none.
+    """Returns the luminance of [H, W, 3] if both colour differences are zero.
 
     Raises:
       InputError: the image is coloured.

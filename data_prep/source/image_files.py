@@ -1,4 +1,4 @@
-"""Finds the images of a source folder, however deep it is nested."""
+"""Finds the images of a source folder and its subfolders."""
 
 import os
 import pathlib
@@ -17,17 +17,17 @@ DICOM = (".dcm",)
 def find(folder: pathlib.Path, quarantine: Quarantine) -> dict[str, pathlib.Path]:
     """Returns {image id: path} of every image below `folder`, sorted by id.
 
-    Images are the `*.dcm` files; where there is none, PNG and JPEG files. The id
-    is the file's stem. Symbolic links, folders and pipes are refused. Of equal
-    files with one stem the first is taken, of different ones none.
+    Images are the `*.dcm` files, or PNG and JPEG files where there is no `*.dcm`. The
+    id is the file's stem. Symbolic links, folders and pipes are refused. If several
+    files have one stem, the first is used where they are equal, none otherwise.
 
     Raises:
       CommandError: no such folder, or no image in it.
     """
     for suffixes in (DICOM, raster.SUFFIXES):
-        found = _by_stem(folder, suffixes)
-        if found:
-            return _checked(found, quarantine)
+        paths = _by_stem(folder, suffixes)
+        if paths:
+            return _checked(paths, quarantine)
     raise CommandError(
         ExitCode.FLAGS,
         f"no *.dcm, *.png or *.jpg file below {folder}",
@@ -36,7 +36,7 @@ def find(folder: pathlib.Path, quarantine: Quarantine) -> dict[str, pathlib.Path
 
 
 def find_masks(folder: pathlib.Path, quarantine: Quarantine) -> dict[str, pathlib.Path]:
-    """Returns {image id: path} of every `*.png` below `folder`, as `find`."""
+    """Returns {image id: path} of every `*.png` below `folder`, as `find` does."""
     return _checked(_by_stem(folder, (".png",)), quarantine)
 
 
@@ -45,24 +45,26 @@ def _by_stem(folder: pathlib.Path, suffixes) -> dict[str, list[pathlib.Path]]:
         raise CommandError(
             ExitCode.FLAGS, f"no folder at {folder}", fix="check the path in the flag"
         )
-    found: dict[str, list[pathlib.Path]] = {}
+    paths: dict[str, list[pathlib.Path]] = {}
     for parent, folders, names in os.walk(folder):
-        # A folder that is called like an image is a fault to show, too.
+        # A folder named like an image is reported, too.
         for name in [*names, *folders]:
             path = pathlib.Path(parent, name)
             if path.suffix.lower() in suffixes:
-                found.setdefault(path.stem, []).append(path)
-    return found
+                paths.setdefault(path.stem, []).append(path)
+    return paths
 
 
-def _checked(found, quarantine: Quarantine) -> dict[str, pathlib.Path]:
+def _checked(
+    paths_of: dict[str, list[pathlib.Path]], quarantine: Quarantine
+) -> dict[str, pathlib.Path]:
     accepted = {}
-    for image_id, paths in sorted(found.items()):
+    for image_id, paths in sorted(paths_of.items()):
         try:
             accepted[image_id] = _check(image_id, sorted(paths))
-        except InputError as fault:
+        except InputError as e:
             for path in paths:
-                quarantine.add(path, fault)
+                quarantine.add(path, e)
     return accepted
 
 
@@ -74,7 +76,7 @@ def _check(image_id: str, paths: list[pathlib.Path]) -> pathlib.Path:
             fix="rename the file",
         )
     for path in paths:
-        # Opening a pipe would wait for ever.
+        # Opening a pipe would block.
         if path.is_symlink() or not path.is_file():
             raise InputError(
                 "SRC_NOT_REGULAR", "not a regular file", fix="copy the file"

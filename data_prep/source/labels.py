@@ -16,7 +16,7 @@ from data_prep.core.errors import ExitCode
 from data_prep.core.errors import InputError
 from data_prep.dataset import rle
 
-# An id becomes a csv value; it must not be a formula, a path or a float.
+# Ids are written to csvs, so they must not be formulas, paths or floats.
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _HEADER = ["ImageId", "EncodedPixels"]
 
@@ -27,8 +27,8 @@ class Labels:
 
     Attributes:
       rows: {image id: its RLE rows}; `["-1"]` is a labelled negative.
-      faults: {image id: why its rows are unusable}, with line numbers; such an
-        id is not in `rows`.
+      faults: {image id: why its rows are unusable}, with line numbers; these ids
+        are not in `rows`.
     """
 
     rows: dict[str, list[str]]
@@ -36,7 +36,7 @@ class Labels:
 
 
 def read(path: pathlib.Path) -> dict[str, list[str]]:
-    """Reads {image id: its rows}, or raises a CommandError for the first fault."""
+    """Reads {image id: its RLE rows}; raises a CommandError for the first fault."""
     labels = read_tolerant(path)
     for image_id, fault in labels.faults.items():
         raise CommandError(
@@ -48,11 +48,11 @@ def read(path: pathlib.Path) -> dict[str, list[str]]:
 
 
 def read_tolerant(path: pathlib.Path) -> Labels:
-    """Reads a csv; a fault of one image does not stop the others.
+    """Reads a csv; a fault in one image's rows does not stop the others.
 
     Raises:
-      CommandError: the file is missing, no csv of these two columns, or empty; the
-        message has the line number.
+      CommandError: the file is missing, empty, or not a csv of these two columns;
+        the message has the line number.
     """
     rows: dict[str, list[str]] = {}
     lines: dict[str, list[int]] = {}
@@ -67,12 +67,12 @@ def read_tolerant(path: pathlib.Path) -> Labels:
             faults.setdefault(image_id, InputError(e.code, reason, fix=e.fix))
     for image_id, encoded in rows.items():
         if rle.EMPTY in encoded and len(encoded) > 1:
-            where = ", ".join(map(str, lines[image_id]))
+            numbers = ", ".join(map(str, lines[image_id]))
             faults.setdefault(
                 image_id,
                 InputError(
                     "LABEL_CONFLICT",
-                    f"lines {where}: '-1' beside another row",
+                    f"lines {numbers}: '-1' beside another row",
                     fix="keep the row that is true",
                 ),
             )
@@ -86,20 +86,20 @@ def read_tolerant(path: pathlib.Path) -> Labels:
 
 
 def digest(path: pathlib.Path) -> str:
-    """Returns the sha256 of a csv, or raises a CommandError if it is missing."""
+    """Returns the sha256 of a csv; raises a CommandError if it is missing."""
     _require(path)
     return durable.sha256(path)
 
 
 def read_pairs(path: pathlib.Path, columns: tuple[str, ...]) -> dict[str, str]:
-    """Reads a two-column csv of image id and value; a header is left out.
+    """Reads a two-column csv of image id and value, and skips its header.
 
     Args:
       path: the csv.
-      columns: names of the first column that make the first row a header.
+      columns: names of the first column by which the header is recognised.
 
     Raises:
-      CommandError: missing, no such csv, or an id twice.
+      CommandError: the csv is missing, has other columns, or has an id twice.
     """
     pairs: dict[str, str] = {}
     for line, row in read_csv(path):
@@ -118,12 +118,13 @@ def read_csv(path: pathlib.Path) -> Iterator[tuple[int, list[str]]]:
     """Yields (line number, values) of every row that is not blank.
 
     Raises:
-      CommandError: the file is missing or no UTF-8 csv.
+      CommandError: the file is missing or not a UTF-8 csv.
     """
     _require(path)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            for row in (reader := csv.reader(file, strict=True)):
+            reader = csv.reader(file, strict=True)
+            for row in reader:
                 if row:
                     yield reader.line_num, row
     except (UnicodeDecodeError, csv.Error) as e:
@@ -135,7 +136,7 @@ def read_csv(path: pathlib.Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _rows(path: pathlib.Path):
-    """Yields (line number, (image id, RLE)) without the header."""
+    """Yields (line number, (image id, RLE)) of every row after the header."""
     first = True
     for line, row in read_csv(path):
         is_header = [v.strip() for v in row] == _HEADER

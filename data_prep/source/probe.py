@@ -1,4 +1,4 @@
-"""A first look at one input: all that the plan must know before any decoding."""
+"""Reads what the plan must know about one input before any decoding."""
 
 import dataclasses
 import hashlib
@@ -8,20 +8,20 @@ from data_prep.core.errors import InputError
 from data_prep.source import dicom
 from data_prep.source import raster
 
-# DICOM modalities of plain X-rays; '' is unknown.
+# DICOM modalities of plain X-rays; '' where the file names none.
 FILM = ("CR", "DX", "PX", "RG", "")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Probe:
-    """One input to look at.
+    """One input whose header is to be read.
 
     Attributes:
       path: the image.
       mask_path: its PNG mask, or None.
-      modalities: those that are accepted; empty accepts all.
-      refuse_burned_in: whether a file that says it has text in its pixels is
-        refused.
+      modalities: the accepted ones; empty accepts all.
+      refuse_burned_in: whether to refuse a file whose header says that text is
+        drawn into its pixels.
     """
 
     path: pathlib.Path
@@ -31,12 +31,12 @@ class Probe:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Facts:
-    """What was found.
+class HeaderFacts:
+    """What the header of an image, and its mask, say.
 
     Attributes:
-      patient_id: as stored, '' if unknown; hash it before it goes anywhere.
-      pixels_digest: of the pixels as they are encoded, '' if unknown.
+      patient_id: as stored, '' if unknown; hash it before storing it anywhere.
+      pixels_digest: hash of the encoded pixels, '' if unknown.
       is_film: whether the modality is that of a plain X-ray, or unknown.
       burned_in: whether the file says that text is drawn into its pixels.
       positive: whether the mask has a pixel; None without a mask.
@@ -49,11 +49,11 @@ class Facts:
     positive: bool | None
 
 
-def look(probe: Probe) -> Facts:
+def read_header_facts(probe: Probe) -> HeaderFacts:
     """Reads the header of an image, and its mask if that is a file.
 
     Raises:
-      InputError: either is unusable, or they do not fit.
+      InputError: either is unusable, or their sizes differ.
     """
     header, data = None, b""
     if is_dicom(probe.path):
@@ -63,7 +63,7 @@ def look(probe: Probe) -> Facts:
     else:
         data = probe.path.read_bytes()
         size = raster.size_of(data)
-    facts = Facts(
+    facts = HeaderFacts(
         patient_id=header.patient_id if header else "",
         pixels_digest=header.pixels_digest if header else _digest(data),
         is_film=header is None or header.modality in FILM,
@@ -83,7 +83,7 @@ def look(probe: Probe) -> Facts:
 
 
 def is_dicom(path: pathlib.Path) -> bool:
-    """Tells by the name whether a source is DICOM."""
+    """Returns whether a source is DICOM, by its suffix."""
     return path.suffix.lower() == ".dcm"
 
 

@@ -8,7 +8,7 @@ from data_prep.core import durable
 from data_prep.core.errors import InputError
 
 FILE_NAME = "quarantine.csv"
-# The last column is the fix. Its name is part of the dataset's format.
+# The last column is the fix; its name is part of the dataset's format.
 _COLUMNS = ("path", "code", "reason", "mend")
 
 
@@ -25,20 +25,20 @@ class Quarantine:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def add(self, path: pathlib.Path, fault: InputError) -> None:
+    def add(self, path: pathlib.Path, error: InputError) -> None:
         """Adds one input; adding it twice for the same reason counts once."""
-        # A name may hold bytes that are no UTF-8, and line ends.
+        # A name may hold line ends and bytes that are not UTF-8.
         name = self._relative(path).encode(errors="surrogateescape")
         name = name.decode(errors="backslashreplace")
         name = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
-        self._rows.add((name, fault.code, fault.reason, fault.fix))
+        self._rows.add((name, error.code, error.reason, error.fix))
 
     def rows(self) -> list[Row]:
         """Returns path, code, reason and fix of every input, sorted."""
         return sorted(self._rows)
 
     def write(self, folder: pathlib.Path) -> None:
-        """Writes `quarantine.csv`, also when it is empty."""
+        """Writes `quarantine.csv`, even without any rows."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(_COLUMNS)
@@ -49,7 +49,7 @@ class Quarantine:
         for root in self._roots:
             if path.is_relative_to(root):
                 return str(pathlib.Path(root.name, path.relative_to(root)))
-        return path.name  # Where it lies is nobody else's business.
+        return path.name  # The folder's path may be private.
 
 
 def read(folder: pathlib.Path) -> list[Row]:

@@ -11,9 +11,9 @@ from data_prep.source import grey
 SUFFIXES = (".png", ".jpg", ".jpeg")
 MAX_PIXELS = 1 << 28
 _FIX = "get the file again from its source, or remove it"
-# What a whole file of each format ends with; Pillow does without.
+# The end of a complete file; Pillow does not require it.
 _ENDS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
-# Pillow's own limit warns first and raises later; ours is checked before decoding.
+# Pillow warns at its limit and raises only at twice that; MAX_PIXELS replaces it.
 PIL.Image.MAX_IMAGE_PIXELS = None
 
 
@@ -48,7 +48,7 @@ def read_pixels(data: bytes) -> np.ndarray:
 
 
 def read_mask(data: bytes) -> np.ndarray:
-    """Decodes a mask: zero is background, every other value is set.
+    """Decodes a mask: zero is background, every other value is foreground.
 
     Returns:
       [H, W] uint8 of 0 and 1.

@@ -9,6 +9,7 @@ import pytest
 
 from data_prep.build import convert
 from data_prep.build import image_records
+from data_prep.build import shard_writing
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.dataset import manifest
@@ -74,9 +75,9 @@ def test_records_hold_what_the_source_has(dataset, source, size, convert_config)
         rows = truth[record.image_id]
         assert record.label == int(rows != ["-1"])
         mask = schema.unpack_mask(record.mask_bits, size)
-        whole = rle.decode_union(rows, 128, 128)
+        full_size = rle.decode_union(rows, 128, 128)
         cell = 128 // size
-        shares = whole.reshape(size, cell, size, cell).mean(axis=(1, 3))
+        shares = full_size.reshape(size, cell, size, cell).mean(axis=(1, 3))
         np.testing.assert_array_equal(mask, shares >= 0.5)
         masks_seen += mask.any()
     assert masks_seen > 5
@@ -141,16 +142,16 @@ def test_an_interrupted_conversion_continues(
 ):
     config = dataclasses.replace(convert_config, output=tmp_path / "data")
     written = []
-    whole = convert._write_shard
+    write_shard = shard_writing._write_shard
 
     def stopping(*args):
         if len(written) == stop_at:
             raise KeyboardInterrupt
         written.append(args[1].name)
-        return whole(*args)
+        return write_shard(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(convert, "_write_shard", stopping)
+        patch.setattr(shard_writing, "_write_shard", stopping)
         with pytest.raises(KeyboardInterrupt):
             convert.convert(config)
     assert not list((tmp_path / "data").rglob("dataset.json"))
@@ -158,9 +159,9 @@ def test_an_interrupted_conversion_continues(
 
     def counting(*args):
         written.append(args[1].name)
-        return whole(*args)
+        return write_shard(*args)
 
-    monkeypatch.setattr(convert, "_write_shard", counting)
+    monkeypatch.setattr(shard_writing, "_write_shard", counting)
     convert.convert(config)
     assert tree(tmp_path / "data") == tree(dataset)
     assert len(written) == len(set(written)), "a finished shard was written twice"

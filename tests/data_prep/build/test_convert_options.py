@@ -1,4 +1,4 @@
-"""Conversion of other sources, and with other options, than the competition's."""
+"""Conversions of other sources and with other options than the competition's."""
 
 import csv
 import dataclasses
@@ -9,6 +9,7 @@ import PIL.Image
 import pytest
 
 from data_prep.build import convert
+from data_prep.build import publishing
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.dataset import manifest
@@ -78,9 +79,9 @@ def test_png_images_and_masks_give_the_records_of_dicom(
     )
     assert convert.convert(png) == ExitCode.DONE
     expected = {i: r for i, r in records(dataset / "32").items() if r.fold >= 0}
-    found = records(config.output / "32")
-    assert found.keys() == expected.keys()
-    for image_id, record in found.items():
+    stored = records(config.output / "32")
+    assert stored.keys() == expected.keys()
+    for image_id, record in stored.items():
         assert dataclasses.replace(record, group="") == dataclasses.replace(
             expected[image_id], group=""
         )
@@ -119,8 +120,8 @@ def test_test_images_alone(config):
 def test_stage_two_names_and_no_patient(config, source, tmp_path):
     flat = tmp_path / "flat"
     flat.mkdir()
-    found = sorted((source / synthetic_folder.TEST_FOLDER).rglob("*.dcm"))
-    for k, path in enumerate(found):
+    paths = sorted((source / synthetic_folder.TEST_FOLDER).rglob("*.dcm"))
+    for k, path in enumerate(paths):
         dataset = dicom.pydicom.dcmread(path)
         dataset.PatientID = ""
         dataset.SOPInstanceUID = f"ID_{k:09x}"
@@ -134,14 +135,16 @@ def test_stage_two_names_and_no_patient(config, source, tmp_path):
 
 @pytest.mark.parametrize("suffix", ["", ".png"])
 def test_published_folds(config, folds_of, tmp_path, suffix):
-    given = {i: (fold + 1) % 3 for i, fold in folds_of.items()}
-    rows = [(f"masks/{i}{suffix}", fold) for i, fold in given.items()]
+    published = {i: (fold + 1) % 3 for i, fold in folds_of.items()}
+    rows = [(f"masks/{i}{suffix}", fold) for i, fold in published.items()]
     split = table(tmp_path / "f.csv", [("ImageId", "fold"), *rows])
-    # The damaged file has a label, so it needs a fold, too.
+    # The damaged file has a label, so it needs a fold as well.
     split.write_text(split.read_text() + "2.25.1019.3.32.4,0\n")
     convert.convert(dataclasses.replace(config, folds_csv=split))
-    found = {i: r.fold for i, r in records(config.output / "32").items() if r.fold >= 0}
-    assert found == given
+    stored = {
+        i: r.fold for i, r in records(config.output / "32").items() if r.fold >= 0
+    }
+    assert stored == published
 
 
 def test_published_folds_that_tear_patients_are_warned_about(
@@ -154,25 +157,25 @@ def test_published_folds_that_tear_patients_are_warned_about(
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "message"),
     [
         ([("a", 0)], "has no fold for 31 images, first 2.25.1019.3.1.4"),
         (None, r"has the folds \['0', '1', '7'\]"),
     ],
 )
-def test_published_folds_that_do_not_fit(config, folds_of, tmp_path, rows, said):
+def test_published_folds_that_do_not_fit(config, folds_of, tmp_path, rows, message):
     if rows is None:
         rows = [(i, 7 if f == 2 else f) for i, f in folds_of.items()]
         rows.append(("2.25.1019.3.32.4", 0))
     split = table(tmp_path / "f.csv", rows)
-    with pytest.raises(CommandError, match=said):
+    with pytest.raises(CommandError, match=message):
         convert.convert(dataclasses.replace(config, folds_csv=split))
 
 
 def test_patients_from_a_csv(config, folds_of, tmp_path, caplog):
     patients = {i: f"p{k % 5}" for k, i in enumerate(sorted(folds_of))}
-    given = table(tmp_path / "g.csv", [("ImageId", "patient"), *patients.items()])
-    convert.convert(dataclasses.replace(config, group_csv=given))
+    group_csv = table(tmp_path / "g.csv", [("ImageId", "patient"), *patients.items()])
+    convert.convert(dataclasses.replace(config, group_csv=group_csv))
     fold_of = {}
     for record in records(config.output / "32").values():
         if record.fold >= 0:
@@ -183,26 +186,28 @@ def test_patients_from_a_csv(config, folds_of, tmp_path, caplog):
 
 
 def test_source_manifest(config, dataset, source, tmp_path):
-    stored = dataset / convert.SOURCES_FILE
+    stored = dataset / publishing.SOURCES_FILE
     lines = stored.read_text().splitlines()
     assert lines[0] == "ImageId,sha256"
     damaged = [p.stem for p in source.rglob("*.3.32.4.dcm")]
     image_id = lines[1].split(",")[0]
     lines[1] = f"{image_id},{'0' * 64}"
-    given = tmp_path / "sources.csv"
-    given.write_text("\n".join([*lines, f"{damaged[0]},x"]) + "\n")
+    source_manifest = tmp_path / "sources.csv"
+    source_manifest.write_text("\n".join([*lines, f"{damaged[0]},x"]) + "\n")
     code = convert.convert(
-        dataclasses.replace(config, source_manifest=given, max_bad_fraction=0.5)
+        dataclasses.replace(
+            config, source_manifest=source_manifest, max_bad_fraction=0.5
+        )
     )
     assert code == ExitCode.QUARANTINED
     codes = [row[1] for row in quarantine.read(config.output)]
     assert codes.count("DCM_HASH_MISMATCH") == 2
     assert image_id not in records(config.output / "32")
-    given.write_text("\n".join(lines[:3]) + "\n")
+    source_manifest.write_text("\n".join(lines[:3]) + "\n")
     with pytest.raises(CommandError, match="lacks .* images, first"):
         convert.convert(
             dataclasses.replace(
-                config, source_manifest=given, output=tmp_path / "other"
+                config, source_manifest=source_manifest, output=tmp_path / "other"
             )
         )
 
@@ -238,12 +243,12 @@ def test_images_that_are_no_plain_film_or_hold_text(config, source, tmp_path, ca
     scan, text = sorted(copy.rglob("*.dcm"))[:2]
     change(scan, Modality="CT")
     change(text, BurnedInAnnotation="YES")
-    given = dataclasses.replace(config, test_source=copy)
-    assert convert.dry_run(given) == ExitCode.DONE
+    with_copy = dataclasses.replace(config, test_source=copy)
+    assert convert.dry_run(with_copy) == ExitCode.DONE
     assert f"of 1 images, the first is {scan.stem}, is not that" in caplog.text
     assert f"1 images, the first is {text.stem}, say that text" in caplog.text
     strict = dataclasses.replace(
-        given, refuse_burned_in=True, modalities=("CR",), max_bad_fraction=0.5
+        with_copy, refuse_burned_in=True, modalities=("CR",), max_bad_fraction=0.5
     )
     convert.convert(strict)
     codes = {row[0].split("/")[-1]: row[1] for row in quarantine.read(config.output)}
@@ -252,7 +257,7 @@ def test_images_that_are_no_plain_film_or_hold_text(config, source, tmp_path, ca
 
 
 def test_one_picture_is_in_one_fold(config, source, tmp_path):
-    """Every labelled picture a second time, as that of another patient."""
+    """A copy of every labelled picture gets the id of another patient."""
     folder = shutil.copytree(source / synthetic_folder.TRAIN_FOLDER, tmp_path / "train")
     lines = (source / synthetic_folder.TRAIN_CSV).read_text().splitlines()
     more = []
@@ -262,12 +267,14 @@ def test_one_picture_is_in_one_fold(config, source, tmp_path):
         copy = shutil.copy(path, folder / f"copy-{image_id}.dcm")
         change(copy, PatientID=f"another {k}")
         more.append(f"copy-{image_id},{encoded}")
-    given = tmp_path / "rle.csv"
-    given.write_text("\n".join([*lines, *more]) + "\n")
+    rle_csv = tmp_path / "rle.csv"
+    rle_csv.write_text("\n".join([*lines, *more]) + "\n")
     convert.convert(
-        dataclasses.replace(config, source=folder, rle_csv=given, max_bad_fraction=0.5)
+        dataclasses.replace(
+            config, source=folder, rle_csv=rle_csv, max_bad_fraction=0.5
+        )
     )
-    table = (config.output / convert.FOLDS_FILE).read_text().splitlines()[1:]
+    table = (config.output / publishing.FOLDS_FILE).read_text().splitlines()[1:]
     fold_of = dict(line.split(",") for line in table)
     copies = [i for i in fold_of if i.startswith("copy-")]
     assert len(copies) == 12
@@ -281,9 +288,9 @@ def test_bad_rows_cost_their_images_only(config, source, tmp_path):
     lines[places[0]] = f"{first}, 5 2 3"
     lines[places[1]] = f"{second}, 16383 2"
     lines.append(f"{third}, 5 2")
-    given = tmp_path / "rle.csv"
-    given.write_text("\n".join(lines) + "\n")
-    convert.convert(dataclasses.replace(config, rle_csv=given, max_bad_fraction=0.5))
+    rle_csv = tmp_path / "rle.csv"
+    rle_csv.write_text("\n".join(lines) + "\n")
+    convert.convert(dataclasses.replace(config, rle_csv=rle_csv, max_bad_fraction=0.5))
     rows = {row[1]: row for row in quarantine.read(config.output)}
     assert first in rows["RLE_ODD"][0]
     assert f"line {places[0] + 1}: " in rows["RLE_ODD"][2]
@@ -327,37 +334,37 @@ def test_narrow_images_are_padded_or_stretched(config, tmp_path):
     mask = np.zeros((128, 64), np.uint8)
     mask[32:96, 16:48] = 1
     rows = [(f"i{k}", rle.encode(mask) if k % 2 else "-1") for k in range(4)]
-    given = table(tmp_path / "n.csv", rows)
-    for how, width in (("pad", 8), ("stretch", 16)):
+    rle_csv = table(tmp_path / "n.csv", rows)
+    for aspect, width in (("pad", 8), ("stretch", 16)):
         convert.convert(
             dataclasses.replace(
                 config,
                 source=folder,
-                rle_csv=given,
+                rle_csv=rle_csv,
                 test_source=None,
                 num_folds=2,
-                aspect=how,
+                aspect=aspect,
                 clahe="none",
-                output=tmp_path / how,
+                output=tmp_path / aspect,
             )
         )
-        record = records(tmp_path / how / "32")["i1"]
+        record = records(tmp_path / aspect / "32")["i1"]
         assert (record.source_height, record.source_width) == (128, 64)
         stored = schema.unpack_mask(record.mask_bits, 32)
         expected = np.zeros((32, 32), np.uint8)
         expected[8:24, 16 - width // 2 : 16 + width // 2] = 1
         np.testing.assert_array_equal(stored, expected)
         pixels = np.frombuffer(record.pixels, np.uint8).reshape(32, 32)
-        assert (pixels[:, :8] == 0).all() == (how == "pad")
+        assert (pixels[:, :8] == 0).all() == (aspect == "pad")
 
 
 def test_tfio_gives_nearly_the_same_pixels(config, dataset, tfio):
     other = dataclasses.replace(config, dicom_decoder="tfio", num_workers=1)
     assert convert.convert(other) == ExitCode.DONE
     expected = records(dataset / "32")
-    found = records(config.output / "32")
-    assert found.keys() == expected.keys()
-    for image_id, record in found.items():
-        ours = np.frombuffer(expected[image_id].pixels, np.uint8).astype(int)
-        theirs = np.frombuffer(record.pixels, np.uint8).astype(int)
-        assert np.abs(ours - theirs).max() <= 4
+    stored = records(config.output / "32")
+    assert stored.keys() == expected.keys()
+    for image_id, record in stored.items():
+        pydicom_pixels = np.frombuffer(expected[image_id].pixels, np.uint8).astype(int)
+        tfio_pixels = np.frombuffer(record.pixels, np.uint8).astype(int)
+        assert np.abs(pydicom_pixels - tfio_pixels).max() <= 4

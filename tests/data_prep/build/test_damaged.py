@@ -1,4 +1,4 @@
-"""Damaged files cost themselves: mutants, and cuts at every length."""
+"""A damaged file costs only itself: mutants, and files cut at every length."""
 
 import functools
 import hashlib
@@ -18,7 +18,7 @@ from data_prep.source import probe
 from tests import dicom_files
 
 LIMITS = workers.Limits(memory_bytes=256 << 20, seconds=30)
-# A crash or a timeout is not among them: no mutant may cost its worker.
+# Crashes and timeouts are not among them: no mutant may cost its worker.
 CODES = {
     "DCM_BAD_BITS",
     "DCM_BAD_GEOMETRY",
@@ -98,7 +98,7 @@ MUTATIONS = (
 
 
 def mutant(seeds, index):
-    """Returns mutant `index`, the same in every run."""
+    """Returns mutant `index`, which is the same in every run."""
     rng = np.random.default_rng([2024, index])
     data = bytearray(seeds[index % len(seeds)])
     mutate = MUTATIONS[index // len(seeds) % len(MUTATIONS)]
@@ -169,7 +169,7 @@ def test_every_mutant_is_a_record_or_a_refusal(mutants, outcomes):
         else:
             check_refusal(outcome)
             refused += 1
-    # The mutator does neither nothing nor only harm.
+    # Some mutants convert and some do not.
     assert NUM_MUTANTS // 4 < refused < NUM_MUTANTS * 3 // 4
 
 
@@ -207,11 +207,13 @@ def test_headers_of_mutants(mutants):
         probe.Probe(path=p, mask_path=None, modalities=("CR",), refuse_burned_in=False)
         for p in mutants
     ]
-    with workers.WorkerPool(probe.look, num_workers=2, limits=LIMITS) as pool:
-        seen = list(pool.imap_ordered(probe.look, probes))
+    with workers.WorkerPool(
+        probe.read_header_facts, num_workers=2, limits=LIMITS
+    ) as pool:
+        results = list(pool.imap_ordered(probe.read_header_facts, probes))
     read = 0
-    for _, facts in seen:
-        if isinstance(facts, probe.Facts):
+    for _, facts in results:
+        if isinstance(facts, probe.HeaderFacts):
             assert len(folds.group_of(facts.patient_id, "an-image", "")) == 32
             read += 1
         elif facts.code != "DCM_NOT_CXR":
@@ -226,19 +228,19 @@ def test_a_source_manifest_refuses_every_mutant(mutants):
     for index, path in enumerate(mutants):
         expected = clean[index % len(clean)]
         if hashlib.sha256(path.read_bytes()).hexdigest() == expected:
-            continue  # One byte in 256 is changed to what it was.
+            continue  # One byte in 256 keeps its value.
         with pytest.raises(InputError) as e:
             image_records.convert(PIXELS, task_of(path, expected_sha256=expected))
         assert e.value.code == "DCM_HASH_MISMATCH"
 
 
 def test_every_truncation_is_refused():
-    """Every length of a file of every encoding."""
+    """Cuts a file of every encoding at every length."""
 
     def cuts():
         for name, data in dicom_files.seeds(16).items():
             assert dicom.read_pixels(data).shape == (16, 16), "the whole is sound"
-            # Deflated files may end with one byte that belongs to nothing.
+            # Deflated files may end with a padding byte.
             padding = name == "deflated" and data.endswith(b"\0")
             for length in range(len(data) - padding):
                 yield data[:length]
@@ -255,23 +257,25 @@ def test_every_truncation_is_refused():
 def test_a_cut_behind_the_pixels_costs_no_pixel():
     pixels = dicom_files.picture(16)
     data = dicom_files.native(pixels, DataSetTrailingPadding=b"\0" * 40)
-    whole = dicom_files.as_bytes(data)
+    file_bytes = dicom_files.as_bytes(data)
     shown = 0
-    for length in range(len(whole) - 60, len(whole)):
+    for length in range(len(file_bytes) - 60, len(file_bytes)):
         try:
-            np.testing.assert_array_equal(dicom.read_pixels(whole[:length]), pixels)
+            np.testing.assert_array_equal(
+                dicom.read_pixels(file_bytes[:length]), pixels
+            )
             shown += 1
         except InputError as fault:
             check_refusal(fault)
-    # Of the 60 cuts, 52 are behind the pixels. Some leave half a header of the
-    # element there, which is a fault of its own.
+    # 52 of the 60 cuts are after the pixels. Some leave half the header of the next
+    # element, which is a fault of its own.
     assert 45 <= shown <= 52
 
 
 def test_every_cut_of_a_stream_in_a_whole_file_is_refused():
     stream = dicom_files.compressed(dicom_files.picture(24), format="JPEG")
-    whole = dicom_files.as_bytes(dicom_files.framed(stream))
-    assert dicom.read_pixels(whole).shape == (24, 24)
+    file_bytes = dicom_files.as_bytes(dicom_files.framed(stream))
+    assert dicom.read_pixels(file_bytes).shape == (24, 24)
     for length in range(len(stream)):
         data = dicom_files.as_bytes(dicom_files.framed(stream[:length]))
         with pytest.raises(InputError) as e:

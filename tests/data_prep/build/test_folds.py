@@ -18,9 +18,9 @@ def test_no_patient_is_in_two_folds():
     labels, groups = make()
     fold_of = folds.assign(labels, groups, num_folds=5, seed=10)
     assert fold_of.keys() == labels.keys()
-    seen = {}
+    fold_of_group = {}
     for image, fold in fold_of.items():
-        assert seen.setdefault(groups[image], fold) == fold
+        assert fold_of_group.setdefault(groups[image], fold) == fold
 
 
 def test_folds_are_stratified():

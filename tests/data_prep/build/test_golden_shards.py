@@ -1,4 +1,4 @@
-"""The bytes of a small dataset are fixed: every stack of libraries makes the same.
+"""The bytes of a small dataset are fixed for all supported library versions.
 
 No number here comes from a random generator or an interpolating library: those differ
 between versions. The films are formulas, so that only the conversion is tested.
@@ -30,7 +30,7 @@ EXPECTED = {
 
 
 def film(index: int) -> np.ndarray:
-    """A square or an upright picture, [H, 96] uint8, with smooth and sharp parts."""
+    """Returns a square or upright picture, [H, 96] uint8, smooth with sharp edges."""
     y, x = np.mgrid[0 : 96 + 32 * (index % 2), 0:96]
     waves = (x * x + (index + 2) * y * y) // 64 % 97
     return (waves + x + (x // 12 + y // 12) % 2 * 40).clip(0, 255).astype(np.uint8)
@@ -38,7 +38,7 @@ def film(index: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory):
-    """Twelve films, every third one JPEG, and their csv: every second is positive."""
+    """Twelve films, every third one JPEG, with a csv; every second is positive."""
     folder = tmp_path_factory.mktemp("films")
     rows = ["ImageId,EncodedPixels"]
     for index in range(12):

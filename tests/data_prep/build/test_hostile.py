@@ -1,4 +1,4 @@
-"""Hostile files cost themselves, never the run, and nothing but themselves."""
+"""A hostile file costs only itself, never the run or another file."""
 
 import dataclasses
 import os
@@ -7,6 +7,7 @@ import zlib
 import pytest
 
 from data_prep.build import convert
+from data_prep.build import publishing
 from data_prep.core import workers
 from data_prep.core.errors import ExitCode
 from data_prep.source import dicom
@@ -18,7 +19,7 @@ LIMITS = workers.Limits(memory_bytes=256 << 20, seconds=30)
 
 
 def edited(data, **fields):
-    """Sets elements as they come, without a look at their values."""
+    """Sets elements without validating their values."""
     for name, (vr, value) in fields.items():
         if vr == "UI":
             setattr(data, name, pydicom.uid.UID(value, validation_mode=0))
@@ -70,7 +71,7 @@ def rle_table(offsets):
 
 
 def hostile():
-    """Returns {name: (bytes, codes it may be refused with)}; none: it converts."""
+    """Returns {name: (bytes, codes of a refusal)}; without codes it must convert."""
     uid = pydicom.uid
     jpeg = dicom_files.compressed(dicom_files.picture(24), format="JPEG")
     j2k = dicom_files.compressed(
@@ -177,20 +178,20 @@ def hostile():
 
 
 def outside(folder, output):
-    """Everything below `folder` that is not output, with time and size."""
-    found = {}
+    """Returns time and size of everything below `folder` that is not output."""
+    stat_of = {}
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if f"{parent}/{name}" != str(output)]
         for name in [*folders, *names]:
             facts = os.lstat(f"{parent}/{name}")
             is_dir = os.path.isdir(f"{parent}/{name}")
-            found[f"{parent}/{name}"] = is_dir or (facts.st_size, facts.st_mtime_ns)
-    return found
+            stat_of[f"{parent}/{name}"] = is_dir or (facts.st_size, facts.st_mtime_ns)
+    return stat_of
 
 
 @pytest.fixture
 def config(convert_config, tmp_path, monkeypatch):
-    """Of the test split `in/test` alone, run in a folder of its own."""
+    """Returns the conversion of the test split `in/test`, run in its own folder."""
     monkeypatch.setattr(convert, "LIMITS", LIMITS)
     (tmp_path / "in" / "test").mkdir(parents=True)
     (tmp_path / "in" / "cwd").mkdir()
@@ -210,7 +211,9 @@ def config(convert_config, tmp_path, monkeypatch):
 def stored_ids(config):
     return {
         line.split(",")[0]
-        for line in (config.output / convert.SOURCES_FILE).read_text().splitlines()[1:]
+        for line in (config.output / publishing.SOURCES_FILE)
+        .read_text()
+        .splitlines()[1:]
     }
 
 
@@ -277,7 +280,7 @@ def test_a_file_name_that_is_no_text(config):
 
 
 def short_element(tag, vr, value):
-    """An element's bytes, explicit little endian, of a type with a short length."""
+    """Returns an element, explicit little endian, of a VR with a short length."""
     value += b" " * (len(value) % 2)
     return tag + vr + len(value).to_bytes(2, "little") + value
 
@@ -287,7 +290,7 @@ def short_element(tag, vr, value):
     [("UNICODE_ESCAPE", rb"\ud800"), ("UTF_7", b"+2AA-"), ("UTF_16", b"\0\xd8")],
 )
 def test_a_patient_id_that_is_no_text(config, charset, patient):
-    """pydicom takes any of Python's codecs for a character set."""
+    """pydicom accepts the name of any Python codec as a character set."""
     raw = edited(
         dicom_files.native(dicom_files.picture(24)),
         SpecificCharacterSet=("CS", "ISO_IR 6"),

@@ -1,4 +1,4 @@
-"""A conversion that dies anywhere is continued to the same bytes."""
+"""A conversion that was killed anywhere continues to the same bytes."""
 
 import hashlib
 import os
@@ -29,27 +29,27 @@ RENAMES = (
     ("after", "32/dataset.json"),
     ("after", "64/dataset.json"),
 )
-# Sends itself a signal before or after its first rename to such a path: random
-# delays hardly ever hit those microseconds.
+# Sends itself a signal before or after its first rename to a matching path, because
+# random delays hardly ever hit those microseconds.
 SIGNALLED = """
 import fnmatch, os, pathlib, runpy, signal, sys
 name, when, pattern = (sys.argv.pop(1) for _ in range(3))
-whole = pathlib.Path.replace
+replace_file = pathlib.Path.replace
 def replace(self, target):
     hit = fnmatch.fnmatch("/".join(target.parts[-2:]), pattern)
     if hit and when == "before":
         os.kill(os.getpid(), signal.Signals[name])
-    whole(self, target)
+    replace_file(self, target)
     if hit and when == "after":
         os.kill(os.getpid(), signal.Signals[name])
 pathlib.Path.replace = replace
-if __name__ == "__main__":  # Workers come by here, too.
+if __name__ == "__main__":  # Workers import this module, too.
     runpy.run_module("data_prep.main", run_name="__main__", alter_sys=True)
 """
 
 
 def tree(folder):
-    """{relative path: sha256} of all files but the lock, which holds nothing."""
+    """Returns {relative path: sha256} of all files except the empty lock."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
@@ -62,13 +62,13 @@ def published(output):
 
 
 def check_whole(output, expected):
-    """The same files with the same bytes: no leftover, nothing missing."""
+    """Checks that the output has exactly the expected files and bytes."""
     assert tree(output) == expected
     assert {path.name for path in output.iterdir() if path.is_dir()} == {"32", "64"}
 
 
 class Command:
-    """The real command on the shared source, in a process group of its own."""
+    """Runs the real command on the shared source in its own process group."""
 
     def __init__(self, source, folds_csv):
         self._flags = [
@@ -108,14 +108,14 @@ class Command:
         return self.start(output, program=("-c", SIGNALLED, name, when, pattern))
 
     def finish(self, output, **options):
-        """Returns exit code and output of a run that is let alone."""
+        """Returns exit code and output of an undisturbed run."""
         process = self.start(output, **options)
         text, _ = process.communicate(timeout=120)
         return process.returncode, text
 
 
 def kill_after(process, seconds):
-    """Kills the whole group; tells whether it was still at work."""
+    """Kills the whole group; returns whether it was still running."""
     try:
         process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -127,16 +127,16 @@ def kill_after(process, seconds):
 
 
 def states(group):
-    """The states of a group's living processes, as in `man 5 proc`."""
-    found = []
+    """Returns the states of a group's live processes, as in `man 5 proc`."""
+    states_of_group = []
     for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = path.read_text().rpartition(")")[2].split()
         except OSError:
             continue
         if int(fields[2]) == group and fields[0] not in "ZX":
-            found.append(fields[0])
-    return found
+            states_of_group.append(fields[0])
+    return states_of_group
 
 
 def wait_for(happened, seconds=60):
@@ -148,7 +148,7 @@ def wait_for(happened, seconds=60):
 
 @pytest.fixture(scope="module")
 def command(source, dataset, tmp_path_factory):
-    """With its folds given: to make them takes an import of a second a run."""
+    """The command with a folds csv, because making folds imports scikit-learn."""
     folds_csv = tmp_path_factory.mktemp("folds") / "folds.csv"
     damaged = next(source.rglob("*.3.32.4.dcm")).stem
     folds_csv.write_text((dataset / "folds.csv").read_text() + f"{damaged},0\n")
@@ -156,9 +156,9 @@ def command(source, dataset, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def whole(command, tmp_path_factory):
-    """An uninterrupted run: (its tree, how long it took)."""
-    output = tmp_path_factory.mktemp("whole") / "data"
+def expected_run(command, tmp_path_factory):
+    """The tree of an uninterrupted run, and its seconds."""
+    output = tmp_path_factory.mktemp("expected_run") / "data"
     began = time.monotonic()
     code, text = command.finish(output)
     assert code == 0, text
@@ -166,14 +166,14 @@ def whole(command, tmp_path_factory):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_killed_at_any_time(command, whole, tmp_path, seed):
-    expected, seconds = whole
+def test_killed_at_any_time(command, expected_run, tmp_path, seed):
+    expected, seconds = expected_run
     rng = np.random.default_rng([55, seed])
     kills = outputs = 0
     while kills < KILLS_EACH:
         output = tmp_path / str(outputs)
         outputs += 1
-        # Another folder whenever a run was faster than its death.
+        # A new folder whenever a run ended before it was killed.
         while kills < KILLS_EACH and kill_after(
             command.start(output), rng.uniform(0, seconds)
         ):
@@ -183,25 +183,25 @@ def test_killed_at_any_time(command, whole, tmp_path, seed):
         check_whole(output, expected)
 
 
-def test_killed_at_every_kind_of_rename(command, whole, tmp_path):
-    expected, _ = whole
+def test_killed_at_every_kind_of_rename(command, expected_run, tmp_path):
+    expected, _ = expected_run
     output = tmp_path / "data"
-    seen = []
+    published_after = []
     for when, pattern in RENAMES:
         process = command.signalled(output, "SIGKILL", when, pattern)
-        # It says too little to fill the pipe that is read below.
+        # It prints too little to fill the pipe that is read below.
         assert process.wait(timeout=120) == -signal.SIGKILL, pattern
-        # Nobody killed the workers; they end when they are alone.
+        # The workers were not killed; they end when their parent has ended.
         wait_for(lambda group=process.pid: not states(group), seconds=20)
         process.communicate(timeout=60)
-        seen.append(published(output))
-    assert seen == [[]] * (len(RENAMES) - 2) + [["32"], ["32", "64"]]
+        published_after.append(published(output))
+    assert published_after == [[]] * (len(RENAMES) - 2) + [["32"], ["32", "64"]]
     code, text = command.finish(output)
     assert code == 0, text
     check_whole(output, expected)
 
 
-def test_two_at_once(command, whole, tmp_path):
+def test_two_at_once(command, expected_run, tmp_path):
     output = tmp_path / "data"
     first = command.signalled(output, "SIGSTOP", "after", "32/*.tfrecord-*")
     try:
@@ -219,7 +219,7 @@ def test_two_at_once(command, whole, tmp_path):
             time.sleep(0.01)
     text, _ = first.communicate(timeout=60)
     assert first.returncode == 0, text
-    check_whole(output, whole[0])
+    check_whole(output, expected_run[0])
 
 
 @pytest.fixture(scope="module")
@@ -235,14 +235,14 @@ def small_shards(command, tmp_path_factory):
 
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.3, 0.6, 0.9, 0.99])
 def test_disk_full(command, small_shards, tmp_path, share):
-    """No file may grow beyond a share of what the last one needs."""
+    """Limits the size of files to a share of the size of the last one."""
     expected, sizes = small_shards
     output = tmp_path / "data"
-    # The larger of the two manifests is the second that is written.
+    # The larger of the two manifests is written second.
     limit = int(share * sizes[-2])
     code, text = command.finish(output, shard=1, file_bytes=limit)
     assert code == 6, text
-    # Beside the log, whose lines begin with the time.
+    # Without the log, whose lines begin with the time.
     errors = [line for line in text.splitlines() if not re.match("[0-9:]{8} ", line)]
     assert len(errors) == 1, text
     assert errors[0].startswith("ERROR ENVIRONMENT: File too large: ")

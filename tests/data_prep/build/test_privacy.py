@@ -1,4 +1,4 @@
-"""No value of a DICOM file, and no path of its owner, gets into any output."""
+"""No value of a DICOM file and no path of its owner gets into any output."""
 
 import base64
 import os
@@ -9,14 +9,14 @@ import sys
 import numpy as np
 import pytest
 
-from data_prep.build import convert
+from data_prep.build import publishing
 from data_prep.dataset import rle
 from data_prep.source import quarantine
 from tests import dicom_files
 
 ROOT = pathlib.Path(__file__).parents[3]
 pydicom = dicom_files.pydicom
-# Stands in every value; the folders that hold the source have the other one.
+# The first is in every value; the second is in the names of the source's folders.
 CANARY = "ZKANARIEZ"
 PATH_CANARY = "ZHEIMATZ"
 DATES = ("18931104", "235958.731", "0997Y", "-7391.46")
@@ -27,7 +27,7 @@ CANARIES = (
     base64.b64encode(CANARY.encode()).rstrip(b"=")[:-1],
     *(date.encode() for date in DATES),
 )
-# What keywords of tags about people, places and times begin with.
+# Prefixes of the keywords of tags about people, places and times.
 PERSONAL = (
     "Accession",
     "Acquisition",
@@ -74,7 +74,7 @@ KNOWN_VALUES = {"DA": DATES[0], "TM": DATES[1], "AS": DATES[2], "DS": DATES[3]}
 
 
 def element(tag, vr, value):
-    """The bytes of one element, explicit VR, whatever it says."""
+    """Returns the bytes of one element with explicit VR, unchecked."""
     value += b"\0" * (len(value) % 2)
     start = (tag >> 16).to_bytes(2, "little") + (tag & 0xFFFF).to_bytes(2, "little")
     if vr in LONG:
@@ -83,7 +83,7 @@ def element(tag, vr, value):
 
 
 def personal_tags():
-    """[(tag, VR)] of the dictionary's tags with a text that may tell of a person."""
+    """Returns [(tag, VR)] of the dictionary's tags with text about a person."""
     texts = ("AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST")
     return [
         (tag, entry[0])
@@ -95,19 +95,19 @@ def personal_tags():
 
 
 def personal_elements():
-    """Every such tag, with a value that fits its type or with one that does not."""
-    found = []
+    """Returns every such tag, with a value that fits its VR or one that does not."""
+    elements = []
     for k, (tag, vr) in enumerate(sorted(personal_tags())):
         value = f"{CANARY}^{k:03d}"
-        # The other dates, times, ages and numbers are none.
+        # The other dates, times, ages and numbers are invalid.
         if vr in KNOWN_VALUES and k % 2:
             value = KNOWN_VALUES[vr]
-        found.append(element(tag, vr, value.encode()))
+        elements.append(element(tag, vr, value.encode()))
     inner = element(0x00100020, "LO", CANARY.encode())
     item = b"\xfe\xff\x00\xe0" + len(inner).to_bytes(4, "little") + inner
     return b"".join(
         [
-            *found,
+            *elements,
             element(0x00101002, "SQ", item),
             element(0x00090010, "LO", f"{CANARY} GROUP".encode()),
             element(0x00091001, "UN", CANARY.encode()),
@@ -120,7 +120,7 @@ def personal_elements():
 
 
 def file_of(index, *extra, **fields):
-    """A picture of its own, with a canary wherever one fits."""
+    """Returns a file with its own picture, and a canary wherever one fits."""
     stream = dicom_files.compressed(
         np.roll(dicom_files.picture(64), 7 * index, axis=1),
         format="JPEG",
@@ -138,30 +138,30 @@ def file_of(index, *extra, **fields):
     data.preamble = CANARY.encode().ljust(128, b"\0")
     data = dicom_files.as_bytes(data)
     place = data.index(b"\x28\x00\x02\x00US")
-    mine = element(0x00100020, "LO", f"{CANARY}-p{index}".encode())
-    return data[:place] + personal_elements() + mine + b"".join(extra) + data[place:]
+    patient = element(0x00100020, "LO", f"{CANARY}-p{index}".encode())
+    return data[:place] + personal_elements() + patient + b"".join(extra) + data[place:]
 
 
 def without(data, start):
-    """Takes one element out."""
+    """Removes one element."""
     place = data.index(start)
     length = int.from_bytes(data[place + 6 : place + 8], "little")
     return data[:place] + data[place + 8 + length :]
 
 
 def source_files():
-    """Returns {image id: (bytes, the code that it is to be quarantined with)}."""
+    """Returns {image id: (bytes, expected quarantine code)}."""
     canary = CANARY.encode()
     files = {f"good{k}": (file_of(k), None) for k in range(6)}
-    whole = file_of(6)
+    sound = file_of(6)
     window = [element(0x00281050, "DS", canary), element(0x00281051, "DS", canary)]
-    no_rows = without(whole, b"\x28\x00\x10\x00US")
+    no_rows = without(sound, b"\x28\x00\x10\x00US")
     rows = no_rows.index(b"\x28\x00\x11\x00US")
-    bad_stream = bytearray(whole)
-    bad_stream[whole.index(b"\xff\xc0") + 4] = 77
+    bad_stream = bytearray(sound)
+    bad_stream[sound.index(b"\xff\xc0") + 4] = 77
     files |= {
-        "cut_header": (whole[:900], "DCM_BAD_GEOMETRY"),
-        "cut_pixels": (whole[:-500], "DCM_TRUNCATED"),
+        "cut_header": (sound[:900], "DCM_BAD_GEOMETRY"),
+        "cut_pixels": (sound[:-500], "DCM_TRUNCATED"),
         "stream": (bytes(bad_stream), "DCM_DAMAGED"),
         "text": (canary * 99, "DCM_NOT_DICOM"),
         "frames": (file_of(7, element(0x00280008, "IS", canary)), "DCM_DAMAGED"),
@@ -182,7 +182,7 @@ def source_files():
 
 @pytest.fixture(scope="module")
 def private(tmp_path_factory):
-    """A source folder somewhere in a home; returns that folder's parent."""
+    """Makes a source folder inside a home folder; returns the source's parent."""
     home = tmp_path_factory.mktemp(PATH_CANARY) / f"{PATH_CANARY}-{CANARY}"
     train = home / "train"
     train.mkdir(parents=True)
@@ -262,7 +262,7 @@ def test_no_canary_in_what_is_written_or_said(private, tmp_path, flags, code):
     done = run(private, output, *[flag.format(home=private) for flag in flags])
     assert done.returncode == code, done.stderr
     check_no_canary(done, output)
-    # It did speak of the files: what is silent keeps every secret.
+    # The log does mention the files; an empty log would prove nothing.
     assert b"DCM_NOT_CXR" in done.stderr
     if "--dry_run" in flags:
         assert not output.exists()
@@ -274,16 +274,16 @@ def test_no_canary_in_what_is_written_or_said(private, tmp_path, flags, code):
 
 
 def check_all_was_read(output):
-    """Every bad file is quarantined for its own fault, and every good one stored."""
+    """Every bad file is quarantined with its code, and every good one is stored."""
     bad = {i: code for i, (_, code) in source_files().items() if code}
-    found = {row[0]: row[1] for row in quarantine.read(output)}
-    assert found == {f"train/{i}.dcm": code for i, code in bad.items()}
-    stored = (output / convert.SOURCES_FILE).read_text()
+    code_of = {row[0]: row[1] for row in quarantine.read(output)}
+    assert code_of == {f"train/{i}.dcm": code for i, code in bad.items()}
+    stored = (output / publishing.SOURCES_FILE).read_text()
     assert all(f"{i}," in stored for i in source_files().keys() - bad.keys())
 
 
 def test_native_libraries_say_nothing(private, tmp_path, tfio):
-    """tensorflow-io's DCMTK writes values to descriptor 2 by itself."""
+    """tensorflow-io's DCMTK writes values to file descriptor 2."""
     test = tmp_path / "test"
     test.mkdir()
     plain = dicom_files.dataset(64)
@@ -294,11 +294,11 @@ def test_native_libraries_say_nothing(private, tmp_path, tfio):
     done = run(private, output, *flags)
     assert done.returncode == 3, done.stderr
     check_no_canary(done, output, more=[b"W: ", b"E: "])
-    # It saw all that pydicom can read; of those it takes the plain file alone.
+    # It got every file that pydicom can read, and accepts only the plain one.
     assert {row[0]: row[1] for row in quarantine.read(output)} == {
         f"train/{i}.dcm": code or "DCM_TFIO" for i, (_, code) in source_files().items()
     }
-    stored = (output / convert.SOURCES_FILE).read_text().splitlines()
+    stored = (output / publishing.SOURCES_FILE).read_text().splitlines()
     assert [line.split(",")[0] for line in stored[1:]] == ["plain"]
 
 
@@ -319,12 +319,12 @@ def test_a_transfer_syntax_is_a_value_too(private, tmp_path):
 
 
 def test_a_label_without_an_image(private, tmp_path):
-    """It is a fault of the csv, whose folder is nobody's business."""
+    """A missing image is a fault of the csv, whose folder stays private."""
     output = tmp_path / "out"
-    given = private / "more.csv"
+    rle_csv = private / "more.csv"
     text = (private / "rle.csv").read_text()
-    given.write_text(f"{text}\nmissing,-1\nodd,5\n")
-    done = run(private, output, f"--rle_csv={given}")
+    rle_csv.write_text(f"{text}\nmissing,-1\nodd,5\n")
+    done = run(private, output, f"--rle_csv={rle_csv}")
     assert done.returncode == 3, done.stderr
     codes = [row[1] for row in quarantine.read(output)]
     assert {"IMAGE_MISSING", "RLE_ODD"} <= set(codes)

@@ -1,4 +1,4 @@
-"""Every fault is planted in real files, and must be told with file and fix."""
+"""Every kind of fault is made in real files, and must be reported with its fix."""
 
 import dataclasses
 import json
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from data_prep.build import convert
-from data_prep.check import findings
+from data_prep.check import issues
 from data_prep.check import verification
 from data_prep.core import durable
 from data_prep.core.errors import CommandError
@@ -29,30 +29,30 @@ TEST = "test.tfrecord-00001-of-00002"
 
 @pytest.fixture
 def data(dataset, tmp_path):
-    """A copy of the output folder, for damage."""
+    """A copy of the output folder, to be damaged."""
     return shutil.copytree(dataset, tmp_path / "data")
 
 
-def found(folder):
-    return list(verification.verify(folder).findings)
+def issues_of(folder):
+    return list(verification.verify(folder).issues)
 
 
 def only(folder, kind):
-    """Returns the single finding in a folder, which must be of a kind."""
-    (finding,) = found(folder)
-    assert finding.kind == kind, finding
-    assert finding.fix
-    return finding
+    """Returns the only issue in a folder, which must be of a kind."""
+    (issue,) = issues_of(folder)
+    assert issue.kind == kind, issue
+    assert issue.fix
+    return issue
 
 
 def describe(folder, **changes):
-    """Changes and seals `dataset.json`."""
+    """Changes `dataset.json` and its checksum."""
     stored = manifest.read_alone(folder)
     manifest.write(folder, dataclasses.replace(stored, **changes))
 
 
 def rewrite(folder, name, change):
-    """Replaces the records of a shard by `change(records)`, and its facts."""
+    """Replaces a shard's records by `change(records)`, and updates the manifest."""
     path = folder / name
     old = [schema.parse(serialized) for serialized in shards.read(path)]
     new = [r if isinstance(r, bytes) else schema.serialize(r) for r in change(old)]
@@ -83,8 +83,8 @@ def reversed_pixels(record):
 
 def test_sound_data(dataset):
     result = verification.verify(dataset)
-    assert not result.findings
-    assert not result.findings.lines()
+    assert not result.issues
+    assert not result.issues.lines()
     assert (result.num_datasets, result.num_records) == (2, 2 * 37)
     assert result.num_shards == len(list(dataset.glob("*/*.tfrecord-*")))
     assert verification.verify(dataset / "64").num_records == 37
@@ -95,7 +95,7 @@ def test_sound_png_data(convert_config, tmp_path):
         convert_config, output=tmp_path / "png", pixel_encoding="png", sizes=(32,)
     )
     convert.convert(config)
-    assert not found(tmp_path / "png")
+    assert not issues_of(tmp_path / "png")
     folder = tmp_path / "png" / "32"
 
     def damaged(records):
@@ -109,7 +109,7 @@ def test_sound_png_data(convert_config, tmp_path):
         ]
 
     rewrite(folder, TEST, damaged)
-    one, two = found(folder)
+    one, two = issues_of(folder)
     assert one.kind == two.kind == "RECORD_PIXELS"
     assert "record 0" in one.what
     assert "no PNG" in one.what
@@ -118,9 +118,9 @@ def test_sound_png_data(convert_config, tmp_path):
 
 def test_a_missing_shard(data):
     (data / "32" / POSITIVE).unlink()
-    finding = only(data, "SHARD_MISSING")
-    assert finding.file == data / "32" / POSITIVE
-    assert "restore it from a copy" in finding.fix
+    issue = only(data, "SHARD_MISSING")
+    assert issue.file == data / "32" / POSITIVE
+    assert "restore it from a copy" in issue.fix
 
 
 def test_an_extra_shard(data):
@@ -141,7 +141,7 @@ def test_a_flipped_bit(data):
     stored = bytearray(path.read_bytes())
     stored[-100] ^= 1
     path.write_bytes(stored)
-    hashed, damaged = found(data)
+    hashed, damaged = issues_of(data)
     assert (hashed.kind, damaged.kind) == ("SHARD_SHA256", "RECORD_DAMAGED")
     assert hashed.file == damaged.file == path
     last = manifest.read(data / "32").shards
@@ -153,7 +153,7 @@ def test_a_file_cut_between_records(data):
     path = data / "32" / POSITIVE
     records = list(shards.read(path))
     shards.write(path, records[:-1])
-    size, count = found(data)
+    size, count = issues_of(data)
     assert (size.kind, count.kind) == ("SHARD_SIZE", "SHARD_RECORDS")
     assert f"{len(records) - 1} records instead of {len(records)}" in count.what
 
@@ -166,12 +166,12 @@ def test_another_order_of_records_is_another_file(data):
 
 def test_a_record_of_another_schema(data):
     rewrite(data / "32", TEST, lambda r: [*r[:-1], b"no example"])
-    finding = only(data / "32", "RECORD_SCHEMA")
-    assert finding.file.name == TEST
+    issue = only(data / "32", "RECORD_SCHEMA")
+    assert issue.file.name == TEST
 
 
 @pytest.mark.parametrize(
-    ("shard", "changes", "kind", "said"),
+    ("shard", "changes", "kind", "message"),
     [
         (TEST, {"image_id": "=1+2"}, "RECORD_ID", "record 0 has an id"),
         (TEST, {"pixels": b"x" * 1023}, "RECORD_PIXELS", "1023 bytes of pixels"),
@@ -191,36 +191,36 @@ def test_a_record_of_another_schema(data):
         ),
     ],
 )
-def test_a_wrong_record(data, shard, changes, kind, said):
+def test_a_wrong_record(data, shard, changes, kind, message):
     replace_first(data / "32", shard, **changes)
-    finding = only(data / "32", kind)
-    assert said in finding.what
-    assert finding.file == data / "32" / shard
-    assert "convert again" in finding.fix
+    issue = only(data / "32", kind)
+    assert message in issue.what
+    assert issue.file == data / "32" / shard
+    assert "convert again" in issue.fix
 
 
 def test_a_positive_may_be_too_small_to_see(data):
     replace_first(data / "32", POSITIVE, mask_bits=bytes(128))
-    assert not found(data)
+    assert not issues_of(data)
 
 
 def test_an_unfit_id_is_not_told(data):
     replace_first(data / "32", TEST, image_id="DOE^JANE\n1960")
-    finding = only(data / "32", "RECORD_ID")
-    assert "DOE" not in str(finding)
-    assert "\n" not in str(finding)
+    issue = only(data / "32", "RECORD_ID")
+    assert "DOE" not in str(issue)
+    assert "\n" not in str(issue)
 
 
 def test_a_fold_and_a_patient_in_two(data):
     folder = data / "32"
     group = first(folder, NEGATIVE).group
     replace_first(folder, POSITIVE, group=group)
-    finding = only(folder, "GROUP_IN_TWO_FOLDS")
-    assert "of fold 0 and record" in finding.what
-    assert group not in str(finding)
+    issue = only(folder, "GROUP_IN_TWO_FOLDS")
+    assert "of fold 0 and record" in issue.what
+    assert group not in str(issue)
     options = manifest.read(folder).options | {"published_folds": True}
     describe(folder, options=options)
-    assert not found(folder), "a published split may tear patients"
+    assert not issues_of(folder), "a published split may divide patients"
     replace_first(folder, POSITIVE, fold=2)
     assert "has fold 2 in a shard of fold 0" in only(folder, "RECORD_FOLD").what
 
@@ -229,8 +229,8 @@ def test_an_image_twice(data):
     folder = data / "32"
     twice = first(folder, "test.tfrecord-00000-of-00002").image_id
     replace_first(folder, TEST, image_id=twice)
-    finding = only(folder, "RECORD_TWICE")
-    assert f"{twice}, is also in test.tfrecord-00000-of-00002" in finding.what
+    issue = only(folder, "RECORD_TWICE")
+    assert f"{twice}, is also in test.tfrecord-00000-of-00002" in issue.what
 
 
 def test_statistics(data):
@@ -239,9 +239,9 @@ def test_statistics(data):
     describe(folder, mean=old.mean + 0.01)
     assert f"the images have {old.mean}" in only(folder, "DATASET").what
     describe(folder, mean=old.mean)
-    assert not found(folder)
+    assert not issues_of(folder)
     replace_first(folder, POSITIVE, pixels=bytes(32 * 32))
-    assert [f.what.split()[1] for f in found(folder)] == ["mean", "std"]
+    assert [f.what.split()[1] for f in issues_of(folder)] == ["mean", "std"]
 
 
 def test_statistics_of_a_part_are_not_compared(data):
@@ -260,44 +260,44 @@ def test_a_shard_under_a_wrong_name(data):
             for s in stored.shards
         ),
     )
-    kinds = {f.kind for f in found(folder)}
+    kinds = {f.kind for f in issues_of(folder)}
     assert kinds == {"DATASET", "RECORD_FOLD"}
-    assert f"lists {POSITIVE} as split train, fold 7" in found(folder)[0].what
+    assert f"lists {POSITIVE} as split train, fold 7" in issues_of(folder)[0].what
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "said"),
+    ("option", "value", "message"),
     [
         ("image_size", 64, "image_size 32 and the option image_size 64"),
         ("pixel_encoding", "jpeg", "pixel_encoding 'jpeg'"),
     ],
 )
-def test_wrong_options(data, option, value, said):
+def test_wrong_options(data, option, value, message):
     stored = manifest.read(data / "32")
     describe(data / "32", options=stored.options | {option: value})
-    assert said in only(data / "32", "DATASET").what
+    assert message in only(data / "32", "DATASET").what
 
 
 def test_damaged_descriptions(data):
     path = data / "32" / manifest.FILE_NAME
-    whole = path.read_text()
-    for text, said in (
-        (whole.replace('"num_folds": 3', '"num_folds": 4'), "its own sha256"),
-        (whole[:-9], "is not JSON"),
+    sound_text = path.read_text()
+    for text, message in (
+        (sound_text.replace('"num_folds": 3', '"num_folds": 4'), "its own sha256"),
+        (sound_text[:-9], "is not JSON"),
     ):
         path.write_text(text)
-        finding = only(data, "DATASET")
-        assert said in finding.what
-        assert finding.file == path
-    stored = json.loads(whole)
-    for change, said in (
+        issue = only(data, "DATASET")
+        assert message in issue.what
+        assert issue.file == path
+    stored = json.loads(sound_text)
+    for change, message in (
         ({"schema_version": 9}, "has schema version 9"),
         ({"extra": 1}, "lacks fields of a dataset or has others"),
     ):
         durable.write_json(
             path, {k: v for k, v in (stored | change).items() if k != "sha256"}
         )
-        assert said in only(data, "DATASET").what
+        assert message in only(data, "DATASET").what
     path.unlink()
     assert "run the same conversion again" in only(data, "DATASET").fix
 
@@ -306,42 +306,42 @@ def test_sizes_that_differ(data):
     small, large = data / "32", data / "64"
     other = first(large, POSITIVE).image_id
     replace_first(large, POSITIVE, image_id="another")
-    lacks, has = found(data)
+    lacks, has = issues_of(data)
     assert {lacks.kind, has.kind} == {"SIZES_DIFFER"}
     assert lacks.what == f"lacks image {other} of 32"
     assert has.what == "has image another, which 32 lacks"
     assert lacks.file == large / manifest.FILE_NAME
     replace_first(large, POSITIVE, image_id=other)
     replace_first(large, POSITIVE, fold=1)
-    (differs,) = [f for f in found(data) if f.kind == "SIZES_DIFFER"]
+    (differs,) = [f for f in issues_of(data) if f.kind == "SIZES_DIFFER"]
     assert f"image {other} has fold 1 and label 1, in 32 fold 0" in differs.what
     replace_first(large, POSITIVE, fold=0)
     describe(small, source_fingerprint="0" * 64)
     assert "other sources than 32" in only(data, "SIZES_DIFFER").what
 
 
-def test_all_faults_are_told_at_once(data):
+def test_all_faults_are_reported_at_once(data):
     (data / "32" / POSITIVE).unlink()
     replace_first(data / "32", TEST, source_height=-1)
     leftover = data / f"{durable.INCOMPLETE}-folds.csv"
     leftover.touch()
     path = data / "64" / manifest.FILE_NAME
     path.write_text("{}")
-    lines = verification.verify(data).findings.lines()
+    lines = verification.verify(data).issues.lines()
     assert len(lines) == 4
     for file in (data / "32" / POSITIVE, data / "32" / TEST, leftover, path):
         (line,) = [line for line in lines if line.startswith(f"{file}: ")]
         assert "; " in line
 
 
-def test_many_findings_are_counted():
-    many = findings.Findings()
-    for k in range(findings.SHOWN_PER_KIND + 3):
+def test_many_issues_are_counted():
+    many = issues.Issues()
+    for k in range(issues.SHOWN_PER_KIND + 3):
         many.add("A", pathlib.Path("x"), f"is {k}", fix="fix it")
     many.add("B", pathlib.Path("y"), "is\nodd", fix="fix it")
     lines = many.lines()
-    assert len(many) == findings.SHOWN_PER_KIND + 4
-    assert len(lines) == findings.SHOWN_PER_KIND + 2
+    assert len(many) == issues.SHOWN_PER_KIND + 4
+    assert len(lines) == issues.SHOWN_PER_KIND + 2
     assert lines[0] == "x: is 0; fix it"
     assert lines[-2:] == ["y: is odd; fix it", "... and 3 more of A"]
 
@@ -379,12 +379,11 @@ def test_the_command(dataset, data):
 
 def test_the_import_is_light():
     heavy = ["tensorflow", "keras", "pydicom", "absl"]
-    for module in ("verification",):
-        code = (
-            f"import sys, data_prep.{module}; "
-            f"print([m for m in {heavy} if m in sys.modules])"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
-        )
-        assert done.stdout.strip() == "[]", done.stderr
+    code = (
+        "import sys, data_prep.check.verification; "
+        f"print([m for m in {heavy} if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "[]", done.stderr

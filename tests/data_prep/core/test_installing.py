@@ -1,4 +1,4 @@
-"""Commands that install fit a checkout, a wheel, and a TensorFlow of the user's own."""
+"""Install commands fit a checkout, a wheel, and the user's own TensorFlow."""
 
 import pathlib
 
@@ -11,7 +11,7 @@ ROOT = pathlib.Path(__file__).parents[3]
 
 @pytest.fixture
 def machine(monkeypatch, tmp_path):
-    """Returns a function that sets the installed TensorFlow and where our files are."""
+    """Returns a function that fakes the installed TensorFlow and the checkout."""
 
     def make(tensorflow, *, checkout, name="tensorflow"):
         have = {name: tensorflow}
@@ -50,7 +50,7 @@ def test_a_tensorflow_of_the_users_own_stays(machine, checkout, name):
 
 def test_a_wheel_has_no_files(machine, tmp_path):
     machine("", checkout=False)
-    # As another package may leave it.
+    # Another package may install such a file.
     (tmp_path / "requirements.txt").write_text("other\n")
     assert "requirements" not in installing.everything() + installing.everything(
         again=True

@@ -38,7 +38,7 @@ def test_prints_what_it_parses(text):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "Expected a name at character 0"),
         ("a(1", "Expected ',' or ')' at character 3"),
@@ -53,10 +53,10 @@ def test_prints_what_it_parses(text):
         ("a+b", "Expected '|' or the end at character 1"),
     ],
 )
-def test_faults_name_the_place(text, said):
+def test_faults_name_the_place(text, message):
     with pytest.raises(ValueError, match="Received: spec=") as e:
         spec.parse(text)
-    assert said in str(e.value)
+    assert message in str(e.value)
 
 
 def test_call():

@@ -7,7 +7,7 @@ import pytest
 from data_prep.core import workers
 from data_prep.core.errors import InputError
 
-# The time of an input includes that of its worker's start, on a busy machine seconds.
+# The time of an input includes its worker's start, which may take seconds.
 LIMITS = workers.Limits(memory_bytes=256 << 20, seconds=60)
 
 
@@ -28,7 +28,7 @@ def die_once(marker):
 
 
 def die_in_company(folder):
-    """Dies if another process does the same; waits until one has done so."""
+    """Dies if another process runs it too; otherwise waits until one has died."""
     met = folder / "met"
     with (folder / "lock").open("w") as file:
         try:
@@ -37,8 +37,8 @@ def die_in_company(folder):
             met.touch()
             os.abort()
         if not met.exists():
-            # On a busy machine the other process may come late, and so may a second
-            # trial of it that does not wait for this one.
+            # On a busy machine the other process may start late, and so may its
+            # second trial, if that does not wait for this one.
             ends = time.monotonic() + 30
             while not met.exists() and time.monotonic() < ends:
                 time.sleep(0.05)
@@ -120,7 +120,7 @@ def test_input_is_read_lazily():
     assert len(taken) < 20
 
 
-def test_a_crew_stays_for_another_round():
+def test_a_pool_stays_for_another_round():
     with workers.WorkerPool(
         behave, os.path.basename, num_workers=2, limits=LIMITS
     ) as pool:
@@ -136,14 +136,14 @@ def test_a_crew_stays_for_another_round():
 
 
 def test_a_worker_killed_from_outside_costs_no_input(tmp_path):
-    """As by the kernel, when the machine is short of memory."""
+    """The kernel kills processes when the machine is short of memory."""
     items = [("ok", 0), ("die once", tmp_path / "died"), ("ok", 1), ("slow", 0.2)]
     results = [r for _, r in run(items)]
     assert results == [0, tmp_path / "died", 1, 0.2]
 
 
 def test_the_second_trial_is_alone(tmp_path):
-    """Of two inputs that only fail together, both succeed."""
+    """Two inputs that only fail together both succeed."""
     items = [("die in company", tmp_path)] * 2 + [("ok", 0)] * 6
     assert [r for _, r in run(items)] == [tmp_path] * 2 + [0] * 6
     assert (tmp_path / "met").exists(), "one of them died"

@@ -5,14 +5,14 @@ from data_prep.build import clahe
 from data_prep.dataset import aspect
 
 
-@pytest.mark.parametrize("how", aspect.ASPECTS)
+@pytest.mark.parametrize("mode", aspect.ASPECTS)
 @pytest.mark.parametrize("shape", [(64, 96), (96, 64), (64, 64), (65, 96)])
-def test_there_and_back(how, shape):
+def test_there_and_back(mode, shape):
     mask = np.zeros(shape, np.uint8)
     mask[10:40, 20:50] = 1
-    small = clahe.resize_mask(aspect.to_square(mask, how), 96)
+    small = clahe.resize_mask(aspect.to_square(mask, mode), 96)
     assert small.shape == (96, 96)
-    back = aspect.from_square(small.astype(np.float32), *shape, how) >= 0.5
+    back = aspect.from_square(small.astype(np.float32), *shape, mode) >= 0.5
     assert back.shape == shape
     assert (back != mask).mean() < 0.02
 

@@ -28,7 +28,7 @@ def mask_of(*pixels, shape=(3, 4)):
         (np.ones((3, 4), np.uint8), "0 12"),
         (mask_of((0, 0)), "0 1"),
         (mask_of((2, 3)), "11 1"),
-        # Column-major: the pixel below comes next, the one to the right 3 later.
+        # Column-major: the next pixel is below; the one to the right is 3 later.
         (mask_of((1, 0), (2, 0)), "1 2"),
         (mask_of((1, 0), (1, 1)), "1 1 2 1"),
         (mask_of((2, 0), (0, 1)), "2 2"),

@@ -36,7 +36,7 @@ def test_tensorflow_reads_the_same(record):
 
 
 def test_bytes_are_stable():
-    """In every process and for ever: conversions are resumed and compared by bytes."""
+    """The bytes must never change: conversions are resumed and compared by bytes."""
     digests = [
         hashlib.sha256(schema.serialize(record)).hexdigest()[:16]
         for record in (RECORD, TEST_RECORD)

@@ -42,10 +42,10 @@ def test_every_bit_flip_is_found(tmp_path):
 def test_offsets_are_where_records_begin(tmp_path):
     path = tmp_path / "x"
     shards.write(path, RECORDS)
-    found = shards.offsets(path)
-    assert len(found) == len(RECORDS)
-    for k, at in enumerate(found):
-        (tmp_path / "tail").write_bytes(path.read_bytes()[at:])
+    offsets = shards.offsets(path)
+    assert len(offsets) == len(RECORDS)
+    for k, offset in enumerate(offsets):
+        (tmp_path / "tail").write_bytes(path.read_bytes()[offset:])
         assert list(shards.read(tmp_path / "tail")) == RECORDS[k:]
     (tmp_path / "empty").touch()
     assert shards.offsets(tmp_path / "empty") == []
@@ -60,7 +60,7 @@ def test_offsets_of_a_cut_or_damaged_file(tmp_path):
         path.write_bytes(data[:length])
         with pytest.raises(CommandError, match=str(path)):
             shards.offsets(path)
-    for bit in range(8 * 12):  # Of the first length and its checksum.
+    for bit in range(8 * 12):  # The first length and its checksum.
         damaged = bytearray(data)
         damaged[bit // 8] ^= 1 << bit % 8
         path.write_bytes(damaged)
@@ -84,7 +84,7 @@ def test_plan_is_even_and_free_of_order():
     assert [len(p) for p in parts] == [3, 3, 4]
     assert sorted(sum(parts, [])) == sorted(ids)
     assert shards.split_evenly(reversed(ids), 4) == parts
-    # For ever: a change would reshuffle every dataset.
+    # It must never change, because that would reshuffle every dataset.
     assert parts[0] == ["id3", "id0", "id2"]
 
 

@@ -93,7 +93,7 @@ def test_uncompressed(path, image):
     dataset.PixelData = image.tobytes()
     dataset.save_as(path)
     np.testing.assert_array_equal(dicom.read_pixels(path.read_bytes()), image)
-    # Cut in native pixels: some decoders fill up with zeros.
+    # A cut in native pixels, which some decoders fill with zeros.
     path.write_bytes(path.read_bytes()[:-100])
     assert code_of(path) == "DCM_TRUNCATED"
 
@@ -142,7 +142,7 @@ def native(path, values, **fields):
     dataset.PixelData = values.tobytes()
     dataset["PixelData"].VR = "OW" if bits == 16 else "OB"
     for name, value in fields.items():
-        if name.startswith("PixelPadding"):  # pydicom cannot choose US or SS alone.
+        if name.startswith("PixelPadding"):  # pydicom cannot choose between US and SS.
             dataset.add_new(name, "US", value)
         else:
             setattr(dataset, name, value)
@@ -173,7 +173,7 @@ def test_signed_values_keep_their_order(path):
     shown = show(path).astype(int)
     assert shown.min() == 0
     assert (np.diff(shown.ravel()) >= 0).all()
-    # Sign bits above the stored ones are no part of the value.
+    # Bits above the stored ones are not part of the value.
     native(path, (values & 0x0FFF).astype(np.int16), bits=12)
     np.testing.assert_array_equal(show(path), shown)
 
@@ -298,14 +298,14 @@ def test_stream_of_another_size_is_refused_before_decoding(path, monkeypatch):
     PIL.Image.fromarray(np.zeros((8, 8), np.uint8)).save(stream, format="JPEG")
     dataset.PixelData = dicom.pydicom.encaps.encapsulate([stream.getvalue()])
     dataset.save_as(path)
-    # Any attempt to decode would now end as DCM_DAMAGED.
+    # An attempt to decode would end as DCM_DAMAGED.
     monkeypatch.setattr(PIL.ImageFile.ImageFile, "load", None)
     assert code_of(path) == "DCM_BAD_GEOMETRY"
 
 
 def test_nested_sequences(path):
     data = path.read_bytes()
-    # Sequences of undefined length, opened 5,000 times and never closed.
+    # 5,000 nested sequences of undefined length that never end.
     start = b"\x08\x00\x10\x11SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff"
     place = data.index(b"\x10\x00\x10\x00PN")
     path.write_bytes(data[:place] + start * 5000 + data[place:])

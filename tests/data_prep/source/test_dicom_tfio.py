@@ -1,4 +1,4 @@
-"""tensorflow-io is asked whether it loads before any file is blamed for it."""
+"""The conversion checks that tensorflow-io loads before any file is decoded."""
 
 import importlib.metadata
 import os
@@ -18,7 +18,7 @@ LOADS = "io_decode_dicom_image = None"
 
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
-    """Returns a function that puts a made-up tensorflow-io before any other."""
+    """Returns a function that puts a fake tensorflow-io first in the import path."""
 
     def install(*, fits: str, library: str) -> None:
         ops = tmp_path / "tensorflow_io" / "python" / "ops"
@@ -44,7 +44,7 @@ def test_a_library_that_loads(installed):
 
 
 @pytest.mark.parametrize(
-    ("fits", "library", "said"),
+    ("fits", "library", "message"),
     [
         ("<2,>=1", LOADS, "which fits tensorflow<2,>=1, and 2."),
         (">=2", "raise OSError('undefined symbol: _ZN1')", "undefined symbol: _ZN1"),
@@ -52,17 +52,17 @@ def test_a_library_that_loads(installed):
         (">=2", "", "has no attribute 'io_decode_dicom_image'"),
     ],
 )
-def test_one_that_does_not(installed, fits, library, said):
+def test_one_that_does_not(installed, fits, library, message):
     installed(fits=fits, library=library)
     with pytest.raises(CommandError) as e:
         dicom_tfio.check()
     assert e.value.exit_code == ExitCode.ENVIRONMENT
-    assert said in str(e.value)
+    assert message in str(e.value)
     assert "requirements-tensorflow-io.txt" in str(e.value)
 
 
 def test_another_distribution_of_the_module(installed, tmp_path, monkeypatch):
-    """A nightly build has a name of its own, and says nothing of the TensorFlow."""
+    """A nightly build has another name and does not say which TensorFlow it fits."""
     installed(fits=">=2", library=LOADS)
     (facts,) = tmp_path.glob("*.dist-info")
     facts.rename(tmp_path / "tensorflow_io_nightly-0.38.dist-info")
@@ -70,7 +70,7 @@ def test_another_distribution_of_the_module(installed, tmp_path, monkeypatch):
     def requires(name):
         raise importlib.metadata.PackageNotFoundError(name)
 
-    # Where the true one is installed besides.
+    # The real one may be installed as well.
     monkeypatch.setattr(importlib.metadata, "requires", requires)
     dicom_tfio.check()
 

@@ -17,9 +17,9 @@ def test_nested_and_flat(tmp_path):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"1")
-    found, bad = find(tmp_path)
-    assert list(found) == ["a", "b", "c"]
-    assert found["a"] == tmp_path / "x/y/a.dcm"
+    paths, bad = find(tmp_path)
+    assert list(paths) == ["a", "b", "c"]
+    assert paths["a"] == tmp_path / "x/y/a.dcm"
     assert not bad
 
 
@@ -31,8 +31,8 @@ def test_what_is_no_file_or_no_id_is_refused(tmp_path):
     os.mkfifo(root / "pipe.dcm")
     (root / "link.dcm").symlink_to(root / "good.dcm")
     (root / "gone.dcm").symlink_to(root / "nothing")
-    found, bad = find(root)
-    assert list(found) == ["good"]
+    paths, bad = find(root)
+    assert list(paths) == ["good"]
     assert bad == [
         ("root/=cmd.dcm", "SRC_BAD_ID"),
         ("root/gone.dcm", "SRC_NOT_REGULAR"),
@@ -52,8 +52,8 @@ def test_two_files_of_one_name(tmp_path):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(data)
-    found, bad = find(tmp_path)
-    assert list(found) == ["b", "c"], "equal files are one"
+    paths, bad = find(tmp_path)
+    assert list(paths) == ["b", "c"], "equal files are one"
     assert [code for _, code in bad] == ["DUP_ID_CONFLICT"] * 2
 
 

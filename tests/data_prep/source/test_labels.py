@@ -31,7 +31,7 @@ def test_dialects(tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("image,mask\na,-1\n", "CSV_HEADER"),
         ("a,-1\nImageId,EncodedPixels\n", "line 2: a second header"),
@@ -49,12 +49,12 @@ def test_dialects(tmp_path, text):
         ("", "has no row"),
     ],
 )
-def test_faults_are_named(tmp_path, text, said):
+def test_faults_are_named(tmp_path, text, message):
     path = tmp_path / "labels.csv"
     path.write_text(text)
     with pytest.raises(CommandError, match=str(path)) as e:
         labels.read(path)
-    assert said in str(e.value)
+    assert message in str(e.value)
     assert e.value.exit_code == ExitCode.FLAGS
 
 
@@ -101,7 +101,7 @@ def test_any_dialect_reads_back(rows, header, space, end, bom):
         assert labels.read(path) == rows
 
 
-# Of bytes drawn at random hardly any make a row.
+# Random bytes hardly ever make a row.
 parts = st.sampled_from(
     [b"a", b"ID_0", b"../b", b"=", b",", b",-1\n", b",5 2\n", b"5 2", b'"', b" ", b"\n"]
     + [b"ImageId,EncodedPixels\n", b"\xff", b"\xef\xbb\xbf"]
@@ -113,7 +113,7 @@ def test_any_bytes_are_read_or_refused(data):
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "labels.csv")
         path.write_bytes(data)
-        found = {}
-        with contextlib.suppress(CommandError):  # Any other exception is our bug.
-            found = labels.read(path)
-        assert all(labels.ID.fullmatch(i) for i in found)
+        rows = {}
+        with contextlib.suppress(CommandError):  # Any other exception is a bug.
+            rows = labels.read(path)
+        assert all(labels.ID.fullmatch(i) for i in rows)

@@ -1,4 +1,4 @@
-"""A csv of the shape that the competition published, and what follows from it."""
+"""Csvs with the statistics of the competition's published ones."""
 
 import dataclasses
 from collections import Counter
@@ -40,7 +40,7 @@ class Shape:
         return self.images - self.positive + masks
 
 
-# stage_2_train.csv, counted on the published file.
+# Counted in the published stage_2_train.csv.
 TRAIN = Shape(
     images=12_047,
     rows_per_positive={
@@ -56,8 +56,8 @@ TRAIN = Shape(
     },
     overlapping=183,
 )
-# The test images of stage 1: how many rows, ids and positives is published, not
-# how the rows are spread.
+# The test images of stage 1. The numbers of rows, ids and positives are published,
+# but not the number of rows of each image.
 TEST = Shape(
     images=1372,
     rows_per_positive={1: 212, 2: 53, 3: 18, 4: 5, 5: 2},
@@ -67,7 +67,7 @@ SIDE = 1024
 
 
 def band(rng, side, left, right):
-    """One annotator's row: runs down the columns `left` to `right`, as lines drawn."""
+    """Returns one annotator's row, with runs down the columns `left` to `right`."""
     columns = np.arange(left, right)
     top = rng.integers(1, side // 3) + rng.integers(0, 3, columns.size)
     bottom = top + rng.integers(side // 8, side // 2) + rng.integers(0, 3, columns.size)
@@ -78,9 +78,9 @@ def band(rng, side, left, right):
 
 
 def rows_of(rng, side, count, *, overlapping):
-    """`count` rows in columns of their own, or the first two in one."""
+    """Returns `count` rows in separate columns; optionally the first two overlap."""
     edges = np.linspace(1, side - 1, count + 1).astype(int)
-    # No wider than a fifth of the picture, as the published ones are on average.
+    # At most a fifth of the picture wide, as the published ones are on average.
     rows = [
         band(rng, side, left, min(right, left + side // 5))
         for left, right in zip(edges[:-1], edges[1:], strict=True)
@@ -91,7 +91,7 @@ def rows_of(rng, side, count, *, overlapping):
 
 
 def band_within(row):
-    """The same runs, each one pixel shorter."""
+    """Returns the same runs, each one pixel shorter."""
     numbers = np.array(row.split(), np.int64)
     lengths = numbers[1::2] - 1
     gaps = numbers[::2] + np.concatenate([[0], np.ones(lengths.size - 1, np.int64)])
@@ -99,7 +99,7 @@ def band_within(row):
 
 
 def image_ids(count):
-    """As in stage 1: UIDs with a number and a time."""
+    """Returns ids as in stage 1: UIDs with a number and a time."""
     root = "1.2.276.0.7230010.3.1.4.8323329"
     return [
         f"{root}.{k % 9973}.1517875{k:06d}.{k * 7919 % 999983}" for k in range(count)
@@ -124,13 +124,13 @@ def make(shape, side):
 
 
 def write_stage_one(path, rows):
-    """Header with a space, values with a space."""
+    """Writes the original dialect: a space before column names and values."""
     lines = ["ImageId, EncodedPixels", *(f"{i}, {row}" for i, row in rows)]
     path.write_text("".join(f"{line}\n" for line in lines))
 
 
 def write_bare(path, rows):
-    """A mirror's: byte order mark, CRLF, no header, no space."""
+    """Writes a mirror's dialect: byte order mark, CRLF, no header, no space."""
     lines = "".join(f"{i},{row}\r\n" for i, row in rows)
     path.write_bytes(b"\xef\xbb\xbf" + lines.encode())
 
@@ -151,7 +151,7 @@ def read(request, rows, tmp_path_factory):
 
 
 def overlaps(encoded):
-    """Whether two rows have a pixel in common, by decoding all of them."""
+    """Returns whether two rows have a pixel in common, by decoding all of them."""
     area = sum(int(rle.decode(row, SIDE, SIDE).sum()) for row in encoded)
     return area > int(rle.decode_union(encoded, SIDE, SIDE).sum())
 
@@ -171,7 +171,7 @@ def test_rows_are_those_that_were_written(rows, read):
     for image_id, row in rows:
         expected.setdefault(image_id, []).append(row)
     assert read == expected
-    # In the order of the file.
+    # Sorted as in the file.
     assert list(read) == list(expected)
 
 
@@ -190,12 +190,12 @@ def truth(tmp_path):
 def test_an_all_negative_submission(truth, tmp_path):
     read = labels.read(truth)
     assert sum(map(len, read.values())) == TEST.rows == 1484
-    given = tmp_path / "submission.csv"
-    submission.write(given, dict.fromkeys(sorted(read), rle.EMPTY).items())
-    scores = scoring.Scoring(given, truth).scores(lambda image_id: (64, 64))
+    predicted = tmp_path / "submission.csv"
+    submission.write(predicted, dict.fromkeys(sorted(read), rle.EMPTY).items())
+    scores = scoring.Scoring(predicted, truth).scores(lambda image_id: (64, 64))
     assert set(scores.dice) == {0.0, 1.0}
     assert scores.dice.size == 1372
-    # What the competition's public board said of it: 0.7886.
+    # The competition's public leaderboard gave 0.7886 for it.
     assert scores.dice.mean() == pytest.approx(1082 / 1372, abs=1e-12)
     assert f"{scores.dice.mean():.5f}" == "0.78863"
     assert scores.positive.sum() == 290
@@ -203,16 +203,16 @@ def test_an_all_negative_submission(truth, tmp_path):
 
 
 def test_a_perfect_submission(truth, tmp_path):
-    """The union of an image's rows, as one row, is worth a 1."""
-    given = tmp_path / "submission.csv"
+    """The union of an image's rows, as one row, scores 1."""
+    predicted = tmp_path / "submission.csv"
     union = {
         image_id: rle.encode(rle.decode_union(encoded, 64, 64))
         for image_id, encoded in labels.read(truth).items()
     }
-    submission.write(given, union.items())
-    scores = scoring.Scoring(given, truth).scores(lambda image_id: (64, 64))
+    submission.write(predicted, union.items())
+    scores = scoring.Scoring(predicted, truth).scores(lambda image_id: (64, 64))
     assert (scores.dice == 1).all()
     assert (scores.found & scores.positive).sum() == 290
-    # Its own truth has several rows an image, and is a submission by the union.
+    # The truth itself has several rows an image; as a submission, their union counts.
     merged = scoring.Scoring(truth, truth, merge_rows=True)
     np.testing.assert_array_equal(merged.scores(lambda _: (64, 64)).dice, scores.dice)

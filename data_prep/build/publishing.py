@@ -1,0 +1,142 @@
+"""Publishes a conversion: the csvs, then `dataset.json` of every size as the commit."""
+
+import hashlib
+import logging
+import pathlib
+from collections.abc import Iterable
+from typing import Any
+
+from data_prep.build import work_folder
+from data_prep.build.plan import PlannedShard
+from data_prep.build.work_folder import ShardFacts
+from data_prep.config import ConvertConfig
+from data_prep.core import durable
+from data_prep.dataset import manifest as manifests
+from data_prep.dataset import shards
+from data_prep.dataset import stored_pixels
+from data_prep.dataset.manifest import Manifest
+
+FOLDS_FILE = "folds.csv"
+SOURCES_FILE = "sources.csv"
+
+
+def is_published(config: ConvertConfig, inputs: str) -> bool:
+    """Returns whether the datasets of all sizes are complete.
+
+    Args:
+      config: the conversion.
+      inputs: digest of its inputs.
+
+    Raises:
+      CommandError: a dataset is of another configuration, or damaged.
+    """
+    complete = []
+    for size in config.sizes:
+        folder = config.output / str(size)
+        if not (folder / manifests.FILE_NAME).exists():
+            continue
+        stored = manifests.read(folder)
+        durable.refuse_other_config(
+            folder,
+            stored.options,
+            _options(config, size, inputs),
+            fix=work_folder.OTHER_OUTPUT,
+        )
+        manifests.check_shards(folder, list(stored.shards))
+        complete.append(size)
+    return complete == list(config.sizes)
+
+
+def publish(
+    config: ConvertConfig,
+    planned: list[PlannedShard],
+    facts: dict[str, ShardFacts],
+    inputs: str,
+) -> None:
+    """Writes the csvs and the manifests of a conversion whose shards are written.
+
+    Args:
+      config: the conversion.
+      planned: all its shards.
+      facts: {shard name: its facts}.
+      inputs: digest of the conversion's inputs.
+    """
+    sources = {i: digest for f in facts.values() for i, digest in f.sources.items()}
+    fold_of = {
+        task.image_id: task.fold
+        for shard in planned
+        for task in shard.tasks
+        if task.image_id in sources
+    }
+    train = [(image_id, fold) for image_id, fold in fold_of.items() if fold >= 0]
+    _write_table(config.output / FOLDS_FILE, ("ImageId", "fold"), train)
+    _write_table(config.output / SOURCES_FILE, ("ImageId", "sha256"), sources.items())
+    _warn_of_duplicates(facts.values(), fold_of)
+    for size in config.sizes:
+        dataset = _manifest(config, size, planned, facts, inputs)
+        manifests.write(config.output / str(size), dataset)
+
+
+def _options(config: ConvertConfig, size: int, inputs: str) -> dict[str, Any]:
+    return durable.to_jsonable({**config.options(size), "inputs": inputs})
+
+
+def _write_table(path: pathlib.Path, header: tuple, rows: Iterable[tuple]) -> None:
+    lines = [",".join(map(str, row)) for row in [header, *sorted(rows)]]
+    durable.write_text(path, "".join(f"{line}\n" for line in lines))
+
+
+def _warn_of_duplicates(facts: Iterable[ShardFacts], fold_of: dict[str, int]) -> None:
+    """Logs every picture that has several ids; several folds would leak it."""
+    ids_of: dict[str, list[str]] = {}
+    for shard_facts in facts:
+        for image_id, digest in shard_facts.pixels.items():
+            ids_of.setdefault(digest, []).append(image_id)
+    for ids in ids_of.values():
+        if len(ids) > 1:
+            leaks = len({fold_of[i] for i in ids}) > 1
+            logging.warning(
+                "DUP_PIXELS: %s are one picture%s",
+                ", ".join(sorted(ids)),
+                " in several folds; give them one patient in --group_csv" * leaks,
+            )
+
+
+def _manifest(
+    config: ConvertConfig,
+    size: int,
+    planned: list[PlannedShard],
+    facts: dict[str, ShardFacts],
+    inputs: str,
+) -> Manifest:
+    written = []
+    total = squares = num_train = 0
+    fingerprint = hashlib.sha256()
+    for shard in planned:
+        file = facts[shard.name].files[size]
+        written.append(
+            shards.Shard(
+                name=shard.name,
+                split=shard.split,
+                fold=shard.fold,
+                label=shard.label,
+                num_records=file.num_records,
+                num_bytes=file.num_bytes,
+                sha256=file.sha256,
+            )
+        )
+        for image_id, digest in facts[shard.name].sources.items():
+            fingerprint.update(f"{image_id}:{digest}\n".encode())
+        if shard.split == shards.TRAIN_SPLIT:
+            total, squares = total + file.sums[0], squares + file.sums[1]
+            num_train += file.num_records
+    mean, std = stored_pixels.mean_and_std(total, squares, num_train * size * size)
+    return Manifest(
+        image_size=size,
+        num_folds=len({s.fold for s in planned if s.split == shards.TRAIN_SPLIT}),
+        options=_options(config, size, inputs),
+        mean=mean,
+        std=std,
+        source_fingerprint=fingerprint.hexdigest(),
+        shards=tuple(written),
+    )

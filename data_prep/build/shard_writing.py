@@ -1,0 +1,90 @@
+"""Writes the planned shards at every size, and skips those that are finished.
+
+A shard is the unit of work. Its files are written aside and renamed, then its facts
+are written to the work folder: a shard with facts is whole.
+"""
+
+import contextlib
+import itertools
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+
+from data_prep.build import work_folder
+from data_prep.build.image_records import Converted
+from data_prep.build.image_records import Task
+from data_prep.build.plan import PlannedShard
+from data_prep.build.work_folder import FileFacts
+from data_prep.build.work_folder import ShardFacts
+from data_prep.config import ConvertConfig
+from data_prep.core.errors import InputError
+from data_prep.core.progress import tracked
+from data_prep.dataset import shards
+
+# One image and its records, or why it has none.
+Outcome = tuple[Task, Converted | InputError]
+
+
+def write_pending(
+    config: ConvertConfig,
+    planned: list[PlannedShard],
+    convert_in_order: Callable[[Iterable[Task]], Iterator[Outcome]],
+) -> dict[str, ShardFacts]:
+    """Writes every shard that is not finished yet.
+
+    Args:
+      config: the conversion.
+      planned: all its shards.
+      convert_in_order: applies the conversion of one image to each task.
+
+    Returns:
+      {shard name: its facts}, of the finished shards too.
+    """
+    pending = [s for s in planned if not work_folder.has_facts(config, s)]
+    num_images = sum(len(shard.tasks) for shard in pending)
+    tasks = itertools.chain.from_iterable(shard.tasks for shard in pending)
+    outcomes = tracked(convert_in_order(tasks), "convert", num_images, unit="images")
+    for shard in pending:
+        shard_outcomes = itertools.islice(outcomes, len(shard.tasks))
+        facts = _write_shard(config, shard, shard_outcomes)
+        work_folder.write_facts(config, shard, facts)
+    return {shard.name: work_folder.read_facts(config, shard) for shard in planned}
+
+
+def _write_shard(
+    config: ConvertConfig, shard: PlannedShard, outcomes: Iterable[Outcome]
+) -> ShardFacts:
+    """Writes one shard at every size, record by record."""
+    sources, pixels, rejected = {}, {}, {}
+    sums = {size: [0, 0] for size in config.sizes}
+    with contextlib.ExitStack() as stack:
+        writers = {
+            size: stack.enter_context(
+                shards.writer(config.output / str(size) / shard.name)
+            )
+            for size in config.sizes
+        }
+        for task, outcome in outcomes:
+            if isinstance(outcome, InputError):
+                rejected[task.image_id] = (outcome.code, outcome.reason, outcome.fix)
+                continue
+            sources[task.image_id] = outcome.source_sha256
+            pixels[task.image_id] = outcome.pixels_sha256
+            for size, record in outcome.records.items():
+                writers[size].write(record)
+                sums[size][0] += outcome.sums[size][0]
+                sums[size][1] += outcome.sums[size][1]
+    return ShardFacts(
+        sources=sources,
+        pixels=pixels,
+        rejected=rejected,
+        files={
+            size: FileFacts(
+                num_records=writer.num_records,
+                num_bytes=writer.num_bytes,
+                sha256=writer.digest.hexdigest(),
+                sums=tuple(sums[size]),
+            )
+            for size, writer in writers.items()
+        },
+    )

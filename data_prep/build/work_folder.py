@@ -1,0 +1,96 @@
+"""`.work/`: what a conversion writes down so that it can continue when it was stopped.
+
+`plan.json` says what is being built. Each finished shard has a JSON file of its facts,
+which `dataset.json` and the csvs are made from.
+"""
+
+import dataclasses
+import pathlib
+
+from data_prep.build import plan
+from data_prep.build.plan import PlannedShard
+from data_prep.config import ConvertConfig
+from data_prep.core import durable
+
+_FOLDER = ".work"
+OTHER_OUTPUT = "choose another --output, or delete this one"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FileFacts:
+    """One file of a shard: its records at one size.
+
+    Attributes:
+      num_records: how many records it holds.
+      num_bytes: its size.
+      sha256: of its bytes.
+      sums: sum of all intensities and sum of their squares, both exact.
+    """
+
+    num_records: int
+    num_bytes: int
+    sha256: str
+    sums: tuple[int, int]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ShardFacts:
+    """What became of the images of one shard.
+
+    Attributes:
+      sources: {image id: sha256 of its source file}, in the order of the records.
+      pixels: {image id: sha256 of its largest image}.
+      rejected: {image id: (code, reason, fix)} of images that could not be decoded.
+      files: {size in pixels: the file of that size}.
+    """
+
+    sources: dict[str, str]
+    pixels: dict[str, str]
+    rejected: dict[str, tuple[str, str, str]]
+    files: dict[int, FileFacts]
+
+
+def path(config: ConvertConfig) -> pathlib.Path:
+    """Returns the work folder of a conversion."""
+    return config.output / _FOLDER
+
+
+def claim(config: ConvertConfig, planned: list[PlannedShard]) -> None:
+    """Writes down what is being built.
+
+    Raises:
+      CommandError: another conversion was begun in the same output folder.
+    """
+    plan_file = path(config) / "plan.json"
+    wanted = durable.to_jsonable(
+        {
+            "sizes": config.sizes,
+            **config.options(0),
+            "inputs": plan.fingerprint(planned),
+        }
+    )
+    if plan_file.exists():
+        stored = durable.read_json(plan_file, fix=OTHER_OUTPUT)
+        durable.refuse_other_config(config.output, stored, wanted, fix=OTHER_OUTPUT)
+    durable.write_json(plan_file, wanted)
+
+
+def has_facts(config: ConvertConfig, shard: PlannedShard) -> bool:
+    """Returns whether a shard was finished, by this run or an earlier one."""
+    return _facts_file(config, shard).exists()
+
+
+def write_facts(config: ConvertConfig, shard: PlannedShard, facts: ShardFacts) -> None:
+    """Writes the facts of a finished shard."""
+    durable.write_json(_facts_file(config, shard), dataclasses.asdict(facts))
+
+
+def read_facts(config: ConvertConfig, shard: PlannedShard) -> ShardFacts:
+    """Reads what `write_facts` wrote."""
+    stored = durable.read_json(_facts_file(config, shard), fix=OTHER_OUTPUT)
+    files = {int(size): FileFacts(**file) for size, file in stored["files"].items()}
+    return ShardFacts(**stored | {"files": files})
+
+
+def _facts_file(config: ConvertConfig, shard: PlannedShard) -> pathlib.Path:
+    return path(config) / f"{shard.name}.json"
