@@ -13,12 +13,12 @@ from inference.evaluation import bootstrap
 from inference.evaluation import measures
 from inference.evaluation import side_tables
 from inference.evaluation.dataset_images import DatasetImages
-from inference.evaluation.scoring import Scores
 from inference.evaluation.scoring import Scoring
 from inference.prediction import probability_csv
 from inference.report import evaluation_page
 from inference.report import gallery
 from inference.report import pictures
+from inference.report.cases import Scores
 from inference.report.gallery import Tile
 
 EVALUATION = "evaluation.json"
@@ -168,7 +168,7 @@ def _table(scores: Scores, probabilities: np.ndarray | None) -> str:
         row = [
             image_id,
             int(scores.positive[k]),
-            int(scores.found[k]),
+            int(scores.predicted_positive[k]),
             f"{scores.dice[k]:.6f}",
             f"{scores.truth_area[k]:.1f}",
             f"{scores.predicted_area[k]:.1f}",

@@ -9,7 +9,7 @@ from inference.evaluation import calibration
 from inference.evaluation import detection
 from inference.evaluation.bootstrap import Ratio
 from inference.evaluation.bootstrap import Resampling
-from inference.evaluation.scoring import Scores
+from inference.report.cases import Scores
 
 # In pixels of an image of 1024 x 1024. 2048 is where the 2019 rule empties masks.
 SIZE_EDGES = (0, 1024, 2048, 4096, 8192, 16384, 32768)
@@ -23,7 +23,7 @@ def ratios(scores: Scores) -> dict[str, Ratio]:
     The competition's score and its two parts; Dice of the lesions that were found at
     all; and what the masks say of the image as a whole.
     """
-    dice, positive, found = scores.dice, scores.positive, scores.found
+    dice, positive, found = scores.dice, scores.positive, scores.predicted_positive
     both, one = positive & found, np.ones(len(scores.ids))
 
     def ratio(above, below) -> Ratio:
@@ -65,7 +65,9 @@ def evaluate(
         "positive_images": int(positive.sum()),
         "scores": {name: dataclasses.asdict(e) for name, e in estimates.items()},
         "dice_of_all_empty": float((~positive).mean()),
-        "confusion": dataclasses.asdict(detection.confusion(positive, scores.found)),
+        "confusion": dataclasses.asdict(
+            detection.confusion(positive, scores.predicted_positive)
+        ),
         "by_lesion_size": _by_size(scores, whole, resampling),
         "positives_by_dice": _histogram(scores.dice[positive]),
         "probabilities": None,

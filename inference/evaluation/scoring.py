@@ -1,6 +1,5 @@
 """Scores a submission against the truth, image by image."""
 
-import dataclasses
 import pathlib
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -13,53 +12,11 @@ from data_prep.core.errors import InputError
 from data_prep.dataset import rle
 from data_prep.source import labels
 from inference.evaluation import side_tables
+from inference.report.cases import Case
+from inference.report.cases import Scores
 from trainer.validation import metrics
 
 _REFERENCE_PX = 1024
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Case:
-    """One scored image.
-
-    Attributes:
-      image_id: its id.
-      truth: [H, W] uint8, the union of the true rows.
-      prediction: [H, W] uint8, the union of the predicted rows.
-      dice: the competition's Dice.
-    """
-
-    image_id: str
-    truth: np.ndarray
-    prediction: np.ndarray
-    dice: float
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Scores:
-    """All scored images, a column each.
-
-    Attributes:
-      ids: [N], ascending.
-      dice: [N] float64, the competition's Dice.
-      truth_area: [N] float64, in pixels of an image of 1024 x 1024.
-      predicted_area: [N] float64, likewise.
-    """
-
-    ids: tuple[str, ...]
-    dice: np.ndarray
-    truth_area: np.ndarray
-    predicted_area: np.ndarray
-
-    @property
-    def positive(self) -> np.ndarray:
-        """[N] bool, whether the truth holds a mask."""
-        return self.truth_area > 0
-
-    @property
-    def found(self) -> np.ndarray:
-        """[N] bool, whether the prediction holds a mask."""
-        return self.predicted_area > 0
 
 
 # image id -> (height, width) of its masks

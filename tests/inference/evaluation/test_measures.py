@@ -4,8 +4,8 @@ import pytest
 from data_prep.core import durable
 from inference.evaluation import measures
 from inference.evaluation.bootstrap import Resampling
-from inference.evaluation.scoring import Scores
 from inference.report import evaluation_page
+from inference.report.cases import Scores
 
 
 def scores(dice, truth_area, predicted_area):

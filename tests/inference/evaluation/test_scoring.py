@@ -6,6 +6,7 @@ from data_prep.dataset import rle
 from inference.evaluation import scoring
 from inference.prediction import submission
 from inference.report import pictures
+from inference.report.cases import Case
 
 
 def write(path, rows):
@@ -35,7 +36,7 @@ def test_by_hand(tmp_path):
     assert scores.truth_area.tolist() == [0, 0, 6 * pixel, 8 * pixel]
     assert scores.predicted_area.tolist() == [0, pixel, 6 * pixel, 8 * pixel]
     assert scores.positive.tolist() == [False, False, True, True]
-    assert scores.found.tolist() == [False, True, True, True]
+    assert scores.predicted_positive.tolist() == [False, True, True, True]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,7 @@ def test_chosen_pictures_span_the_range():
 def test_sheet_shows_outlines():
     truth = np.zeros((64, 64), np.uint8)
     truth[10:30, 10:30] = 1
-    case = scoring.Case(
+    case = Case(
         image_id="a", truth=truth, prediction=rle.decode("-1", 64, 64), dice=0.0
     )
     image = np.full((32, 32), 99, np.uint8)
