@@ -40,7 +40,7 @@ def test_by_hand(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("predicted", "truth", "ids", "said"),
+    ("predicted", "truth", "ids", "message"),
     [
         (
             ["b,-1"],
@@ -59,21 +59,21 @@ def test_by_hand(tmp_path):
         ),
     ],
 )
-def test_different_images(tmp_path, predicted, truth, ids, said):
-    with pytest.raises(CommandError, match=said):
+def test_different_images(tmp_path, predicted, truth, ids, message):
+    with pytest.raises(CommandError, match=message):
         pair(tmp_path, predicted, truth, ids=ids)
 
 
-def test_chosen_images_alone_are_scored(tmp_path):
-    found = pair(tmp_path, ["a,-1", "b,0 1"], ["b,-1", "a,-1", "c,0 1"], ids="ba")
-    assert found.scores(side4).dice.tolist() == [1.0, 0.0]
+def test_scores_only_the_images_of_ids(tmp_path):
+    scorer = pair(tmp_path, ["a,-1", "b,0 1"], ["b,-1", "a,-1", "c,0 1"], ids="ba")
+    assert scorer.scores(side4).dice.tolist() == [1.0, 0.0]
 
 
-def test_several_rows_are_merged_on_demand(tmp_path):
+def test_merges_several_rows_with_merge_rows(tmp_path):
     predicted = ["a,0 2", "a,1 2", "b,-1"]
-    found = pair(tmp_path, predicted, ["a,0 3", "b,-1"], merge_rows=True)
-    assert found.scores(side4).dice.tolist() == [1.0, 1.0]
-    assert found.case("a", side4).prediction.sum() == 3
+    scorer = pair(tmp_path, predicted, ["a,0 3", "b,-1"], merge_rows=True)
+    assert scorer.scores(side4).dice.tolist() == [1.0, 1.0]
+    assert scorer.case("a", side4).prediction.sum() == 3
 
 
 def test_mask_that_does_not_fit(tmp_path):
