@@ -79,7 +79,9 @@ def test_operating_points():
     false, true, _ = sklearn_metrics.roc_curve(
         positive, probabilities, drop_intermediate=False
     )
-    np.testing.assert_allclose(points["recall"], true[1:])
+    np.testing.assert_array_equal(points["recall"], true[1:])
+    precision, *_ = sklearn_metrics.precision_recall_curve(positive, probabilities)
+    np.testing.assert_array_equal(points["precision"], precision[-2::-1])
     np.testing.assert_allclose(1 - points["specificity"], false[1:], atol=1e-12)
     area = sklearn_metrics.auc(
         np.append(0, 1 - points["specificity"]), np.append(0, points["recall"])
