@@ -1,1 +1,1 @@
-"""Predict in bulk: test records through an ensemble to a submission."""
+"""Predicts with an ensemble, tunes and scores masks, and combines predictions."""

@@ -1,9 +1,10 @@
-"""What decides a prediction. Imports neither TensorFlow nor absl."""
+"""Configurations of the inference commands. Imports neither TensorFlow nor absl."""
 
 import dataclasses
 import pathlib
 
 from data_prep.core.errors import ConfigError
+from data_prep.dataset import reference_area
 
 OUTPUTS = ("csv", "masks", "overlays", "probabilities", "report")
 ENGINES = ("tensorflow", "openvino")
@@ -11,11 +12,11 @@ ENGINES = ("tensorflow", "openvino")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Engine:
-    """What runs the networks.
+    """The engine that runs the networks.
 
     Attributes:
-      name: of ENGINES; "openvino" is faster on a CPU, and to be installed.
-      precision: of OpenVINO, "f32" or "bf16"; TensorFlow has each member's own.
+      name: one of ENGINES; "openvino" is faster on a CPU, but needs to be installed.
+      precision: "f32" or "bf16" for OpenVINO; TensorFlow uses each member's own.
     """
 
     name: str
@@ -37,28 +38,27 @@ class PredictConfig:
     """One bulk prediction.
 
     Attributes:
-      data: dataset folders, one of each size that a member knows, or the folder
-        that holds them.
-      source: folder of DICOM or PNG files to predict in their place, or None.
-      members: run folders of segmenters; their mean is predicted.
-      classifiers: run folders of classifiers; an image that they give less than the
+      data: dataset folders, one for each size that a member reads, or the folder that
+        has them.
+      source: folder of DICOM or PNG files to predict instead of `data`, or None.
+      members: run folders of segmenters, whose mean is predicted.
+      classifiers: run folders of classifiers; an image whose probability is below the
         gate of `postprocess` is not segmented.
       weights: which weights of each run: "swa", "ema", "best" or "last".
       output: folder to write.
-      tta: views, see inference/ensemble/tta.py.
+      tta: views of the segmenters, see inference/ensemble/tta.py.
       classifier_tta: views of the classifiers.
-      classifier_random_views: random variations of each of them, see
-        inference/ensemble/classification.py.
+      classifier_random_views: number of random variations of each of the classifiers'
+        views, see inference/ensemble/classification.py.
       split: "test" for a submission, "out_of_fold" for probability maps of the
         labelled images.
-      postprocess: spec, see inference/masks/postprocess.py; of the test split alone.
-      thresholds: file of inference.tune that decides in the place of `postprocess`,
-        or None.
-      outputs: of OUTPUTS; "csv" is always written.
-      engine: what runs the networks.
-      batch_size: images at once; no influence on the submission.
-      num_workers: processes that convert `source`; no influence likewise.
-      require_gpu: whether to stop where no GPU is used.
+      postprocess: spec, see inference/masks/postprocess.py; only for the test split.
+      thresholds: file of inference.tune that replaces `postprocess`, or None.
+      outputs: some of OUTPUTS; "csv" is always written.
+      engine: runs the networks.
+      batch_size: images in a batch; does not change the submission.
+      num_workers: processes that convert `source`; does not change the submission.
+      require_gpu: whether to stop if no GPU is used.
     """
 
     data: tuple[pathlib.Path, ...]
@@ -116,7 +116,7 @@ class PredictConfig:
 
     @property
     def keeps_maps(self) -> bool:
-        """Whether probability maps are kept."""
+        """Whether the prediction keeps probability maps."""
         wanted = self.split == "out_of_fold" or "probabilities" in self.outputs
         return wanted and bool(self.members)
 
@@ -127,19 +127,19 @@ class EvaluateConfig:
 
     Attributes:
       submission: csv of the predicted masks.
-      truth: csv of the true masks, several rows an image allowed.
+      truth: csv of the true masks, with one or several rows per image.
       rows: "one" refuses several predicted rows of an image, "merge" takes their
         union.
       ids: file of the image ids to score, or None for all.
       probabilities: csv of ImageId,Probability, or None.
       subgroups: csv of ImageId and a column for each grouping, or None.
-      data: dataset folder that has the images, for their sizes, patients and
-        pictures; or None.
+      data: dataset folder with the images, for their sizes, patients and pictures; or
+        None.
       output: folder to write.
-      mask_size: side of the masks, in pixels, where no dataset tells it.
-      num_pictures: images on the sheet, and cases in the report.
-      bootstrap_samples: samples for the intervals.
-      seed: of the samples.
+      mask_size: side of the masks, in pixels, if there is no dataset.
+      num_pictures: number of images on the sheet, and of cases in the report.
+      bootstrap_samples: number of samples for the intervals.
+      seed: seed of the samples.
     """
 
     submission: pathlib.Path
@@ -158,13 +158,13 @@ class EvaluateConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VoteConfig:
-    """One majority of several submissions.
+    """One majority vote of several submissions.
 
     Attributes:
-      submissions: csvs of one row an image, two or more.
+      submissions: two or more csvs of one row per image.
       output: csv to write.
-      data: dataset folder whose test images the masks belong to, or None.
-      mask_size: side of the masks, in pixels, where no dataset tells it.
+      data: dataset folder with the test images of the masks, or None.
+      mask_size: side of the masks, in pixels, if there is no dataset.
     """
 
     submissions: tuple[pathlib.Path, ...]
@@ -181,7 +181,7 @@ class AverageConfig:
     """One mean of several classifications.
 
     Attributes:
-      probability_csvs: csvs of one probability an image, two or more.
+      probability_csvs: two or more csvs of one probability per image.
       output: csv to write.
     """
 
@@ -198,14 +198,14 @@ class TuneConfig:
 
     Attributes:
       predictions: folder with probability maps of labelled images.
-      truth: csv of the true masks, several rows an image allowed.
+      truth: csv of the true masks, with one or several rows per image.
       output: folder to write.
       tops: probabilities of evidence to try.
-      min_areas: least evidence to try, in pixels at 1024; 0 is none.
+      min_areas: minimum areas of evidence to try, in pixels at 1024; 0 is none.
       bottoms: probabilities of the mask to try.
       gates: classifier's probabilities to try, if the maps have any; "no gate" is
-        tried in any case.
-      num_workers: threads; no influence on the outcome.
+        always tried.
+      num_workers: number of threads; does not change the result.
     """
 
     predictions: pathlib.Path
@@ -221,8 +221,9 @@ class TuneConfig:
         _check_values("tops", self.tops)
         _check_values("bottoms", self.bottoms)
         _check_values("gates", self.gates)
-        # At most what an image has.
-        _check_values("min_areas", self.min_areas, most=1024**2, with_0=True)
+        _check_values(
+            "min_areas", self.min_areas, most=reference_area.AREA_PX, with_0=True
+        )
         if not self.tops or not self.min_areas or not self.bottoms:
             raise ConfigError(
                 "Expected a value or more each. Received: "
@@ -240,7 +241,7 @@ def _check_values(
     name: str, values: tuple[float, ...], *, most: float = 1, with_0: bool = False
 ) -> None:
     for value in values:
-        # Not a number is outside, too.
+        # Also rejects NaN.
         if not (0 < value <= most or (with_0 and value == 0)):
             low = "0 <=" if with_0 else "0 <"
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""Scores a submission; writes its numbers, a report.html, a sheet of pictures.
+"""Scores a submission; writes its scores, a report.html and a sheet of pictures.
 
     python -m inference.evaluate --submission=predictions/submission.csv \\
         --truth=test-rle.csv --data=data/siim/256 --output=evaluation
@@ -12,8 +12,8 @@ from inference.evaluation import evaluate
 
 
 def main() -> None:
-    found = evaluate.evaluate(evaluate_flags.evaluate_config())
-    print(json.dumps(evaluate.summary(found), indent=2))
+    result = evaluate.evaluate(evaluate_flags.evaluate_config())
+    print(json.dumps(evaluate.summary(result), indent=2))
 
 
 if __name__ == "__main__":

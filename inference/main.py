@@ -3,10 +3,10 @@
     python -m inference.main --data=data/siim/256 --members='runs/*' \\
         --output=predictions --tta=hflip
 
-Classifiers may decide first which images are segmented; files may be predicted
-as they come, with --source; and labelled images by the members that did not
-train on them, for inference.tune, with --split=out_of_fold. An interrupted
-prediction goes on with the same command.
+With --classifiers, only images that pass a gate are segmented. With --source, it
+predicts DICOM or PNG files. With --split=out_of_fold, labelled images are predicted by
+the members that did not train on them, for inference.tune. The same command resumes an
+interrupted prediction.
 """
 
 from data_prep.core.errors import ExitCode
@@ -16,7 +16,7 @@ from flags import inference as inference_flags
 
 def main() -> ExitCode:
     config = inference_flags.predict_config()
-    # After the flags: TensorFlow takes seconds to import, and --help should not.
+    # Imported after parsing the flags, so --help does not wait for TensorFlow.
     from trainer.machine import backend
 
     backend.load()

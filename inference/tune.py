@@ -1,11 +1,11 @@
-"""Searches the best post-processing, exactly, on out-of-fold predictions.
+"""Searches for the best post-processing, exactly, on out-of-fold predictions.
 
     python -m inference.tune --predictions=out_of_fold --truth=train-rle.csv \\
         --output=tuning
 
-Every triplet of --tops, --min_areas and --bottoms is scored, and every gate of
---gates if classifiers were there. The counts of pixels are kept in the output,
-so that another grid of the same thresholds takes seconds.
+It scores every triplet of --tops, --min_areas and --bottoms and, if the prediction has
+classifiers, every gate of --gates. The output keeps the pixel counts, so another grid
+of the same thresholds takes seconds.
 """
 
 from flags import command

@@ -1,10 +1,10 @@
-"""Combines several submissions to one by the majority of each pixel.
+"""Combines several submissions by a majority vote on each pixel.
 
     python -m inference.vote --submissions=a.csv,b.csv,c.csv \\
         --output=majority.csv
 
-A tie leaves the pixel empty. Masks are 1024 x 1024 unless --mask_size or --data
-tells otherwise.
+A tie leaves the pixel empty. Masks are 1024 x 1024 unless --mask_size or --data is
+given.
 """
 
 import json

@@ -1,1 +1,1 @@
-"""Combines finished predictions: votes over masks, means of probabilities."""
+"""Combines finished predictions: votes on masks, averages probabilities."""

@@ -1,1 +1,1 @@
-"""Runs members as one model: loading, views, means, the cascade."""
+"""Loads members and runs them as one model: views, mean, cascade."""

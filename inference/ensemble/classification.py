@@ -1,8 +1,8 @@
-"""The probability of a pneumothorax anywhere in an image, by classifiers and views.
+"""Averages classifiers and views to an image's probability of a pneumothorax.
 
-The 2019 solution looked at an image, its inversion and its mirror image, at each as
-it is and in four random variations, and averaged. Here the variations are drawn
-from a hash of the image's id: a prediction repeats, whatever the batch.
+The 2019 solution averaged an image, its inversion and its mirror image, each with four
+random variations. Here a hash of the image's id seeds the variations, so a prediction
+is reproducible and independent of the batch.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from trainer.augment import compiled
 from trainer.augment import recipe
 
 RECIPE = "seed_classification"
-# Rounded so far, the order in which a processor adds decides nothing.
+# Rounding hides the differences that the order of additions makes.
 _DECIMALS = 5
 
 
@@ -27,9 +27,9 @@ class Classification:
 
     Args:
       members: classifiers, of any sizes.
-      views: names of views beside the original, see inference/ensemble/tta.py.
-      random_views: random variations of each of these views.
-      batch_size: most images at once.
+      views: names of views in addition to the original, see inference/ensemble/tta.py.
+      random_views: number of random variations of each view.
+      batch_size: maximum number of images in a batch.
     """
 
     def __init__(
@@ -51,34 +51,34 @@ class Classification:
 
         Args:
           images: {key of a dataset: [n, S, S, 1] uint8}, n at most the batch size.
-          ids: of the images.
+          ids: [n] image ids.
 
         Returns:
-          [n] float64, in 0..1 unless a member gives what is not finite.
+          [n] float64 in 0..1; not finite where a member's output is not finite.
         """
         total = np.zeros(len(ids))
         for name, view in self._views.items():
-            # Of the sizes that only segmenters know, nothing is made.
-            seen = {k: view.forward(tf.constant(images[k])) for k in self._keys}
-            total += self._predict(seen).numpy()
+            # Skips the sizes that only segmenters read.
+            viewed = {k: view.forward(tf.constant(images[k])) for k in self._keys}
+            total += self._predict(viewed).numpy()
             for k in range(self._random_views):
                 seeds = np.stack([_seed(image_id, name, k) for image_id in ids])
-                varied = {key: self._varied(v, seeds) for key, v in seen.items()}
+                varied = {key: self._varied(v, seeds) for key, v in viewed.items()}
                 total += self._predict(varied).numpy()
         count = len(self._views) * (1 + self._random_views)
         return np.round(total / count, _DECIMALS)
 
     def _varied(self, images: tf.Tensor, seeds: np.ndarray) -> tf.Tensor:
-        # Compiled for one shape: a smaller batch is filled up.
-        missing = self._batch_size - len(seeds)
-        images = tf.pad(images, [[0, missing], [0, 0], [0, 0], [0, 0]])
-        seeds = np.pad(seeds, [[0, missing], [0, 0]])
+        # The graph is compiled for one shape, so a smaller batch is padded.
+        padding = self._batch_size - len(seeds)
+        images = tf.pad(images, [[0, padding], [0, 0], [0, 0], [0, 0]])
+        seeds = np.pad(seeds, [[0, padding], [0, 0]])
         with tf.device("CPU"):
             varied, _ = self._vary(images, tf.zeros_like(images), tf.constant(seeds))
-        return varied[: self._batch_size - missing]
+        return varied[: self._batch_size - padding]
 
 
 def _seed(image_id: str, view: str, index: int) -> np.ndarray:
-    """Returns [2] int32 that are this variation's own."""
+    """Returns the seed of one variation, [2] int32."""
     digest = hashlib.sha256(f"{image_id}:{view}:{index}".encode()).digest()
     return np.frombuffer(digest[:8], "<i4").astype(np.int32)

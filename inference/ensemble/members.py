@@ -1,4 +1,4 @@
-"""Ensemble members: rebuilt from their run folders, weights verified."""
+"""Loads ensemble members from their run folders and verifies their weights."""
 
 import dataclasses
 import pathlib
@@ -19,7 +19,7 @@ from inference.inputs.datasets import Dataset
 from trainer.models import registry
 from trainer.run import run_folder
 
-# What a member is asked for: logits [B, S, S, 1] or [B, 1].
+# Outputs of a network: logits [B, S, S, 1] or [B, 1].
 MASK, LABEL = "mask", "label"
 _WITHOUT = {
     MASK: "is a classifier, which outlines nothing",
@@ -32,11 +32,11 @@ class Member:
     """One trained network.
 
     Attributes:
-      logits: from [B, S, S, 1] float32 in 0..255 to float32 logits, [B, S, S, 1] or
+      logits: maps [B, S, S, 1] float32 in 0..255 to float32 logits, [B, S, S, 1] or
         [B, 1].
       path: its run folder.
-      dataset: that has images of its size and preprocessing.
-      weights_sha256: of the weights that were loaded.
+      dataset: the dataset with images of its size and preprocessing.
+      weights_sha256: sha256 of the loaded weights.
     """
 
     logits: Callable[[tf.Tensor], tf.Tensor]
@@ -45,30 +45,57 @@ class Member:
     weights_sha256: str
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoadedGroup:
+    """The members that predict the same images together.
+
+    Attributes:
+      segmenters: members with masks.
+      classifiers: members with labels.
+    """
+
+    segmenters: list[Member]
+    classifiers: list[Member]
+
+    @property
+    def members(self) -> list[Member]:
+        """All members."""
+        return self.segmenters + self.classifiers
+
+
 class Loader:
-    """Loads members; those of one architecture share its graph.
+    """Loads members; members of one architecture share its graph.
 
     Args:
-      weights: which weights of each member.
-      datasets: to choose each member's images from.
-      engine: what runs them.
+      weights: which weights of each member to load.
+      datasets: the datasets that the members may read.
+      engine: runs the networks.
     """
 
     def __init__(self, weights: str, datasets: Sequence[Dataset], engine: Engine):
         self._weights, self._datasets, self._engine = weights, datasets, engine
         self._networks: dict[tuple, Network] = {}
 
+    def load_group(
+        self, segmenters: Sequence[pathlib.Path], classifiers: Sequence[pathlib.Path]
+    ) -> LoadedGroup:
+        """Loads the run folders of segmenters and classifiers, see `load_all`."""
+        return LoadedGroup(
+            segmenters=self.load_all(segmenters, MASK),
+            classifiers=self.load_all(classifiers, LABEL),
+        )
+
     def load_all(self, paths: Sequence[pathlib.Path], output: str) -> list[Member]:
-        """Loads members, in an order that does not depend on that of `paths`.
+        """Loads members, in an order that does not depend on the order of `paths`.
 
         Args:
           paths: run folders.
           output: MASK or LABEL.
 
         Raises:
-          CommandError: unfinished or changed run, weights that are not finite or are
-            there twice, a network without the output, no dataset of its size and
-            preprocessing, or an engine that cannot run it.
+          CommandError: a run is unfinished or changed, weights are not finite or appear
+            twice, a network lacks the output, no dataset has its size and
+            preprocessing, or the engine cannot run it.
         """
         by_hash: dict[str, Member] = {}
         for path in paths:
@@ -80,7 +107,7 @@ class Loader:
                     f"{member.path} and {other.path} have the same weights",
                     fix="leave one out; it would count twice",
                 )
-        # Sums of floats depend on their order.
+        # A sum of floats depends on the order of its terms.
         return [by_hash[digest] for digest in sorted(by_hash)]
 
     def _load(self, path: pathlib.Path, output: str) -> Member:
@@ -116,12 +143,12 @@ class Loader:
 class Network:
     """One architecture, whose graph takes the weights as an argument.
 
-    Built and traced once for all members that have it: that takes seconds for each.
+    All members of the architecture share it, since building and tracing take seconds.
 
     Args:
-      spec: of the model, see trainer/models/registry.py.
-      image_size: in pixels.
-      precision: policy that its layers compute by.
+      spec: spec of the model, see trainer/models/registry.py.
+      image_size: side of the square input, in pixels.
+      precision: dtype policy of its layers.
     """
 
     def __init__(self, spec: str, image_size: int, precision: str):
@@ -129,14 +156,14 @@ class Network:
         self.model = registry.build_from_spec(spec, image_size=image_size)
         self._graph = tf.function(self._call, reduce_retracing=True)
 
-    def _call(self, seen: tf.Tensor, trainable, fixed) -> dict[str, tf.Tensor]:
-        found, _ = self.model.stateless_call(trainable, fixed, seen, training=False)
-        return {key: found[key] for key in (MASK, LABEL) if key in found}
+    def _call(self, images: tf.Tensor, trainable, fixed) -> dict[str, tf.Tensor]:
+        logits, _ = self.model.stateless_call(trainable, fixed, images, training=False)
+        return {key: logits[key] for key in (MASK, LABEL) if key in logits}
 
     def logits(
         self, output: str, engine: Engine, name: str
     ) -> Callable[[tf.Tensor], tf.Tensor]:
-        """Returns the network with the weights that the model has now."""
+        """Returns a function that runs the network with the model's current weights."""
         if engine.name == "openvino":
             run = openvino_engine.compiled(
                 self.model,
@@ -144,7 +171,7 @@ class Network:
                 num_threads=cores.available(),
                 precision=engine.precision,
             )
-            return lambda seen: tf.constant(run(seen.numpy())[output])
+            return lambda images: tf.constant(run(images.numpy())[output])
         trainable, fixed = (
             [tf.identity(v.value) for v in variables]
             for variables in (
@@ -152,4 +179,4 @@ class Network:
                 self.model.non_trainable_variables,
             )
         )
-        return lambda seen: self._graph(seen, trainable, fixed)[output]
+        return lambda images: self._graph(images, trainable, fixed)[output]

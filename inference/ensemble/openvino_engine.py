@@ -1,10 +1,10 @@
-"""A member's network run by OpenVINO: an optional, faster engine for CPUs.
+"""Runs a member's network by OpenVINO: an optional, faster engine for CPUs.
 
     pip install openvino    # or `.[openvino]`, or requirements-openvino.txt
 
-The network goes over as a graph in memory; a SavedModel took four times as long.
-Before it is used its probabilities are held against TensorFlow's on four films, so
-that a conversion that is wrong never predicts. What was measured is in BUILD_NOTES.md.
+OpenVINO converts the graph in memory; a SavedModel took four times as long. Before use,
+the engine compares probabilities with TensorFlow's on four images, so a wrong
+conversion never predicts. BUILD_NOTES.md has the measurements.
 """
 
 import contextlib
@@ -32,10 +32,10 @@ Predict = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Tolerance:
-    """How far probabilities may be off TensorFlow's in the check at the start.
+    """Maximum difference from TensorFlow's probabilities in the check at the start.
 
     Attributes:
-      mean: over the pixels of each of the four films.
+      mean: mean over the pixels of an image.
       most: of any pixel.
     """
 
@@ -43,10 +43,10 @@ class Tolerance:
     most: float
 
 
-# By the coarser of the engine's precision and the member's own, which TensorFlow
-# rounds to and OpenVINO need not. At least twice what networks of random weights showed
-# whose logits had a deviation of 3; in float32 a pixel was off by 4e-3 where they had
-# more. What is converted wrongly is off by far more.
+# By the coarser of the engine's precision and the member's: TensorFlow rounds to the
+# member's, OpenVINO may not. The values are at least twice the differences of networks
+# with random weights whose logits had a standard deviation of 3; with larger logits a
+# pixel differed by 4e-3 in float32. Wrong conversions differ by far more.
 TOLERANCES = {
     "float32": Tolerance(mean=1e-3, most=1e-2),
     "float16": Tolerance(mean=1e-2, most=0.25),
@@ -60,21 +60,21 @@ def compiled(
     """Compiles a model and checks it against TensorFlow.
 
     Args:
-      model: from [B, S, S, 1] float32 in 0..255 to a dict of logits, see
-        trainer/models/registry.py. It may be dropped afterwards.
+      model: maps [B, S, S, 1] float32 in 0..255 to a dict of logits, see
+        trainer/models/registry.py. The caller may delete it afterwards.
       name: of the member in error messages, such as its run folder.
-      num_threads: threads of the processor, each with an image of its own.
-      precision: "f32", or "bf16": about half the time, and probabilities that are off
-        by some hundredths, at single pixels by a tenth and more.
+      num_threads: number of CPU threads, each of which runs one image.
+      precision: "f32", or "bf16", which takes about half the time; its probabilities
+        differ by some hundredths, at single pixels by a tenth and more.
 
     Returns:
-      From [B, S, S, 1] float32 in 0..255, any B, to float32 logits: "mask"
-      [B, S, S, 1] and "label" [B, 1], whichever the model has. One call at a time.
+      A function from [B, S, S, 1] float32 in 0..255, any B, to float32 logits: "mask"
+      [B, S, S, 1] and "label" [B, 1], whichever the model has. Not thread-safe.
 
     Raises:
-      ConfigError: an unknown precision, or no thread.
-      CommandError: OpenVINO is not installed, this processor lacks the precision, or
-        the member cannot be converted or predicts something else than in TensorFlow.
+      ConfigError: the precision is unknown, or there is no thread.
+      CommandError: OpenVINO is not installed, the CPU lacks the precision, or the
+        member cannot be converted or differs from TensorFlow.
     """
     if precision not in PRECISIONS or num_threads < 1:
         raise ConfigError(
@@ -84,14 +84,14 @@ def compiled(
     openvino = _openvino()
     core = openvino.Core()
     if precision == "bf16" and not _has_bf16(core):
-        # OpenVINO would compute in f32 without a word.
+        # OpenVINO would silently compute in f32.
         raise CommandError(
             ExitCode.ENVIRONMENT,
             "this processor does not compute in bf16",
             fix="choose f32",
         )
     options = {
-        # Without the hint OpenVINO chooses bf16 wherever the processor has it.
+        # Without the hint OpenVINO chooses bf16 on CPUs that have it.
         "INFERENCE_PRECISION_HINT": precision,
         "INFERENCE_NUM_THREADS": num_threads,
         "NUM_STREAMS": num_threads,
@@ -100,7 +100,7 @@ def compiled(
         with _own_logging():
             converted = openvino.convert_model(_graph(model))
         network = core.compile_model(converted, "CPU", options)
-    except Exception as e:  # noqa: BLE001 - each of its frontends has classes of its own
+    except Exception as e:  # noqa: BLE001 - each frontend has its own exception classes
         raise CommandError(
             ExitCode.ENVIRONMENT,
             f"{name} does not go over to OpenVINO: {_last_line(e)}",
@@ -112,21 +112,21 @@ def compiled(
 
 
 def check_images(size: int) -> np.ndarray:
-    """Returns [4, size, size, 1] float32 in 0..255: films, two with a pneumothorax.
+    """Returns [4, size, size, 1] float32 in 0..255: two have a pneumothorax.
 
-    Not black, white or noise: what a network has never seen may drive it to logits of
-    thousands, in which the rounding of any two engines differs.
+    Black, white or noise would not do: such images may drive a network to logits of
+    thousands, where the rounding of any two engines differs.
     """
     rng = np.random.default_rng(0)
-    films = [
+    images = [
         phantom.draw(rng, size=size, pneumothorax=positive).image
         for positive in (True, False, True, False)
     ]
-    return np.stack(films)[..., np.newaxis].astype(np.float32)
+    return np.stack(images)[..., np.newaxis].astype(np.float32)
 
 
 def _openvino():
-    # Importing it reports to its maker's server, unless this package is absent.
+    # Importing OpenVINO sends telemetry unless this package is absent.
     sys.modules.setdefault("openvino_telemetry", None)
     try:
         with _own_logging():
@@ -138,8 +138,8 @@ def _openvino():
             "OpenVINO is not installed",
             fix=f"pip install openvino, or {_OTHER_ENGINE}",
         ) from e
-    # OpenVINO 2026.4 finds TensorFlow's version by `exec("import tensorflow")` and a
-    # local of that name, which Python 3.13 has no longer (PEP 667).
+    # OpenVINO 2026.4 gets TensorFlow's version from `exec("import tensorflow")` and
+    # locals(), which does not work in Python 3.13 (PEP 667).
     tensorflow_utils.get_environment_setup = lambda framework: {
         "tensorflow": tf.__version__
     }
@@ -148,7 +148,7 @@ def _openvino():
 
 @contextlib.contextmanager
 def _own_logging() -> Iterator[None]:
-    """Keeps the root logger as it is: OpenVINO takes handlers off and silences it."""
+    """Restores the root logger: OpenVINO removes its handlers and silences it."""
     root = logging.getLogger()
     level, filters, handlers = root.level, root.filters[:], root.handlers[:]
     try:
@@ -163,44 +163,44 @@ def _has_bf16(core) -> bool:
 
 
 def _graph(model: keras.Model):
-    """Returns the graph for one image at a time.
+    """Returns the graph for batches of one image.
 
-    Single images on as many streams as threads are as fast as larger batches, need
-    less memory, and leave no batch to be filled up.
+    Single images on as many streams as threads are as fast as larger batches, need less
+    memory, and need no padding of the last batch.
     """
 
     @tf.function
     def predict(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        found = model(images, training=False)
-        return {k: tf.identity(found[k], name=k) for k in _OUTPUTS if k in found}
+        logits = model(images, training=False)
+        return {k: tf.identity(logits[k], name=k) for k in _OUTPUTS if k in logits}
 
     shape = tf.TensorSpec([1, *model.input.shape[1:]], tf.float32)
     return predict.get_concrete_function(shape)
 
 
 def _in_parallel(queue) -> Predict:
-    """Returns a function that hands the images of a batch to the queue's requests."""
+    """Returns a function that runs a batch by the requests of a queue."""
     outputs = {
         name: (index, tuple(output.shape[1:]))
         for index, output in enumerate(queue[0].model_outputs)
         for name in output.get_names()
         if name in _OUTPUTS
     }
-    found: dict[str, np.ndarray] = {}
+    logits: dict[str, np.ndarray] = {}
 
     def store(request, image: int) -> None:
         for name, (index, _) in outputs.items():
-            found[name][image] = request.get_output_tensor(index).data[0]
+            logits[name][image] = request.get_output_tensor(index).data[0]
 
     queue.set_callback(store)
 
     def predict(images: np.ndarray) -> dict[str, np.ndarray]:
         for name, (_, shape) in outputs.items():
-            found[name] = np.empty((len(images), *shape), np.float32)
+            logits[name] = np.empty((len(images), *shape), np.float32)
         for k in range(len(images)):
             queue.start_async({0: images[k : k + 1]}, userdata=k)
         queue.wait_all()
-        return dict(found)
+        return dict(logits)
 
     return predict
 
@@ -212,12 +212,12 @@ def _check(predict: Predict, model: keras.Model, name: str, precision: str) -> N
     dtypes = {PRECISIONS[precision], *(layer.compute_dtype for layer in model.layers)}
     tolerance = next(t for d, t in reversed(TOLERANCES.items()) if d in dtypes)
     for output in sorted(set(_OUTPUTS) & set(expected)):
-        off = np.abs(
+        difference = np.abs(
             _probabilities(received[output])
             - _probabilities(np.asarray(expected[output]))
         ).reshape(len(images), -1)
-        mean, most = off.mean(axis=1).max(), off.max()
-        # Whatever is not a number is refused, too.
+        mean, most = difference.mean(axis=1).max(), difference.max()
+        # Also refuses NaN.
         if not (mean <= tolerance.mean and most <= tolerance.most):
             raise CommandError(
                 ExitCode.ENVIRONMENT,

@@ -1,4 +1,4 @@
-"""Views for test-time augmentation: each with the way back for its mask."""
+"""Views for test-time augmentation, each with the inverse for its mask."""
 
 import dataclasses
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from data_prep.core.errors import ExitCode
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """A way to look at [B, S, S, 1] images in 0..255, and back from their masks."""
+    """A transform of [B, S, S, 1] images in 0..255, and its inverse for their masks."""
 
     forward: Callable[[tf.Tensor], tf.Tensor]
     inverse: Callable[[tf.Tensor], tf.Tensor]
@@ -37,7 +37,7 @@ VIEWS = {
     "none": View(_identity, _identity),
     "hflip": View(_mirror, _mirror),
     "vflip": View(_upside_down, _upside_down),
-    # Grey values alone: a mask stays where it is.
+    # Changes only grey values, so the mask stays.
     "invert": View(_invert, _identity),
 }
 
@@ -46,7 +46,7 @@ def views(names: tuple[str, ...], flag: str = "tta") -> list[View]:
     """Returns the original view and those in `names`.
 
     Raises:
-      CommandError: for an unknown name, which names `flag`.
+      CommandError: a name is unknown; the message names `flag`.
     """
     unknown = sorted(set(names) - VIEWS.keys())
     if unknown:
@@ -59,5 +59,5 @@ def views(names: tuple[str, ...], flag: str = "tta") -> list[View]:
 
 
 def canonical(names: tuple[str, ...]) -> list[str]:
-    """Returns the names of all views, the original's first, none twice, sorted."""
+    """Returns the different names in order, with the original, "none", first."""
     return ["none", *sorted(set(names) - {"none"})]

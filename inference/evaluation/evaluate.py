@@ -1,4 +1,4 @@
-"""Evaluates a submission: every number, a table, a picture sheet, a report."""
+"""Evaluates a submission: writes its scores, a table, a picture sheet, a report."""
 
 import csv
 import io
@@ -11,14 +11,16 @@ from data_prep.core import durable
 from inference.config import EvaluateConfig
 from inference.evaluation import bootstrap
 from inference.evaluation import measures
-from inference.evaluation import side_tables
-from inference.evaluation.dataset_images import DatasetImages
-from inference.evaluation.scoring import Scores
+from inference.evaluation import subgroups
 from inference.evaluation.scoring import Scoring
+from inference.inputs import csv_ids
+from inference.inputs import dataset_index
+from inference.inputs.dataset_index import DatasetIndex
 from inference.prediction import probability_csv
 from inference.report import evaluation_page
 from inference.report import gallery
 from inference.report import pictures
+from inference.report.cases import Scores
 from inference.report.gallery import Tile
 
 EVALUATION = "evaluation.json"
@@ -28,33 +30,37 @@ REPORT = "report.html"
 
 
 def evaluate(config: EvaluateConfig) -> dict[str, Any]:
-    """Writes numbers, scores and report and, with a dataset, the picture sheet.
+    """Writes scores, table and report and, with a dataset, the picture sheet.
 
     Returns:
-      What `evaluation.json` holds.
+      The contents of `evaluation.json`.
 
     Raises:
-      CommandError: csvs of different images, or images that the dataset lacks.
+      CommandError: the csvs have different images, or the dataset lacks some.
     """
     scoring = Scoring(
         config.submission,
         config.truth,
-        ids=side_tables.read_ids(config.ids) if config.ids else None,
+        ids=csv_ids.read(config.ids) if config.ids else None,
         merge_rows=config.rows == "merge",
     )
     probabilities = _probabilities(config, scoring.ids)
-    subgroups = _subgroups(config, scoring.ids)
-    images = DatasetImages(config.data, scoring.ids) if config.data else None
-    size_of = images.size_of if images else lambda _: (config.mask_size,) * 2
+    values_by_column = _subgroups(config, scoring.ids)
+    images = None
+    size_of = dataset_index.constant_size(config.mask_size)
+    if config.data:
+        fix = "give the dataset that was predicted, or choose with --ids"
+        images = DatasetIndex(config.data, scoring.ids, fix=fix)
+        size_of = images.size_of
     scores = scoring.scores(size_of)
-    groups = [images.group_of(i) if images else i for i in scores.ids]
+    units = [images.patient_of(i) if images else i for i in scores.ids]
     resampling = bootstrap.Resampling(
-        np.array(groups), num_samples=config.bootstrap_samples, seed=config.seed
+        np.array(units), num_samples=config.bootstrap_samples, seed=config.seed
     )
-    found = measures.evaluate(scores, probabilities, subgroups, resampling) | {
+    result = measures.evaluate(scores, probabilities, values_by_column, resampling) | {
         "resampling": {
             "unit": "patients" if images else "images",
-            "units": resampling.num_groups,
+            "units": resampling.num_units,
             "samples": config.bootstrap_samples,
             "seed": config.seed,
             "level": bootstrap.LEVEL,
@@ -66,49 +72,49 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         },
     }
     chosen = gallery.choose(scores, config.num_pictures)
-    found["cases"] = {
+    result["cases"] = {
         kind: [_case(scores, probabilities, k) for k in indices]
         for kind, indices in chosen.items()
     }
-    durable.write_json(config.output / EVALUATION, found)
+    durable.write_json(config.output / EVALUATION, result)
     durable.write_text(config.output / SCORES, _table(scores, probabilities))
     tiles = None
     if images:
-        tiles = _tiles(scoring, images, found["cases"])
+        tiles = _tiles(scoring, images, result["cases"])
         _write_sheet(config, scoring, scores, images)
-    durable.write_text(config.output / REPORT, evaluation_page.page(found, tiles))
-    return found
+    durable.write_text(config.output / REPORT, evaluation_page.page(result, tiles))
+    return result
 
 
-def summary(found: dict[str, Any]) -> dict[str, float | int | None]:
-    """Returns the values worth a line each on the terminal."""
-    auc = found["probabilities"] and found["probabilities"]["auc"]["value"]
+def summary(result: dict[str, Any]) -> dict[str, float | int | None]:
+    """Returns the values that the terminal shows."""
+    auc = result["probabilities"] and result["probabilities"]["auc"]["value"]
     return {
-        "images": found["images"],
-        "positive_images": found["positive_images"],
-        **{name: e["value"] for name, e in found["scores"].items()},
+        "images": result["images"],
+        "positive_images": result["positive_images"],
+        **{name: e["value"] for name, e in result["scores"].items()},
         **({} if auc is None else {"auc": auc}),
-        **found["confusion"],
-        "dice_of_all_empty": found["dice_of_all_empty"],
+        **result["confusion"],
+        "dice_of_all_empty": result["dice_of_all_empty"],
     }
 
 
 def _probabilities(config, ids) -> np.ndarray | None:
     if not config.probabilities:
         return None
-    known = probability_csv.read(config.probabilities)
+    probabilities = probability_csv.read(config.probabilities)
     if not config.ids:
-        side_tables.check_ids(config.truth, ids, known)
-    side_tables.check_ids(config.probabilities, known, ids)
-    return np.array([known[i] for i in ids])
+        csv_ids.check_contains(config.truth, ids, probabilities)
+    csv_ids.check_contains(config.probabilities, probabilities, ids)
+    return np.array([probabilities[i] for i in ids])
 
 
 def _subgroups(config, ids) -> dict[str, np.ndarray]:
     if not config.subgroups:
         return {}
-    columns = side_tables.read_subgroups(config.subgroups)
-    for known in columns.values():
-        side_tables.check_ids(config.subgroups, known, ids)
+    columns = subgroups.read(config.subgroups)
+    for values in columns.values():
+        csv_ids.check_contains(config.subgroups, values, ids)
     return {name: np.array([v[i] for i in ids]) for name, v in columns.items()}
 
 
@@ -125,8 +131,8 @@ def _case(scores: Scores, probabilities, k: int) -> dict[str, Any]:
 def _tiles(scoring, images, cases) -> dict[str, list[Tile]]:
     pixels = images.pixels({c["image_id"] for kind in cases.values() for c in kind})
     return {
-        kind: [_tile(scoring, images, case, pixels[case["image_id"]]) for case in of]
-        for kind, of in cases.items()
+        kind: [_tile(scoring, images, case, pixels[case["image_id"]]) for case in rows]
+        for kind, rows in cases.items()
     }
 
 
@@ -140,21 +146,21 @@ def _tile(scoring, images, case, pixels) -> Tile:
     caption = ", ".join(parts)
     return Tile(
         image=pixels,
-        truth=images.on_square(masks.truth),
-        prediction=images.on_square(masks.prediction),
+        truth=images.to_square(masks.truth),
+        prediction=images.to_square(masks.prediction),
         alt=f"Chest X-ray {case['image_id']}: {caption}",
         caption=caption,
         image_id=case["image_id"],
     )
 
 
-def _write_sheet(config, scoring, scores: Scores, images: DatasetImages) -> None:
+def _write_sheet(config, scoring, scores: Scores, images: DatasetIndex) -> None:
     columns = zip(scores.ids, scores.dice, scores.positive, strict=True)
-    known = {i: (float(d), bool(p)) for i, d, p in columns}
-    chosen = pictures.choose(known, config.num_pictures)
+    by_id = {i: (float(d), bool(p)) for i, d, p in columns}
+    chosen = pictures.choose(by_id, config.num_pictures)
     pixels = images.pixels(chosen)
     cases = [(scoring.case(i, images.size_of), pixels[i]) for i in chosen]
-    drawn = pictures.sheet(cases, images.on_square)
+    drawn = pictures.sheet(cases, images.to_square)
     with durable.atomic_write(config.output / SHEET) as aside:
         aside.write_bytes(cv2.imencode(".png", drawn)[1].tobytes())
 
@@ -168,7 +174,7 @@ def _table(scores: Scores, probabilities: np.ndarray | None) -> str:
         row = [
             image_id,
             int(scores.positive[k]),
-            int(scores.found[k]),
+            int(scores.predicted_positive[k]),
             f"{scores.dice[k]:.6f}",
             f"{scores.truth_area[k]:.1f}",
             f"{scores.predicted_area[k]:.1f}",

@@ -1,4 +1,4 @@
-"""Every number of an evaluation, each with its interval."""
+"""Computes the scores of an evaluation, each with its interval."""
 
 import dataclasses
 from typing import Any
@@ -9,9 +9,9 @@ from inference.evaluation import calibration
 from inference.evaluation import detection
 from inference.evaluation.bootstrap import Ratio
 from inference.evaluation.bootstrap import Resampling
-from inference.evaluation.scoring import Scores
+from inference.report.cases import Scores
 
-# In pixels of an image of 1024 x 1024. 2048 is where the 2019 rule empties masks.
+# In pixels of an image of 1024 x 1024. The 2019 rule empties masks below 2048.
 SIZE_EDGES = (0, 1024, 2048, 4096, 8192, 16384, 32768)
 _THRESHOLDS = np.arange(101) / 100
 _DICE_BINS = 10
@@ -20,15 +20,16 @@ _DICE_BINS = 10
 def ratios(scores: Scores) -> dict[str, Ratio]:
     """Returns the scores of a set of images as ratios of sums.
 
-    The competition's score and its two parts; Dice of the lesions that were found at
-    all; and what the masks say of the image as a whole.
+    They are the competition's score and its two parts, Dice over the positive images
+    with a predicted mask, and the detection of positive images by their masks.
     """
-    dice, positive, found = scores.dice, scores.positive, scores.found
-    both, one = positive & found, np.ones(len(scores.ids))
+    dice, positive, predicted = scores.dice, scores.positive, scores.predicted_positive
+    both, one = positive & predicted, np.ones(len(scores.ids))
 
-    def ratio(above, below) -> Ratio:
+    def ratio(numerator, denominator) -> Ratio:
         return Ratio(
-            numerator=above.astype(np.float64), denominator=below.astype(np.float64)
+            numerator=numerator.astype(np.float64),
+            denominator=denominator.astype(np.float64),
         )
 
     return {
@@ -37,9 +38,9 @@ def ratios(scores: Scores) -> dict[str, Ratio]:
         "dice_empty": ratio(dice * ~positive, ~positive),
         "dice_found": ratio(dice * both, both),
         "recall": ratio(both, positive),
-        "specificity": ratio(~positive & ~found, ~positive),
-        "precision": ratio(both, found),
-        "f1": ratio(2 * both, positive.astype(int) + found),
+        "specificity": ratio(~positive & ~predicted, ~positive),
+        "precision": ratio(both, predicted),
+        "f1": ratio(2 * both, positive.astype(int) + predicted),
     }
 
 
@@ -49,23 +50,25 @@ def evaluate(
     subgroups: dict[str, np.ndarray],
     resampling: Resampling,
 ) -> dict[str, Any]:
-    """Computes everything, as it is written to JSON.
+    """Computes all scores, in the form that evaluation.json holds.
 
     Args:
       scores: the scored images.
-      probabilities: [N] of a pneumothorax in 0..1, or None.
+      probabilities: [N] float in 0..1, the probability of a pneumothorax, or None.
       subgroups: {column: [N] values}.
       resampling: draws the samples for the intervals.
     """
     positive = scores.positive
     whole = ratios(scores)
     estimates = resampling.ratios(whole)
-    found = {
+    result = {
         "images": len(scores.ids),
         "positive_images": int(positive.sum()),
         "scores": {name: dataclasses.asdict(e) for name, e in estimates.items()},
         "dice_of_all_empty": float((~positive).mean()),
-        "confusion": dataclasses.asdict(detection.confusion(positive, scores.found)),
+        "confusion": dataclasses.asdict(
+            detection.confusion(positive, scores.predicted_positive)
+        ),
         "by_lesion_size": _by_size(scores, whole, resampling),
         "positives_by_dice": _histogram(scores.dice[positive]),
         "probabilities": None,
@@ -75,8 +78,8 @@ def evaluate(
         },
     }
     if probabilities is not None:
-        found["probabilities"] = _of_probabilities(scores, probabilities, resampling)
-    return found
+        result["probabilities"] = _by_probability(scores, probabilities, resampling)
+    return result
 
 
 def _by_size(scores, whole, resampling) -> list[dict]:
@@ -84,14 +87,14 @@ def _by_size(scores, whole, resampling) -> list[dict]:
     rows = []
     for low, high in zip(edges[:-1], edges[1:], strict=True):
         area = scores.truth_area
-        chosen = scores.positive & (low <= area) & (area < high)
+        subset = scores.positive & (low <= area) & (area < high)
         rows.append(
             {
                 "area_from": low,
                 "area_below": None if np.isinf(high) else high,
-                "images": int(chosen.sum()),
-                "recall": whole["recall"].within(chosen),
-                "dice": whole["dice"].within(chosen),
+                "images": int(subset.sum()),
+                "recall": whole["recall"].within(subset),
+                "dice": whole["dice"].within(subset),
             }
         )
     return _estimated(rows, resampling)
@@ -100,38 +103,38 @@ def _by_size(scores, whole, resampling) -> list[dict]:
 def _by_value(values, positive, whole, resampling) -> list[dict]:
     rows = []
     for value in sorted(set(values)):
-        chosen = values == value
-        part = {name: ratio.within(chosen) for name, ratio in whole.items()}
+        subset = values == value
+        part = {name: ratio.within(subset) for name, ratio in whole.items()}
         counts = {
             "value": str(value),
-            "images": int(chosen.sum()),
-            "positive_images": int((chosen & positive).sum()),
+            "images": int(subset.sum()),
+            "positive_images": int((subset & positive).sum()),
         }
         rows.append(counts | part)
     return _estimated(rows, resampling)
 
 
 def _estimated(rows: list[dict], resampling: Resampling) -> list[dict]:
-    """Replaces the ratios in all rows by their estimates, from one resampling."""
+    """Replaces the ratios in all rows by their estimates, with one resampling."""
     named = {
         (k, name): value
         for k, row in enumerate(rows)
         for name, value in row.items()
         if isinstance(value, Ratio)
     }
-    done = [dict(row) for row in rows]
+    estimated = [dict(row) for row in rows]
     for (k, name), estimate in resampling.ratios(named).items() if named else ():
-        done[k][name] = dataclasses.asdict(estimate)
-    return done
+        estimated[k][name] = dataclasses.asdict(estimate)
+    return estimated
 
 
 def _histogram(dice: np.ndarray) -> list[int]:
-    """Counts positives in tenths of Dice; the last one includes 1."""
+    """Counts positives in ten bins of Dice; the last bin includes 1."""
     index = np.minimum((dice * _DICE_BINS).astype(int), _DICE_BINS - 1)
     return np.bincount(index, minlength=_DICE_BINS).tolist()
 
 
-def _of_probabilities(scores, probabilities, resampling) -> dict[str, Any]:
+def _by_probability(scores, probabilities, resampling) -> dict[str, Any]:
     positive = scores.positive
 
     def auc(weights):
@@ -147,9 +150,9 @@ def _of_probabilities(scores, probabilities, resampling) -> dict[str, Any]:
         "brier": dataclasses.asdict(resampling.ratios({"brier": brier})["brier"]),
         "expected_calibration_error": calibration.expected_error(bins),
         "calibration": [dataclasses.asdict(b) for b in bins],
-        "operating_points": {name: _listed(c) for name, c in points.items()},
+        "operating_points": {name: _to_list(c) for name, c in points.items()},
         "thresholds": _THRESHOLDS.tolist(),
-        "at_thresholds": {name: _listed(c) for name, c in curves.items()},
+        "at_thresholds": {name: _to_list(c) for name, c in curves.items()},
         "best_f1": _best(curves["f1"]),
         "best_gated_dice": _best(curves["gated_dice"]),
     }
@@ -162,5 +165,5 @@ def _best(values: np.ndarray) -> dict[str, float] | None:
     return {"threshold": float(_THRESHOLDS[k]), "value": float(values[k])}
 
 
-def _listed(values: np.ndarray) -> list[float | None]:
+def _to_list(values: np.ndarray) -> list[float | None]:
     return [float(v) if np.isfinite(v) else None for v in values]

@@ -1,8 +1,6 @@
 """Scores a submission against the truth, image by image."""
 
-import dataclasses
 import pathlib
-from collections.abc import Callable
 from collections.abc import Iterable
 
 import numpy as np
@@ -10,64 +8,18 @@ import numpy as np
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.core.errors import InputError
+from data_prep.dataset import reference_area
 from data_prep.dataset import rle
 from data_prep.source import labels
-from inference.evaluation import side_tables
+from inference.inputs import csv_ids
+from inference.inputs.dataset_index import SizeOf
+from inference.report.cases import Case
+from inference.report.cases import Scores
 from trainer.validation import metrics
-
-_REFERENCE_PX = 1024
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Case:
-    """One scored image.
-
-    Attributes:
-      image_id: its id.
-      truth: [H, W] uint8, the union of the true rows.
-      prediction: [H, W] uint8, the union of the predicted rows.
-      dice: the competition's Dice.
-    """
-
-    image_id: str
-    truth: np.ndarray
-    prediction: np.ndarray
-    dice: float
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Scores:
-    """All scored images, a column each.
-
-    Attributes:
-      ids: [N], ascending.
-      dice: [N] float64, the competition's Dice.
-      truth_area: [N] float64, in pixels of an image of 1024 x 1024.
-      predicted_area: [N] float64, likewise.
-    """
-
-    ids: tuple[str, ...]
-    dice: np.ndarray
-    truth_area: np.ndarray
-    predicted_area: np.ndarray
-
-    @property
-    def positive(self) -> np.ndarray:
-        """[N] bool, whether the truth holds a mask."""
-        return self.truth_area > 0
-
-    @property
-    def found(self) -> np.ndarray:
-        """[N] bool, whether the prediction holds a mask."""
-        return self.predicted_area > 0
-
-
-# image id -> (height, width) of its masks
-SizeOf = Callable[[str], tuple[int, int]]
 
 
 class Scoring:
-    """Pairs the two csvs; decodes one pair of masks at a time."""
+    """Pairs the rows of two csvs and decodes one pair of masks at a time."""
 
     def __init__(
         self,
@@ -81,13 +33,13 @@ class Scoring:
 
         Args:
           submission_csv: the prediction.
-          truth_csv: the truth, several rows an image allowed.
-          ids: score these alone; None means all, which both csvs must have.
-          merge_rows: take the union of several predicted rows of an image instead
-            of refusing them.
+          truth_csv: the truth, with one or several rows per image.
+          ids: the images to score; None means all, which both csvs must have.
+          merge_rows: whether to take the union of several predicted rows of an image
+            instead of refusing them.
 
         Raises:
-          CommandError: an unreadable csv, or one that lacks an image.
+          CommandError: a csv is unreadable or lacks an image.
         """
         self._truth = labels.read(truth_csv)
         self._predicted = labels.read(submission_csv)
@@ -95,17 +47,17 @@ class Scoring:
             _refuse_several(submission_csv, self._predicted)
         if ids is None:
             self.ids = tuple(sorted(self._truth))
-            side_tables.check_ids(truth_csv, self._truth, self._predicted)
+            csv_ids.check_contains(truth_csv, self._truth, self._predicted)
         else:
             self.ids = tuple(sorted(ids))
-            side_tables.check_ids(truth_csv, self._truth, self.ids)
-        side_tables.check_ids(submission_csv, self._predicted, self.ids)
+            csv_ids.check_contains(truth_csv, self._truth, self.ids)
+        csv_ids.check_contains(submission_csv, self._predicted, self.ids)
 
     def case(self, image_id: str, size_of: SizeOf) -> Case:
         """Decodes and scores one image.
 
         Raises:
-          CommandError: a row does not fit into the image.
+          CommandError: a run exceeds the image.
         """
         height, width = size_of(image_id)
         try:
@@ -121,7 +73,11 @@ class Scoring:
         return Case(image_id=image_id, truth=truth, prediction=prediction, dice=dice)
 
     def scores(self, size_of: SizeOf) -> Scores:
-        """Scores all images."""
+        """Scores all images.
+
+        Raises:
+          CommandError: a run exceeds its image.
+        """
         table = np.array([self._score(i, size_of) for i in self.ids]).reshape(-1, 3)
         return Scores(
             ids=self.ids,
@@ -131,9 +87,9 @@ class Scoring:
         )
 
     def _score(self, image_id: str, size_of: SizeOf) -> tuple[float, float, float]:
-        """Returns Dice and both areas."""
+        """Returns Dice, true area and predicted area."""
         if self._truth[image_id] == self._predicted[image_id] == [rle.EMPTY]:
-            return 1.0, 0.0, 0.0  # Three of four images: nothing to decode.
+            return 1.0, 0.0, 0.0  # Skips decoding for most images.
         case = self.case(image_id, size_of)
         return case.dice, _area(case.truth), _area(case.prediction)
 
@@ -149,4 +105,4 @@ def _refuse_several(path: pathlib.Path, rows: dict[str, list[str]]) -> None:
 
 
 def _area(mask: np.ndarray) -> float:
-    return int(mask.sum()) * _REFERENCE_PX**2 / mask.size
+    return int(mask.sum()) * reference_area.AREA_PX / mask.size

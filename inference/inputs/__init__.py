@@ -1,1 +1,1 @@
-"""Brings the films of datasets to the networks, in chunks."""
+"""Reads what the commands work on: images in chunks or by id, ids in csvs."""

@@ -1,8 +1,8 @@
-"""Images to predict, in parts: the unit that is finished or not.
+"""Reads the images to predict in chunks; a chunk is predicted completely or not at all.
 
-A part is up to `PART_IMAGES` images of one file. What is predicted together is
-decided by parts and not by what an earlier call has already done, so an
-interrupted prediction ends with the same bytes.
+A chunk has up to `CHUNK_IMAGES` images of one file. Chunks decide which images are
+predicted together, not what an earlier call has already done, so an interrupted
+prediction ends with the same bytes.
 """
 
 import dataclasses
@@ -16,21 +16,22 @@ import tensorflow as tf
 
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
+from data_prep.dataset import shards as dataset_shards
 from data_prep.dataset.shards import Shard
 from inference.inputs.datasets import Dataset
 from trainer.input.records import Decoder
 
-PART_IMAGES = 64
+CHUNK_IMAGES = 64
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Part:
+class Chunk:
     """Some images of one file.
 
     Attributes:
-      index: number of the part, of all parts of the prediction.
-      fold: of its images; -1 in the test split.
-      num_images: how many.
+      index: number of the chunk in the prediction, 0-based.
+      fold: fold of its images; -1 in the test split.
+      num_images: number of images.
     """
 
     index: int
@@ -39,13 +40,13 @@ class Part:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Images:
-    """The images of one part.
+class ImageChunk:
+    """The images of one chunk.
 
     Attributes:
-      ids: their ids.
-      heights: rows of their sources, in pixels.
-      widths: columns of their sources, in pixels.
+      ids: [n] image ids.
+      heights: [n] rows of the source images, in pixels.
+      widths: [n] columns of the source images, in pixels.
       pixels: {dataset folder: [n, S, S, 1] uint8}.
     """
 
@@ -55,61 +56,62 @@ class Images:
     pixels: dict[pathlib.Path, np.ndarray]
 
 
-def plan(chosen: Sequence[Shard]) -> list[list[Part]]:
-    """Divides shards into parts, each shard for itself."""
-    parts: list[list[Part]] = []
-    count = 0
-    for shard in chosen:
+def plan(shards: Sequence[Shard]) -> list[list[Chunk]]:
+    """Divides each shard into chunks."""
+    chunks: list[list[Chunk]] = []
+    num_chunks = 0
+    for shard in shards:
         sizes = [
-            min(PART_IMAGES, shard.num_records - first)
-            for first in range(0, shard.num_records, PART_IMAGES)
+            min(CHUNK_IMAGES, shard.num_records - first)
+            for first in range(0, shard.num_records, CHUNK_IMAGES)
         ]
-        parts.append(
+        chunks.append(
             [
-                Part(index=count + k, fold=shard.fold, num_images=size)
+                Chunk(index=num_chunks + k, fold=shard.fold, num_images=size)
                 for k, size in enumerate(sizes)
             ]
         )
-        count += len(sizes)
-    return parts
+        num_chunks += len(sizes)
+    return chunks
 
 
 def read(
     datasets: Sequence[Dataset],
-    chosen: Sequence[Sequence[Shard]],
+    shards: Sequence[Sequence[Shard]],
     done: Sequence[bool],
-) -> Iterator[tuple[int, Images]]:
-    """Yields the parts that are not done, while the next one is being read.
+) -> Iterator[tuple[int, ImageChunk]]:
+    """Yields the chunks that are not done, and prefetches the next one.
 
     Args:
       datasets: the same images at several sizes.
-      chosen: the shards of each, as `datasets.shards_of` returns them.
-      done: of each part whether to leave it out.
+      shards: the shards of each dataset, as `datasets.shards_of` returns them.
+      done: whether to skip each chunk.
 
     Yields:
-      The number of a part, and its images.
+      The index of a chunk, and its images.
 
     Raises:
-      CommandError: a damaged record, or datasets that differ.
+      CommandError: a record is damaged, or the datasets have different images.
     """
     streams = [
-        _stream(dataset, found, done)
-        for dataset, found in zip(datasets, chosen, strict=True)
+        _stream(dataset, of_dataset, done)
+        for dataset, of_dataset in zip(datasets, shards, strict=True)
     ]
     while True:
         try:
             batches = [next(stream, None) for stream in streams]
         except tf.errors.OpError as e:
             names = ", ".join(str(d.folder) for d in datasets)
-            said = re.sub(r"{{.*}} *| *\[Op:.*", "", e.message.splitlines()[0])
+            reason = re.sub(r"{{.*}} *| *\[Op:.*", "", e.message.splitlines()[0])
             raise CommandError(
                 ExitCode.CORRUPT,
-                f"a record in {names} cannot be read: {said}",
-                fix="delete the dataset folder and convert again",
+                f"a record in {names} cannot be read: {reason}",
+                fix=dataset_shards.RECONVERT,
             ) from e
         if batches[0] is None:
             return
-        (index, first), ids = batches[0], batches[0][1]["id"].tolist()
+        index, first = batches[0]
+        ids = first["id"].tolist()
         for dataset, (_, other) in zip(datasets, batches, strict=True):
             if other["id"].tolist() != ids:
                 raise CommandError(
@@ -119,7 +121,7 @@ def read(
                 )
         yield (
             int(index),
-            Images(
+            ImageChunk(
                 ids=[image_id.decode() for image_id in ids],
                 heights=first["source_height"].tolist(),
                 widths=first["source_width"].tolist(),
@@ -132,24 +134,25 @@ def read(
 
 
 def _stream(dataset: Dataset, shards: Sequence[Shard], done: Sequence[bool]):
+    """Returns an iterator over (index, batch) of the chunks that are not done."""
     decode = Decoder(
         image_size=dataset.manifest.image_size,
         pixel_encoding=dataset.manifest.options["pixel_encoding"],
         with_mask=False,
     )
-    files, first_parts = [], []
-    for shard, parts in zip(shards, plan(shards), strict=True):
-        if not all(done[part.index] for part in parts):
+    files, first_indices = [], []
+    for shard, chunks in zip(shards, plan(shards), strict=True):
+        if not all(done[chunk.index] for chunk in chunks):
             files.append(str(dataset.folder / shard.name))
-            first_parts.append(parts[0].index)
+            first_indices.append(chunks[0].index)
 
-    def parts_of(file: tf.Tensor, first_part: tf.Tensor) -> tf.data.Dataset:
-        return tf.data.TFRecordDataset(file).batch(PART_IMAGES).enumerate(first_part)
+    def chunks_of(file: tf.Tensor, first_index: tf.Tensor) -> tf.data.Dataset:
+        return tf.data.TFRecordDataset(file).batch(CHUNK_IMAGES).enumerate(first_index)
 
     is_done = tf.constant(list(done))
-    # With types: all parts may be done, and only the csvs missing.
-    chosen = tf.constant(files, tf.string), tf.constant(first_parts, tf.int64)
-    data = tf.data.Dataset.from_tensor_slices(chosen).flat_map(parts_of)
+    # Explicit dtypes: the lists are empty if only the csvs are missing.
+    sources = tf.constant(files, tf.string), tf.constant(first_indices, tf.int64)
+    data = tf.data.Dataset.from_tensor_slices(sources).flat_map(chunks_of)
     data = data.filter(lambda index, _: tf.logical_not(tf.gather(is_done, index)))
     data = data.map(lambda index, records: (index, decode(records)))
     options = tf.data.Options()

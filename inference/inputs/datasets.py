@@ -1,4 +1,4 @@
-"""The dataset folders of a prediction: the same images, at one size or several."""
+"""The dataset folders of a prediction: the same images, at one or several sizes."""
 
 import dataclasses
 import pathlib
@@ -17,8 +17,8 @@ class Dataset:
     """One dataset folder.
 
     Attributes:
-      folder: where it is.
-      manifest: its description.
+      folder: its path.
+      manifest: the contents of its `dataset.json`.
     """
 
     folder: pathlib.Path
@@ -26,68 +26,68 @@ class Dataset:
 
 
 def find(paths: Sequence[pathlib.Path]) -> list[Dataset]:
-    """Opens dataset folders, or all sizes of a conversion's output.
+    """Opens dataset folders, or all sizes within the output of a conversion.
 
     Raises:
-      CommandError: no dataset, or a damaged one.
+      CommandError: a path has no dataset, or a damaged one.
     """
-    found: dict[pathlib.Path, Dataset] = {}
+    datasets: dict[pathlib.Path, Dataset] = {}
     for path in paths:
         sizes = sorted(p.parent for p in path.glob(f"*/{manifests.FILE_NAME}"))
-        alone = (path / manifests.FILE_NAME).exists() or not sizes
-        for folder in [path] if alone else sizes:
-            found[folder.resolve()] = Dataset(
+        is_dataset = (path / manifests.FILE_NAME).exists() or not sizes
+        for folder in [path] if is_dataset else sizes:
+            datasets[folder.resolve()] = Dataset(
                 folder=folder, manifest=manifests.read(folder)
             )
-    return list(found.values())
+    return list(datasets.values())
 
 
 def for_run(run: FinishedRun, datasets: Sequence[Dataset]) -> Dataset:
-    """Returns the dataset with the size and preprocessing that a run knows.
+    """Returns the dataset with the size and preprocessing that a run was trained on.
 
     Raises:
-      CommandError: none has.
+      CommandError: there is none.
     """
     trained = manifests.pixel_options(run.dataset["options"])
-    given = [manifests.pixel_options(d.manifest.options) for d in datasets]
-    if trained not in given:
-        shown = given[0] if len(given) == 1 else given
+    available = [manifests.pixel_options(d.manifest.options) for d in datasets]
+    if trained not in available:
+        shown = available[0] if len(available) == 1 else available
         raise CommandError(
             ExitCode.CONFLICT,
             f"{run.path} was trained on {trained}, the dataset has {shown}",
             fix="give the dataset folder of that size and preprocessing",
         )
-    return datasets[given.index(trained)]
+    return datasets[available.index(trained)]
 
 
 def shards_of(
     datasets: Sequence[Dataset], folds: Sequence[int] | None
 ) -> list[list[Shard]]:
-    """Returns of each dataset the shards to predict, file for file the same images.
+    """Returns the shards to predict of each dataset, with the same images file by file.
 
     Args:
       datasets: one or more.
-      folds: of the labelled images, or None for the test split.
+      folds: folds of the labelled images, or None for the test split.
 
     Raises:
-      CommandError: no such images, or datasets that do not hold the same.
+      CommandError: a dataset has no such images, or the datasets differ.
     """
-    chosen = []
+    shards = []
     for dataset in datasets:
         data = dataset.manifest
-        found = data.test_shards() if folds is None else data.train_shards(list(folds))
-        if not sum(shard.num_records for shard in found):
+        chosen = data.test_shards() if folds is None else data.train_shards(list(folds))
+        if not sum(shard.num_records for shard in chosen):
             raise CommandError(
                 ExitCode.FLAGS,
                 f"{dataset.folder} has no "
                 + ("test split" if folds is None else f"images in folds {folds}"),
                 fix="convert with --test_source" if folds is None else "give others",
             )
-        chosen.append(found)
+        shards.append(chosen)
     first = datasets[0]
-    for dataset, found in zip(datasets, chosen, strict=True):
-        # The images themselves are compared when they are read.
-        if _contents(found) != _contents(chosen[0]) or (
+    for dataset, chosen in zip(datasets, shards, strict=True):
+        # `chunks.read` compares the image ids themselves.
+        if _contents(chosen) != _contents(shards[0]) or (
             dataset.manifest.options["aspect"] != first.manifest.options["aspect"]
         ):
             raise CommandError(
@@ -96,8 +96,8 @@ def shards_of(
                 "the same files, or hold them in another aspect",
                 fix="convert all sizes at once, with --sizes",
             )
-    return chosen
+    return shards
 
 
-def _contents(found: Sequence[Shard]) -> list[tuple[str, int, int]]:
-    return [(shard.name, shard.fold, shard.num_records) for shard in found]
+def _contents(shards: Sequence[Shard]) -> list[tuple[str, int, int]]:
+    return [(shard.name, shard.fold, shard.num_records) for shard in shards]

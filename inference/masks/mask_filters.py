@@ -1,7 +1,7 @@
-"""Steps that clean a mask: whatever is too small, whatever is enclosed.
+"""Filters that remove small masks or components, or fill holes.
 
-Areas are in pixels of an image of 1024 x 1024 and scale with other sizes; an area
-that is reached is enough.
+Areas are in pixels of an image of 1024 x 1024 and scale with the image. A mask of
+exactly the minimum area is kept.
 """
 
 import math
@@ -10,53 +10,56 @@ from collections.abc import Callable
 import numpy as np
 
 from data_prep.core.errors import ConfigError
+from data_prep.dataset import reference_area
 from inference.masks import mask_runs
-from inference.masks.mask_runs import Runs
+from inference.masks.mask_runs import MaskRuns
 
-_REFERENCE_PX = 1024
-
-Step = Callable[[Runs], Runs]
+Filter = Callable[[MaskRuns], MaskRuns]
 
 
-def min_area(pixels: float = 2048, per: str = "image") -> Step:
-    """Leaves out what is smaller than `pixels`.
+def min_area(pixels: float = 2048, per: str = "image") -> Filter:
+    """Returns a filter that removes what is smaller than `pixels`.
 
     Args:
-      pixels: area at 1024.
+      pixels: minimum area at 1024.
       per: "image" empties the whole mask, which is the rule of the 2019 solution;
-        "component" leaves out single components.
+        "component" removes single components.
     """
-    check("min_area", pixels, above=0)
+    check_range("min_area", pixels, above=0)
     if per not in ("image", "component"):
         raise ConfigError(f"Expected per=image or per=component. Received: per={per}")
 
-    def clean(mask: Runs) -> Runs:
-        # No component is larger than all of them.
-        if not enough(mask.area, pixels, mask):
-            return mask_runs.empty(mask.height, mask.width)
+    def remove_small(mask: MaskRuns) -> MaskRuns:
+        size = mask.height, mask.width
+        # If the whole mask is too small, every component is.
+        if not area_at_least(mask.area, pixels, *size):
+            return mask_runs.empty(*size)
         if per == "image":
             return mask
         labels = mask.components()
         areas = np.bincount(labels, mask.ends - mask.starts)[labels]
-        return mask.select(enough(areas, pixels, mask))
+        return mask.select(area_at_least(areas, pixels, *size))
 
-    return clean
-
-
-def fill_holes() -> Step:
-    """Sets background that the mask encloses."""
-    return Runs.without_holes
+    return remove_small
 
 
-CLEANERS = {"min_area": min_area, "fill_holes": fill_holes}
+def fill_holes() -> Filter:
+    """Returns a filter that sets the background that the mask encloses."""
+    return MaskRuns.without_holes
 
 
-def enough(pixels, area: float, mask: Runs):
-    """Compares counts of pixels in `mask`'s image with an area at 1024."""
-    return pixels * _REFERENCE_PX**2 >= area * (mask.height * mask.width)
+FILTERS = {"min_area": min_area, "fill_holes": fill_holes}
 
 
-def check(name: str, value, *, above: float, at_most: float = math.inf) -> None:
+def area_at_least(num_pixels, area, height, width):
+    """Returns whether pixels of an image of [height, width] have an area at 1024.
+
+    All arguments are numbers, or arrays that broadcast.
+    """
+    return num_pixels * reference_area.AREA_PX >= area * (height * width)
+
+
+def check_range(name: str, value, *, above: float, at_most: float = math.inf) -> None:
     """Raises ConfigError unless `value` is a number in the range."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not above < value <= at_most:

@@ -1,13 +1,12 @@
 """Masks as runs down the columns: areas, components and holes without pixels.
 
-A lesion has a few hundred runs and 10^5 pixels, and the competition's code is
-made of runs anyway. Runs are found once, in the part of the image that can hold
-any; whatever cleaning needs to know is then read from their ends.
+A lesion has a few hundred runs but 10^5 pixels, and the competition's RLE consists of
+runs. `from_mask` finds them once, in the part of the image that can have any; the
+filters then work on the ends of the runs.
 
-Two-pass labelling of runs is the classic method for connected components
-(A. Rosenfeld and J. L. Pfaltz, Sequential operations in digital picture
-processing, 1966); the union here hooks larger roots to smaller ones and halves
-paths, which suits arrays (Y. Shiloach and U. Vishkin, 1982).
+Components come from two-pass labelling of runs (A. Rosenfeld and J. L. Pfaltz,
+Sequential operations in digital picture processing, 1966). The union hooks larger roots
+to smaller ones and halves paths, which vectorises (Y. Shiloach and U. Vishkin, 1982).
 """
 
 import dataclasses
@@ -18,16 +17,15 @@ from data_prep.dataset import rle
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Runs:
+class MaskRuns:
     """A mask of one image.
 
-    Places count down the columns, with one place behind each column that is never
-    set, so that the runs of two columns do not touch: place = column *
-    (height + 1) + row.
+    A position counts down the columns. Each column ends with one position that is never
+    set, so runs of two columns do not touch: position = column * (height + 1) + row.
 
     Attributes:
-      starts: [N] int64, place of the first pixel of each run, ascending.
-      ends: [N] int64, place behind its last pixel.
+      starts: [N] int64, position of each run's first pixel, ascending.
+      ends: [N] int64, the position after its last pixel.
       height: of the image, in pixels.
       width: of the image, in pixels.
     """
@@ -39,40 +37,39 @@ class Runs:
 
     @property
     def area(self) -> int:
-        """Pixels that are set."""
+        """Number of pixels that are set."""
         return int((self.ends - self.starts).sum())
 
-    def select(self, chosen: np.ndarray) -> "Runs":
-        """Returns the runs that `chosen`, [N] bool, names."""
-        return dataclasses.replace(
-            self, starts=self.starts[chosen], ends=self.ends[chosen]
-        )
+    def select(self, keep: np.ndarray) -> "MaskRuns":
+        """Returns the runs for which `keep`, [N] bool, is set."""
+        return dataclasses.replace(self, starts=self.starts[keep], ends=self.ends[keep])
 
     def components(self) -> np.ndarray:
-        """Labels the runs by the component that they belong to.
+        """Labels each run with its connected component.
 
-        Pixels that share a side or a corner are connected, as in OpenCV's
-        default (8 neighbours; SciPy's default is 4).
+        Pixels that share a side or a corner are connected (8 neighbours, OpenCV's
+        default; SciPy's is 4).
 
         Returns:
-          [N] int64; the label is the index of the component's first run.
+          [N] int64, the index of the component's first run.
         """
         return _labels(self.starts, self.ends, self.height + 1, corners=True)
 
-    def without_holes(self) -> "Runs":
-        """Sets whatever background is enclosed.
+    def without_holes(self) -> "MaskRuns":
+        """Returns the mask with its holes filled, as SciPy's `binary_fill_holes` does.
 
-        Background is enclosed if no path over sides of pixels (4 neighbours, the
-        counterpart of 8 for the mask) leads out of the image: SciPy's
-        `binary_fill_holes`.
+        A hole is background that no path of 4-connected pixels joins to the border of
+        the image; the mask itself is 8-connected.
         """
         if not self.starts.size:
             return self
-        outer = _surroundings(self)
-        labels = _labels(*outer, self.height + 3, corners=False)
-        inside = labels != labels[0]
-        # A hole's run begins where one of ours ends, and ends where one begins.
-        filled_ends, filled_starts = (_unframed(o[inside], self) for o in outer)
+        background = _background_runs(self)
+        labels = _labels(*background, self.height + 3, corners=False)
+        in_hole = labels != labels[0]
+        # A run of a hole starts where a run of the mask ends, and the reverse.
+        filled_ends, filled_starts = (
+            _without_frame(edges[in_hole], self) for edges in background
+        )
         return dataclasses.replace(
             self,
             starts=self.starts[~np.isin(self.starts, filled_starts)],
@@ -86,53 +83,48 @@ class Runs:
             self.starts - self.starts // stride, self.ends - self.ends // stride
         )
 
-    def mask(self) -> np.ndarray:
-        """Draws the mask, [height, width] uint8 of 0 and 1."""
-        flat = np.zeros(self.width * (self.height + 1), np.uint8)
-        for start, end in zip(self.starts.tolist(), self.ends.tolist(), strict=True):
-            flat[start:end] = 1
-        return np.ascontiguousarray(flat.reshape(self.width, -1)[:, : self.height].T)
 
-
-def of_mask(
+def from_mask(
     mask: np.ndarray,
     *,
     height: int | None = None,
     width: int | None = None,
     top: int = 0,
     left: int = 0,
-) -> Runs:
-    """Finds the runs of a mask that is all or a part of an image.
+) -> MaskRuns:
+    """Finds the runs of a mask of an image or of a part of it.
 
     Args:
-      mask: [h, w] of 0 and non-zero.
-      height: of the image; None means the mask's.
-      width: of the image; None means the mask's.
-      top: row of the image where the mask begins.
-      left: column of the image where the mask begins.
+      mask: [h, w], 0 or non-zero.
+      height: height of the image; None means the mask's.
+      width: width of the image; None means the mask's.
+      top: row of the image where the mask starts.
+      left: column of the image where the mask starts.
     """
     height = mask.shape[0] if height is None else height
     width = mask.shape[1] if width is None else width
     rows, columns = rle.column_edges(mask)
-    places = (columns + left) * (height + 1) + (rows + top)
-    places.sort()
-    return Runs(starts=places[::2], ends=places[1::2], height=height, width=width)
+    positions = (columns + left) * (height + 1) + (rows + top)
+    positions.sort()
+    return MaskRuns(
+        starts=positions[::2], ends=positions[1::2], height=height, width=width
+    )
 
 
-def empty(height: int, width: int) -> Runs:
+def empty(height: int, width: int) -> MaskRuns:
     """Returns the empty mask."""
     none = np.empty(0, np.int64)
-    return Runs(starts=none, ends=none, height=height, width=width)
+    return MaskRuns(starts=none, ends=none, height=height, width=width)
 
 
 def _labels(
     starts: np.ndarray, ends: np.ndarray, stride: int, *, corners: bool
 ) -> np.ndarray:
-    """Returns the smallest index of a connected run, for each run."""
-    # Neighbours in the next column lie next to each other: two searches find them.
+    """Returns, for each run, the smallest index of a run connected to it."""
+    # The neighbours in the next column are consecutive: two searches bound them.
     first = np.searchsorted(ends, starts + stride, "left" if corners else "right")
-    behind = np.searchsorted(starts, ends + stride, "right" if corners else "left")
-    counts = behind - first
+    after_last = np.searchsorted(starts, ends + stride, "right" if corners else "left")
+    counts = after_last - first
     left = np.repeat(np.arange(len(starts)), counts)
     offsets = np.cumsum(counts) - counts
     right = np.arange(len(left)) + np.repeat(first - offsets, counts)
@@ -140,20 +132,20 @@ def _labels(
     while True:
         low = np.minimum(roots[left], roots[right])
         high = np.maximum(roots[left], roots[right])
-        apart = low != high
-        if not apart.any():
+        separate = low != high
+        if not separate.any():
             return roots
-        left, right = left[apart], right[apart]
-        np.minimum.at(roots, high[apart], low[apart])
+        left, right = left[separate], right[separate]
+        np.minimum.at(roots, high[separate], low[separate])
         while not np.array_equal(shorter := roots[roots], roots):
             roots = shorter
 
 
-def _surroundings(runs: Runs) -> tuple[np.ndarray, np.ndarray]:
-    """Returns starts and ends of the background's runs.
+def _background_runs(runs: MaskRuns) -> tuple[np.ndarray, np.ndarray]:
+    """Returns starts and ends of the background's runs, in a frame of one pixel.
 
-    A frame of one pixel joins all background that reaches the image's border;
-    columns left and right of the mask are left out. The first run is the frame's.
+    The frame connects all background that reaches the border of the image. Columns to
+    the left and right of the mask are omitted. The first run belongs to the frame.
     """
     stride = runs.height + 1
     first, last = runs.starts[0] // stride, runs.ends[-1] // stride
@@ -162,20 +154,21 @@ def _surroundings(runs: Runs) -> tuple[np.ndarray, np.ndarray]:
         [
             columns,
             columns + runs.height + 2,
-            _framed(runs.starts, runs),
-            _framed(runs.ends, runs),
+            _with_frame(runs.starts, runs),
+            _with_frame(runs.ends, runs),
         ]
     )
     edges.sort()
     return edges[::2], edges[1::2]
 
 
-def _framed(places: np.ndarray, runs: Runs) -> np.ndarray:
-    """Returns the same pixels' places in the image with a frame of one pixel."""
-    columns, rows = np.divmod(places, runs.height + 1)
+def _with_frame(positions: np.ndarray, runs: MaskRuns) -> np.ndarray:
+    """Converts positions to those in the image with a frame of one pixel."""
+    columns, rows = np.divmod(positions, runs.height + 1)
     return (columns + 1) * (runs.height + 3) + rows + 1
 
 
-def _unframed(places: np.ndarray, runs: Runs) -> np.ndarray:
-    columns, rows = np.divmod(places, runs.height + 3)
+def _without_frame(positions: np.ndarray, runs: MaskRuns) -> np.ndarray:
+    """Inverse of `_with_frame`."""
+    columns, rows = np.divmod(positions, runs.height + 3)
     return (columns - 1) * (runs.height + 1) + rows - 1

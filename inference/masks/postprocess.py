@@ -1,4 +1,4 @@
-"""From mean probabilities to a mask at the source's size, by a spec.
+"""Turns mean probabilities into a mask of the source's size, as a spec says.
 
     threshold(0.5)|min_area(2048)
     gate(0.4)|triplet(0.75, 2000, 0.3)|fill_holes|min_area(100, per=component)
@@ -6,22 +6,23 @@
 
 Steps, from left to right:
 
-    gate(t)                      the mask is empty if the image's own probability, a
-                                 classifier's, is below t; first, where there is one
+    gate(t)                      the mask is empty if the classifiers' probability for
+                                 the image is below t; only as the first step
     threshold(t)                 p >= t
-    triplet(top, area, bottom)   p >= bottom, but empty if p >= top holds on less than
-                                 `area`; bottom <= top
-    min_area(area)               empty if all of the mask is less than `area`
-    min_area(area, per=component)   leaves out components that are less than `area`
-    fill_holes                   sets background that the mask encloses
+    triplet(top, area, bottom)   p >= bottom, but empty if the area of p >= top is less
+                                 than `area`; bottom <= top
+    min_area(area)               empty if the area of the whole mask is less than `area`
+    min_area(area, per=component)   removes components smaller than `area`
+    fill_holes                   sets the background that the mask encloses
 
-One threshold or triplet cuts; cleaning follows. Wherever a value is compared,
-"at least" decides: at a threshold is inside, an area that is reached is enough.
-Areas are in pixels of an image of 1024 x 1024 and scale with other sizes.
-Components connect over sides and corners (8 neighbours).
+A spec has one threshold or triplet; filters follow. All comparisons are ">=". Areas are
+in pixels of an image of 1024 x 1024 and scale with the image. Components are
+8-connected.
 
-A preset stands for the steps in PRESETS; further steps may follow or, as a gate,
-precede it.
+A preset stands for the steps in PRESETS; a gate may precede it and filters may follow.
+
+This module is the only door of `inference.masks`, except that tuning counts pixels with
+the same upsampling and areas.
 """
 
 import dataclasses
@@ -33,22 +34,23 @@ from data_prep.core import spec
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ConfigError
 from data_prep.core.errors import ExitCode
+from data_prep.dataset import rle
 from inference.masks import mask_filters
 from inference.masks import mask_runs
 from inference.masks import upsampling
-from inference.masks.mask_runs import Runs
+from inference.masks.mask_runs import MaskRuns
 
-# The competition's published solutions, as far as these steps express them. Sources
-# are their public repositories. Originals compare by ">", which differs from ">="
-# only for a probability that equals the threshold; areas in whole pixels are one
-# higher here where an original removes what is "at most" so large.
+# The competition's published solutions, as far as these steps can express them, from
+# their public repositories. The originals compare by ">", which differs from ">=" only
+# where a probability equals the threshold. Where an original removes areas of "at most"
+# n pixels, the area here is n + 1.
 PRESETS = {
-    # jchen42703/pneumothorax-seg-cnn: judges the image and not its parts.
+    # jchen42703/pneumothorax-seg-cnn: the area is that of the image, not of components.
     "seed": "threshold(0.5)|min_area(2048)",
     # sneddy/pneumothorax-segmentation, 1st: the best on its validation folds ...
     "winners": "triplet(0.75, 2000, 0.3)",
     # ... the best on the public leaderboard, and both final submissions. The second
-    # one measures components by the area of their contour, here by their pixels.
+    # measures components by the area of their contour; here their pixels count.
     "winners_public": "triplet(0.7, 600, 0.3)",
     "winners_v1": "triplet(0.7, 800, 0.3)",
     "winners_v2": "triplet(0.75, 1500, 0.3)|fill_holes|min_area(101, per=component)",
@@ -56,7 +58,7 @@ PRESETS = {
     "second_place": "gate(0.65)|threshold(0.4)",
     # amirassov/kaggle-pneumothorax, 4th: 800 pixels of an image of 768 x 768.
     "fourth_place": "gate(0.4)|triplet(0.8, 1422.2, 0.4)",
-    # earhian/SIIM-ACR-Pneumothorax-Segmentation-5th: one pixel above 0.5 is enough.
+    # earhian/SIIM-ACR-Pneumothorax-Segmentation-5th: one pixel above 0.5 suffices.
     "fifth_place": "triplet(0.5, 1, 0.2)|min_area(65)",
     # see--/pneumothorax-segmentation, 7th.
     "seventh_place": "triplet(0.72, 1, 0.2)",
@@ -65,12 +67,12 @@ PRESETS = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Triplet:
-    """Probabilities to a first mask.
+    """Two thresholds: if enough pixels reach `top`, those at `bottom` are the mask.
 
     Attributes:
-      top: at this probability a pixel is evidence.
-      min_area: evidence that an image needs, in pixels at 1024.
-      bottom: at this probability a pixel is in the mask.
+      top: a pixel of at least this probability is evidence.
+      min_area: minimum area of the evidence in an image, in pixels at 1024.
+      bottom: a pixel of at least this probability is in the mask.
     """
 
     top: float
@@ -79,30 +81,30 @@ class Triplet:
 
 
 def threshold(t: float) -> Triplet:
-    """Sets pixels of at least `t`."""
-    mask_filters.check("threshold", t, above=0, at_most=1)
+    """Returns the triplet that sets pixels of at least `t`."""
+    mask_filters.check_range("threshold", t, above=0, at_most=1)
     return Triplet(top=t, min_area=0, bottom=t)
 
 
 def triplet(top: float, min_area: float, bottom: float) -> Triplet:
-    """Sets pixels of at least `bottom` where enough are at least `top`.
+    """Returns the triplet that sets pixels of at least `bottom` if `top` has evidence.
 
     Method: sneddy/pneumothorax-segmentation, which won the competition.
     """
-    mask_filters.check("top", top, above=0, at_most=1)
-    mask_filters.check("bottom", bottom, above=0, at_most=top)
-    mask_filters.check("min_area", min_area, above=0)
+    mask_filters.check_range("top", top, above=0, at_most=1)
+    mask_filters.check_range("bottom", bottom, above=0, at_most=top)
+    mask_filters.check_range("min_area", min_area, above=0)
     return Triplet(top=top, min_area=min_area, bottom=bottom)
 
 
 def gate(t: float) -> float:
-    """Lets images of at least `t` pass."""
-    mask_filters.check("gate", t, above=0, at_most=1)
+    """Returns the probability from which an image passes."""
+    mask_filters.check_range("gate", t, above=0, at_most=1)
     return t
 
 
 GATES = {"gate": gate}
-CUTS = {"threshold": threshold, "triplet": triplet}
+TRIPLETS = {"threshold": threshold, "triplet": triplet}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -111,20 +113,20 @@ class Postprocess:
 
     Attributes:
       gate: image-level probability below which the mask is empty, or None.
-      cut: probabilities to a first mask.
-      cleaners: what is done to it, in order.
+      triplet: the thresholds of the mask.
+      filters: applied to the mask in this order.
     """
 
     gate: float | None
-    cut: Triplet
-    cleaners: tuple[mask_filters.Step, ...]
+    triplet: Triplet
+    filters: tuple[mask_filters.Filter, ...]
 
     def passes(self, image_probability: float | None) -> bool:
-        """Tells whether the gate lets an image pass, which it does without one.
+        """Returns whether the gate lets an image pass; without a gate, all pass.
 
         Raises:
-          ConfigError: a gate without an image-level probability.
-          CommandError: a probability that is not a number.
+          ConfigError: there is a gate but no image-level probability.
+          CommandError: the probability is NaN.
         """
         if self.gate is None:
             return True
@@ -136,80 +138,63 @@ class Postprocess:
         _refuse_nan(image_probability)
         return image_probability >= self.gate
 
-    def __call__(
-        self,
-        probabilities: np.ndarray,
-        height: int,
-        width: int,
-        how: str,
-        image_probability: float | None = None,
-    ) -> np.ndarray:
-        """Returns the mask, [height, width] uint8 of 0 and 1; see `runs`."""
-        return self.runs(probabilities, height, width, how, image_probability).mask()
-
     def rle(
         self,
         probabilities: np.ndarray,
         height: int,
         width: int,
-        how: str,
+        aspect: str,
         image_probability: float | None = None,
     ) -> str:
-        """Returns the run lengths of the mask, see data_prep/dataset/rle.py."""
-        return self.runs(probabilities, height, width, how, image_probability).rle()
-
-    def runs(
-        self,
-        probabilities: np.ndarray,
-        height: int,
-        width: int,
-        how: str,
-        image_probability: float | None = None,
-    ) -> Runs:
-        """Returns the mask as runs.
+        """Returns the mask as RLE, see data_prep/dataset/rle.py.
 
         Args:
           probabilities: [S, S] float in 0..1.
-          height: of the mask, in pixels.
-          width: of the mask, in pixels.
-          how: the dataset's aspect policy, see data_prep/dataset/aspect.py.
-          image_probability: of a finding anywhere in the image, for the gate.
+          height: height of the mask, in pixels.
+          width: width of the mask, in pixels.
+          aspect: the dataset's aspect policy, see data_prep/dataset/aspect.py.
+          image_probability: of a pneumothorax anywhere in the image, for the gate.
 
         Raises:
-          ConfigError: a gate without an image-level probability.
-          CommandError: a probability that is not a number.
+          ConfigError: there is a gate but no image-level probability.
+          CommandError: a probability is NaN.
         """
-        nothing = mask_runs.empty(height, width)
         values = np.asarray(probabilities, np.float32)
         peak = float(values.max())
         _refuse_nan(peak)
-        if not self.passes(image_probability):
-            return nothing
-        # Most images end here, without being enlarged.
-        if not upsampling.reaches(peak, self._needed):
-            return nothing
-        thresholds = tuple(dict.fromkeys((self.cut.bottom, self.cut.top)))
-        found = upsampling.cut(values, height, width, how, thresholds)
-        if found is None:
-            return nothing
-        evidence = np.count_nonzero(found.masks[-1])
-        if not mask_filters.enough(evidence, self.cut.min_area, nothing):
-            return nothing
-        mask = mask_runs.of_mask(
-            found.masks[0], height=height, width=width, top=found.top, left=found.left
-        )
-        for clean in self.cleaners:
-            mask = clean(mask)
-        return mask
+        # Most images end here, before upsampling.
+        if not self.passes(image_probability) or not self._can_reach(peak):
+            return rle.EMPTY
+        return self._mask(values, height, width, aspect).rle()
 
-    @property
-    def _needed(self) -> float:
-        """The probability that some pixel has to have."""
-        return self.cut.top if self.cut.min_area else self.cut.bottom
+    def _can_reach(self, peak: float) -> bool:
+        """Returns whether a largest probability of `peak` can give a mask."""
+        needed = self.triplet.top if self.triplet.min_area else self.triplet.bottom
+        return upsampling.reaches(peak, needed)
+
+    def _mask(
+        self, values: np.ndarray, height: int, width: int, aspect: str
+    ) -> MaskRuns:
+        nothing = mask_runs.empty(height, width)
+        thresholds = tuple(dict.fromkeys((self.triplet.bottom, self.triplet.top)))
+        crop = upsampling.upsample_threshold(values, height, width, aspect, thresholds)
+        if crop is None:
+            return nothing
+        evidence = np.count_nonzero(crop.masks[-1])
+        if not mask_filters.area_at_least(
+            evidence, self.triplet.min_area, height, width
+        ):
+            return nothing
+        mask = mask_runs.from_mask(
+            crop.masks[0], height=height, width=width, top=crop.top, left=crop.left
+        )
+        for apply in self.filters:
+            mask = apply(mask)
+        return mask
 
 
 def expand(text: str) -> str:
-    """Returns a spec with its presets spelled out."""
+    """Returns a spec with its presets replaced by their steps."""
     return "|".join(map(str, _terms(text)))
 
 
@@ -217,12 +202,12 @@ def parse(text: str, *, gated: bool = False) -> Postprocess:
     """Parses a spec.
 
     Args:
-      text: the spec, see above.
-      gated: whether image-level probabilities will be there.
+      text: the spec, see the module's docstring.
+      gated: whether there will be image-level probabilities.
 
     Raises:
-      ConfigError: not one cut, an unknown step, bad arguments, or a gate for which
-        there will be no probabilities.
+      ConfigError: the spec has no threshold or triplet, an unknown step, bad arguments,
+        or a gate without image-level probabilities.
     """
     terms = _terms(text)
     level = None
@@ -233,17 +218,17 @@ def parse(text: str, *, gated: bool = False) -> Postprocess:
                 "Expected a spec without a gate, since no classifier is there. "
                 f"Received: postprocess={text!r}"
             )
-    if not terms or terms[0].name not in CUTS:
+    if not terms or terms[0].name not in TRIPLETS:
         raise ConfigError(
             "Expected threshold(t), triplet(top, area, bottom) or one of "
             f"{sorted(PRESETS)} as the first step, or behind one gate(t). "
             f"Received: postprocess={text!r}"
         )
-    cut = spec.call(terms.pop(0), CUTS, kind="cut")
-    cleaners = [
-        spec.call(t, mask_filters.CLEANERS, kind="post-processing step") for t in terms
+    thresholds = spec.call(terms.pop(0), TRIPLETS, kind="cut")
+    filters = [
+        spec.call(t, mask_filters.FILTERS, kind="post-processing step") for t in terms
     ]
-    return Postprocess(gate=level, cut=cut, cleaners=tuple(cleaners))
+    return Postprocess(gate=level, triplet=thresholds, filters=tuple(filters))
 
 
 def _terms(text: str) -> list[spec.Term]:
@@ -258,7 +243,7 @@ def _terms(text: str) -> list[spec.Term]:
 
 def _refuse_nan(value: float) -> None:
     if math.isnan(value):
-        # NaN compares as below any threshold: it would read as "healthy".
+        # NaN is not >= any threshold, so the image would count as healthy.
         raise CommandError(
             ExitCode.CORRUPT,
             "a probability is not a number",

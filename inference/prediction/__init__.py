@@ -1,1 +1,1 @@
-"""Predicts a split in resumable parts and writes what was asked for."""
+"""Predicts a split in resumable chunks and writes the outputs."""

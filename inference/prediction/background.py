@@ -1,30 +1,30 @@
-"""Work beside the caller's own, in order and bounded."""
+"""Runs work in threads, with a bounded queue."""
 
 import collections
 from collections.abc import Callable
 from concurrent import futures
 
-# Masks of parts are made while the networks are at the next one.
-_WAITING = 2
-_THREADS = 2
+# Two threads make the masks of earlier chunks while the networks run the next one.
+_MAX_PENDING = 2
+_NUM_THREADS = 2
 
 
 class Background:
-    """Works beside the caller, who waits when it falls behind."""
+    """Runs work in threads; `put` blocks while too much is pending."""
 
     def __enter__(self) -> "Background":
-        self._threads = futures.ThreadPoolExecutor(_THREADS)
+        self._pool = futures.ThreadPoolExecutor(_NUM_THREADS)
         self._pending: collections.deque[futures.Future] = collections.deque()
         return self
 
     def put(self, work: Callable[..., None], *arguments) -> None:
-        """Begins some work; what earlier work raised is raised here."""
-        while len(self._pending) >= _WAITING:
+        """Starts some work; re-raises an error of earlier work."""
+        while len(self._pending) >= _MAX_PENDING:
             self._pending.popleft().result()
-        self._pending.append(self._threads.submit(work, *arguments))
+        self._pending.append(self._pool.submit(work, *arguments))
 
     def __exit__(self, kind, *_) -> None:
-        self._threads.shutdown(cancel_futures=kind is not None)
+        self._pool.shutdown(cancel_futures=kind is not None)
         if kind is None:
-            for one in self._pending:
-                one.result()
+            for future in self._pending:
+                future.result()

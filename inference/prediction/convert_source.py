@@ -1,4 +1,4 @@
-"""Files as they come to a dataset, by the options of the members' training."""
+"""Converts the files of --source to a dataset, with the options of the members."""
 
 import logging
 import pathlib
@@ -11,28 +11,28 @@ from inference.config import PredictConfig
 from trainer.run import run_folder
 
 FOLDER = "dataset"
-# What may differ among members: their sizes, and what is about labels alone.
-_OF_A_RUN = {"image_size", "num_folds", "fold_seed", "published_folds", "inputs"}
-_OF_A_RUN |= {"records_per_shard", "pixel_encoding"}
+# Options that may differ between members: their sizes, and what concerns labels.
+_MAY_DIFFER = {"image_size", "num_folds", "fold_seed", "published_folds", "inputs"}
+_MAY_DIFFER |= {"records_per_shard", "pixel_encoding"}
 
 
 def convert(config: PredictConfig) -> tuple[ExitCode, tuple[pathlib.Path, ...]]:
-    """Converts `config.source`, at the sizes of all members, into the output folder.
+    """Converts `config.source` into the output folder, at the sizes of all members.
 
-    Files that cannot be read are quarantined, `quarantine.csv` says why: they are
-    in no csv of the prediction.
+    Unreadable files are quarantined: they are in no csv of the prediction, and
+    `quarantine.csv` names the reason.
 
     Returns:
-      DONE, or QUARANTINED where there are such files; and the folder.
+      DONE, or QUARANTINED if there are unreadable files; and the dataset's folder.
 
     Raises:
-      CommandError: members of different preprocessing, or no file that can be read.
+      CommandError: the members differ in preprocessing, or no file is readable.
     """
     runs = [run_folder.open_finished(p) for p in config.members + config.classifiers]
     options = [run.dataset["options"] for run in runs]
-    first = _shared(options[0])
+    shared = _shared(options[0])
     for run, other in zip(runs, options, strict=True):
-        differing = [k for k, v in _shared(other).items() if first.get(k) != v]
+        differing = [k for k, v in _shared(other).items() if shared.get(k) != v]
         if differing:
             raise CommandError(
                 ExitCode.CONFLICT,
@@ -58,15 +58,15 @@ def convert(config: PredictConfig) -> tuple[ExitCode, tuple[pathlib.Path, ...]]:
             pixel_encoding=options[0]["pixel_encoding"],
             records_per_shard=options[0]["records_per_shard"],
             group_salt="",
-            # A film that cannot be read must not keep the others from being read.
+            # Unreadable files must not stop the prediction of the others.
             max_bad_fraction=1.0,
             allow_quarantined=0,
             num_workers=config.num_workers,
-            **first | {"modalities": tuple(first["modalities"])},
+            **shared | {"modalities": tuple(shared["modalities"])},
         )
     )
     return code, (path,)
 
 
 def _shared(options: dict) -> dict:
-    return {k: v for k, v in options.items() if k not in _OF_A_RUN}
+    return {k: v for k, v in options.items() if k not in _MAY_DIFFER}

@@ -1,4 +1,4 @@
-"""Which members predict which images: all of them, or who did not train on them."""
+"""Chooses the members that predict an image: all, or those that did not train on it."""
 
 import dataclasses
 import logging
@@ -13,31 +13,36 @@ from inference.inputs import datasets as dataset_folders
 from inference.inputs.datasets import Dataset
 from trainer.run import run_folder
 
+TEST_FOLD = -1
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Team:
-    """The run folders that predict together.
+class MemberGroup:
+    """The run folders that predict the images of one fold.
 
     Attributes:
-      members: of segmenters.
-      classifiers: of classifiers.
+      members: run folders of segmenters.
+      classifiers: run folders of classifiers.
     """
 
     members: tuple[pathlib.Path, ...]
     classifiers: tuple[pathlib.Path, ...]
 
 
-def teams(config: PredictConfig, datasets: Sequence[Dataset]) -> dict[int, Team]:
-    """Returns {fold: who predicts its images}; the test split's fold is -1.
+def members_by_fold(
+    config: PredictConfig, datasets: Sequence[Dataset]
+) -> dict[int, MemberGroup]:
+    """Returns {fold: the members that predict its images}; the test split is -1.
 
     Raises:
-      CommandError: a bad run folder; for labelled images also a run that was trained on
-        another split, or a fold with members and without the others' classifiers.
+      CommandError: a run folder is bad; for labelled images also: a run was trained on
+        another split, or a fold has members but lacks the classifiers of the others.
     """
     if config.split == "test":
-        return {-1: Team(members=config.members, classifiers=config.classifiers)}
-    members = _by_fold(config.members, datasets)
-    classifiers = _by_fold(config.classifiers, datasets)
+        group = MemberGroup(members=config.members, classifiers=config.classifiers)
+        return {TEST_FOLD: group}
+    members = _runs_by_fold(config.members, datasets)
+    classifiers = _runs_by_fold(config.classifiers, datasets)
     if members and classifiers and members.keys() != classifiers.keys():
         fold = sorted(members.keys() ^ classifiers.keys())[0]
         raise CommandError(
@@ -49,7 +54,7 @@ def teams(config: PredictConfig, datasets: Sequence[Dataset]) -> dict[int, Team]
     for fold in sorted(set(range(datasets[0].manifest.num_folds)) - set(folds)):
         logging.warning("no member for fold %d: its images are left out", fold)
     return {
-        fold: Team(
+        fold: MemberGroup(
             members=tuple(members.get(fold, ())),
             classifiers=tuple(classifiers.get(fold, ())),
         )
@@ -57,15 +62,15 @@ def teams(config: PredictConfig, datasets: Sequence[Dataset]) -> dict[int, Team]
     }
 
 
-def _by_fold(
+def _runs_by_fold(
     paths: Sequence[pathlib.Path], datasets: Sequence[Dataset]
 ) -> dict[int, list[pathlib.Path]]:
-    """Returns the run folders by the fold that they did not train on."""
-    of_fold: dict[int, list[pathlib.Path]] = {}
+    """Returns the run folders by their validation fold."""
+    runs: dict[int, list[pathlib.Path]] = {}
     for path in paths:
         run = run_folder.open_finished(path)
         data = dataset_folders.for_run(run, datasets).manifest
-        # Folds are numbers: of another conversion they are other images.
+        # A fold of another conversion has other images under the same number.
         if run.dataset != durable.to_jsonable(run_folder.dataset_facts(data)):
             raise CommandError(
                 ExitCode.CONFLICT,
@@ -73,5 +78,5 @@ def _by_fold(
                 "see cannot be told",
                 fix="give the dataset folder that it was trained on",
             )
-        of_fold.setdefault(run.config["fold"], []).append(path)
-    return of_fold
+        runs.setdefault(run.config["fold"], []).append(path)
+    return runs

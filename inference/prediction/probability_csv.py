@@ -1,4 +1,4 @@
-"""The csv of a classification: one row an image, `ImageId,Probability`."""
+"""The csv of a classification: one row per image, `ImageId,Probability`."""
 
 import pathlib
 from collections.abc import Iterable
@@ -15,6 +15,9 @@ def write(path: pathlib.Path, rows: Iterable[tuple[str, float]]) -> None:
     """Writes (image id, probability in 0..1) in order.
 
     Values read back as the same float64.
+
+    Raises:
+      ValueError: an id is not an image id, or a value is not in 0..1.
     """
     with durable.atomic_write(path) as aside, aside.open("w", newline="") as file:
         file.write(",".join(_HEADER) + "\n")
@@ -31,8 +34,8 @@ def read(path: pathlib.Path) -> dict[str, float]:
     """Reads {image id: probability}, in the file's order.
 
     Raises:
-      CommandError: missing, malformed, empty, an id twice, or a value that is no number
-        in 0..1; NaN is none.
+      CommandError: the csv is missing, malformed or empty, has an id twice, or a value
+        that is not in 0..1, such as NaN.
     """
     pairs = labels.read_pairs(path, columns=_HEADER[:1])
     if not pairs:
@@ -47,7 +50,7 @@ def _probability(path: pathlib.Path, image_id: str, text: str) -> float:
         value = float(text)
     except ValueError:
         value = float("nan")
-    # Not a number is outside, too.
+    # Also rejects NaN.
     if not 0 <= value <= 1:
         raise _fail(
             path, f"has {text[:20]!r} for {image_id}, which is no probability in 0..1"

@@ -1,18 +1,17 @@
-"""Predicted probabilities on disk: one small map an image, before any threshold.
+"""Predicted probabilities on disk: one small map per image, before any threshold.
 
-What is stored is the ensemble's mean at the network's size, as float16: of 0.5
-and more a value is off by 2^-12 at most, of less by half of that or less. A
-prediction cuts the same rounded values, in float32 again, so tuned thresholds
-make the masks that they were tuned with, to the pixel.
+A map has the ensemble's mean at the network's size as float16: the rounding error is at
+most 2^-12 from 0.5 on, and at most half of that below. A prediction thresholds the same
+rounded values, so tuned thresholds give exactly the masks that they were tuned with.
 
 A folder of predictions:
 
     prediction.json                   {"config", "parts": [{"name", "sha256"}], ...}
     probabilities/part-00000.tfrecord ...
 
-Parts may have no maps of images that a cascade's classifiers did not let pass.
-`prediction.json` is written last: without it the prediction is unfinished.
-A record is a tf.train.Example; this module reads and writes it without TensorFlow.
+Images that did not pass a cascade's gate have no map. `prediction.json` is written
+last; without it the prediction is unfinished. A record is a tf.train.Example; this
+module reads and writes it without TensorFlow.
 """
 
 import contextlib
@@ -37,7 +36,7 @@ from data_prep.source import labels
 FOLDER = "probabilities"
 MARKER = "prediction.json"
 _FIX = "delete the folder of the prediction and predict again"
-# Mantissas are noise: higher levels take longer and gain 1%.
+# Mantissas compress badly: higher levels take longer and gain 1%.
 _LEVEL = 1
 _STORED = np.dtype("<f2")
 _MAX_SIZE = 8192
@@ -45,19 +44,19 @@ _MAX_SIZE = 8192
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ProbabilityMap:
-    """What an ensemble says of one image.
+    """An ensemble's prediction for one image.
 
     Attributes:
       image_id: the csv's ImageId.
-      values: [S, S] float16 in 0..1, of the square image that the network saw.
+      values: [S, S] float16 in 0..1, of the square image that the network gets.
       source_height: rows of the source image, in pixels.
       source_width: columns of the source image, in pixels.
-      fold: in which the image was held out, 0-based, or -1 for the test split.
-      classifier: a classification's probability of a pneumothorax anywhere in the
-        image, in 0..1; None if there was none.
+      fold: the image's fold, 0-based, or -1 for the test split.
+      classifier: the classifiers' probability of a pneumothorax anywhere in the image,
+        in 0..1; None without classifiers.
 
     Raises:
-      ConfigError: a value that cannot be, such as a probability that is not a number.
+      ConfigError: a value is invalid, such as a probability that is NaN.
     """
 
     image_id: str
@@ -72,19 +71,19 @@ class ProbabilityMap:
         if not labels.ID.fullmatch(self.image_id):
             raise ConfigError(f"Expected an image id. Received: {self.image_id[:64]!r}")
         if values.dtype != np.float16 or len(shape) != 2 or len(set(shape)) != 1:
-            raise self._bad("[S, S] float16", f"{list(shape)} {values.dtype}")
-        # Not a number is outside, too.
+            raise self._error("[S, S] float16", f"{list(shape)} {values.dtype}")
+        # Also rejects NaN.
         if not values.size or not (values.min() >= 0 and values.max() <= 1):
-            raise self._bad("values in 0..1", "others or none")
+            raise self._error("values in 0..1", "others or none")
         if self.source_height < 1 or self.source_width < 1 or self.fold < -1:
-            raise self._bad(
+            raise self._error(
                 "a source of a pixel or more, and a fold",
                 f"{self.source_height} x {self.source_width}, fold {self.fold}",
             )
         if self.classifier is not None and not 0 <= self.classifier <= 1:
-            raise self._bad("a classifier's value in 0..1", self.classifier)
+            raise self._error("a classifier's value in 0..1", self.classifier)
 
-    def _bad(self, expected: str, received) -> ConfigError:
+    def _error(self, expected: str, received) -> ConfigError:
         return ConfigError(
             f"Expected {expected} for image {self.image_id}. Received: {received}"
         )
@@ -96,35 +95,35 @@ def part_name(index: int) -> str:
 
 
 def write(path: pathlib.Path, maps: list[ProbabilityMap]) -> None:
-    """Writes one part, whole or not at all; the same maps make the same bytes."""
+    """Writes one part atomically; the same maps give the same bytes."""
     shards.write(path, map(_serialize, maps))
 
 
 def read(path: pathlib.Path) -> Iterator[ProbabilityMap]:
-    """Yields the maps of one part, every checksum verified.
+    """Yields the maps of one part and verifies every checksum.
 
     Raises:
-      CommandError: the part is missing or damaged, or a map's values cannot be.
+      CommandError: the part is missing or damaged, or a map has invalid values.
     """
     if not path.is_file():
         raise CommandError(ExitCode.CORRUPT, f"{path} is missing", fix=_FIX)
     records = shards.read(path)
     while True:
-        with _named(path):
+        with _errors_named(path):
             record = next(records, None)
-            found = record and _parse(record)
-        if found is None:
+            parsed = record and _parse(record)
+        if parsed is None:
             return
-        yield found
+        yield parsed
 
 
 def seal(folder: pathlib.Path, config: dict[str, Any], **facts: Any) -> None:
     """Writes `prediction.json` for the parts that are in `folder`.
 
     Args:
-      folder: of the prediction.
-      config: what decided it, free of paths, as JSON takes it.
-      **facts: what else to write, beside "config" and "parts".
+      folder: the prediction's folder.
+      config: its provenance, see inference/prediction/provenance.py.
+      **facts: further keys, in addition to "config" and "parts".
     """
     parts = sorted((folder / FOLDER).glob("part-*.tfrecord"))
     durable.write_json(
@@ -143,12 +142,12 @@ def read_folder(
     """Reads a folder of predictions.
 
     Returns:
-      What decided the prediction, and its maps, in the order of the parts; the
-      maps are read while the iterator runs.
+      The provenance of the prediction, and a lazy iterator over its maps in the order
+      of the parts.
 
     Raises:
-      CommandError: no finished prediction or a damaged one; by the iterator, another
-        part than was recorded, or an image twice.
+      CommandError: there is no finished prediction, or it is damaged; the iterator
+        raises it if a part differs from the recorded one or an image appears twice.
     """
     path = folder / MARKER
     stored = durable.read_json(path, fix="give the folder of a finished prediction")
@@ -163,25 +162,25 @@ def read_folder(
 
 
 def count(folder: pathlib.Path) -> int:
-    """Returns how many maps a folder of predictions has, from their lengths alone.
+    """Returns the number of maps in a folder of predictions; reads only their lengths.
 
     Raises:
       CommandError: a length is damaged.
     """
     total = 0
     for path in (folder / FOLDER).glob("part-*.tfrecord"):
-        with _named(path):
+        with _errors_named(path):
             total += len(shards.offsets(path))
     return total
 
 
 @contextlib.contextmanager
-def _named(path: pathlib.Path) -> Iterator[None]:
-    """Names the part and the fix in every error about it."""
+def _errors_named(path: pathlib.Path) -> Iterator[None]:
+    """Adds the part and the fix to the errors of reading it."""
     try:
         yield
     except (CommandError, ValueError, zlib.error) as e:
-        # A CommandError is the framing's: its fix is for a dataset.
+        # A CommandError comes from the TFRecord framing, with a fix for datasets.
         why = f": {e}" if isinstance(e, ValueError) else ""
         raise CommandError(
             ExitCode.CORRUPT, f"{path} holds a damaged record{why}", fix=_FIX
@@ -192,70 +191,71 @@ def _maps(folder: pathlib.Path, parts: dict[str, str]) -> Iterator[ProbabilityMa
     seen: set[str] = set()
     for name, sha256 in parts.items():
         durable.check_file(folder / name, expected_sha256=sha256, fix=_FIX)
-        for found in read(folder / name):
-            if found.image_id in seen:
+        for probability_map in read(folder / name):
+            image_id = probability_map.image_id
+            if image_id in seen:
                 raise CommandError(
                     ExitCode.CORRUPT,
-                    f"{folder / name} has image {found.image_id} a second time",
+                    f"{folder / name} has image {image_id} a second time",
                     fix=_FIX,
                 )
-            seen.add(found.image_id)
-            yield found
+            seen.add(image_id)
+            yield probability_map
 
 
-def _serialize(of: ProbabilityMap) -> bytes:
+def _serialize(probability_map: ProbabilityMap) -> bytes:
     example = schema.example_class()()
     features = example.features.feature
     for key, number in (
-        ("image/source_height", of.source_height),
-        ("image/source_width", of.source_width),
-        ("map/size", len(of.values)),
-        ("fold", of.fold),
+        ("image/source_height", probability_map.source_height),
+        ("image/source_width", probability_map.source_width),
+        ("map/size", len(probability_map.values)),
+        ("fold", probability_map.fold),
     ):
         features[key].int64_list.value.append(number)
-    features["image/id"].bytes_list.value.append(of.image_id.encode())
-    values = np.ascontiguousarray(of.values, _STORED).tobytes()
+    features["image/id"].bytes_list.value.append(probability_map.image_id.encode())
+    values = np.ascontiguousarray(probability_map.values, _STORED).tobytes()
     features["map/values"].bytes_list.value.append(zlib.compress(values, _LEVEL))
-    if of.classifier is not None:
-        # A FloatList would round it to float32, and a gate's ">=" is exact.
-        packed = struct.pack("<d", of.classifier)
+    if probability_map.classifier is not None:
+        # A FloatList would round to float32, but the gate's ">=" must be exact.
+        packed = struct.pack("<d", probability_map.classifier)
         features["classifier"].bytes_list.value.append(packed)
     return example.SerializeToString(deterministic=True)
 
 
 def _parse(record: bytes) -> ProbabilityMap:
-    """Inverse of `_serialize`; raises ValueError, or zlib.error."""
+    """Inverse of `_serialize`; raises ValueError or zlib.error."""
     try:
         features = schema.example_class().FromString(record).features.feature
     except message.DecodeError as e:
         raise ValueError("no tf.train.Example") from e
 
-    def only(key: str, kind: str):
+    def single(key: str, kind: str):
         values = getattr(features[key], kind).value
         if len(values) != 1:
             raise ValueError(f"expected one value of {key!r}")
         return values[0]
 
-    size = only("map/size", "int64_list")
+    size = single("map/size", "int64_list")
     if not 0 < size <= _MAX_SIZE:
         raise ValueError(f"expected a size in 1..{_MAX_SIZE}")
     expected = _STORED.itemsize * size * size
-    # Bounded, so that a foreign record cannot take all memory.
+    # Bounded, so a foreign record cannot exhaust the memory.
     inflate = zlib.decompressobj()
-    values = inflate.decompress(only("map/values", "bytes_list"), expected + 1)
+    values = inflate.decompress(single("map/values", "bytes_list"), expected + 1)
     if len(values) != expected or not inflate.eof:
         raise ValueError(f"expected {expected} bytes of values")
     classifier = None
     if "classifier" in features:
-        packed = only("classifier", "bytes_list")
+        packed = single("classifier", "bytes_list")
         if len(packed) != 8:
             raise ValueError("expected 8 bytes of 'classifier'")
         classifier = struct.unpack("<d", packed)[0]
     return ProbabilityMap(
-        image_id=only("image/id", "bytes_list").decode(),
+        image_id=single("image/id", "bytes_list").decode(),
         values=np.frombuffer(values, _STORED).astype(np.float16).reshape(size, size),
-        source_height=only("image/source_height", "int64_list"),
-        source_width=only("image/source_width", "int64_list"),
-        fold=only("fold", "int64_list"),
+        source_height=single("image/source_height", "int64_list"),
+        source_width=single("image/source_width", "int64_list"),
+        fold=single("fold", "int64_list"),
         classifier=classifier,
     )

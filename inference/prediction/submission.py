@@ -1,4 +1,4 @@
-"""The competition's csv: one row an image, `ImageId,EncodedPixels`."""
+"""The competition's csv: one row per image, `ImageId,EncodedPixels`."""
 
 import pathlib
 from collections.abc import Iterable
@@ -10,7 +10,11 @@ from data_prep.source import labels
 
 
 def write(path: pathlib.Path, rows: Iterable[tuple[str, str]]) -> None:
-    """Writes (image id, RLE) in order; ids are checked, nothing is quoted."""
+    """Writes (image id, RLE) in order, without quotes.
+
+    Raises:
+      ValueError: an id is not an image id.
+    """
     with durable.atomic_write(path) as aside, aside.open("w", newline="") as file:
         file.write("ImageId,EncodedPixels\n")
         for image_id, encoded in rows:
@@ -20,10 +24,10 @@ def write(path: pathlib.Path, rows: Iterable[tuple[str, str]]) -> None:
 
 
 def read(path: pathlib.Path) -> dict[str, str]:
-    """Reads a submission.
+    """Reads {image id: RLE}.
 
     Raises:
-      CommandError: missing, malformed, or with several rows for one image.
+      CommandError: the csv is missing or malformed, or has several rows for an image.
     """
     rows = labels.read(path)
     for image_id, encoded in rows.items():

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from data_prep.core import web_page
-from inference.evaluation.scoring import Scores
+from inference.report.cases import Scores
 
 _PICTURE_PX = 448
 _QUALITY = 90
@@ -80,11 +80,11 @@ def choose(scores: Scores, count: int) -> dict[str, list[int]]:
       the lesions that were found, by Dice}, as indices into `scores`; no image twice.
     """
     share = max(1, count // 4)
-    both = np.flatnonzero(scores.positive & scores.found)
+    both = np.flatnonzero(scores.positive & scores.predicted_positive)
     by_dice = both[np.argsort(scores.dice[both], kind="stable")]
     num_best = min(share, (by_dice.size + 1) // 2)
-    missed = np.flatnonzero(scores.positive & ~scores.found)
-    alarms = np.flatnonzero(~scores.positive & scores.found)
+    missed = np.flatnonzero(scores.positive & ~scores.predicted_positive)
+    alarms = np.flatnonzero(~scores.positive & scores.predicted_positive)
     kinds = {
         "missed": missed[np.argsort(-scores.truth_area[missed], kind="stable")],
         "false_alarms": alarms[

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from inference.evaluation.scoring import Case
+from inference.report.cases import Case
 
 _TILE_PX = 256
 _GAP_PX = 6

@@ -1,1 +1,1 @@
-"""Searches the thresholds with the best out-of-fold score."""
+"""Searches for the thresholds with the best out-of-fold score."""

@@ -1,9 +1,9 @@
-"""The score of every triplet of a grid, exactly, and the choice among them.
+"""Scores every rule of a grid exactly, and chooses the best.
 
-For one image a triplet either passes its evidence, and the mask's Dice depends on
-`bottom` alone, or it gives the empty mask. Summed over images that is one matrix
-product: passes [images, tops x areas] by the gain of a mask over none [images,
-bottoms]. A gate leaves out rows of it.
+For one image a triplet either has its evidence, and the mask's Dice depends only on
+`bottom`, or it gives the empty mask. Over all images that is one matrix product: has
+evidence [images, tops x areas] times the gain of the mask over the empty one [images,
+bottoms]. A gate omits rows of it.
 """
 
 import dataclasses
@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from inference.masks import mask_filters
-from inference.tuning.pixel_counts import Tables
+from inference.tuning.pixel_counts import PixelCounts
 from trainer.validation import metrics
 
-# Sums in another order differ by less; scores this close are one score.
+# Summation order changes scores by less than this; such scores count as equal.
 _TIE = 1e-10
 AXES = ("gate", "top", "min_area", "bottom")
 NO_GATE = 0.0
@@ -26,10 +26,10 @@ class Rule:
     """A point of the grid.
 
     Attributes:
-      gate: a classifier's probability below which the mask is empty; 0 for none.
-      top: at this probability a pixel is evidence.
-      min_area: evidence that an image needs, in pixels at 1024; 0 for none.
-      bottom: at this probability a pixel is in the mask.
+      gate: a classifier's probability below which the mask is empty; 0 for no gate.
+      top: a pixel of at least this probability is evidence.
+      min_area: minimum area of the evidence in an image, in pixels at 1024; 0 for none.
+      bottom: a pixel of at least this probability is in the mask.
     """
 
     gate: float
@@ -44,20 +44,20 @@ class Rule:
             area = whole if whole == self.min_area else self.min_area
             cut = f"triplet(top={self.top}, min_area={area}, bottom={self.bottom})"
         else:
-            # No evidence is needed, so that top does not matter.
+            # Without a minimum of evidence, `top` has no effect.
             cut = f"threshold({self.bottom})"
         return f"gate({self.gate})|{cut}" if self.gate else cut
 
 
-# What a tuned rule has to beat. The seed's least area of the mask is a triplet whose
-# evidence is the mask.
+# The baselines of a tuned rule. The seed's min_area is a triplet whose evidence is the
+# mask itself.
 SEED = Rule(gate=NO_GATE, top=0.5, min_area=2048, bottom=0.5)
 PLAIN = Rule(gate=NO_GATE, top=0.5, min_area=0, bottom=0.5)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Grid:
-    """Values to try, ascending; `gates` begins with 0, which is no gate."""
+    """Values to try, ascending; the first gate is 0, which is no gate."""
 
     gates: tuple[float, ...]
     tops: tuple[float, ...]
@@ -75,79 +75,79 @@ class Grid:
         return Rule(**dict(zip(AXES, values, strict=True)))
 
 
-def sums(tables: Tables, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+def sums(counts: PixelCounts, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     """Sums the images' Dice at every point of a grid.
 
     Returns:
-      The folds, [F] int64 ascending, and [F, gates, tops, areas, bottoms] float64
-      sums over the images of each; NaN where bottom is above top.
+      The folds, [F] int64 ascending, and the sums over the images of each fold,
+      [F, gates, tops, areas, bottoms] float64; NaN where bottom is above top.
     """
-    folds = np.unique(tables.fold)
+    folds = np.unique(counts.fold)
     shape = tuple(map(len, grid.axes))
-    found = np.empty((len(folds), *shape))
-    gain, none = _gains(tables, grid.bottoms)
+    fold_sums = np.empty((len(folds), *shape))
+    gain, empty_dice = _gains(counts, grid.bottoms)
     for k, fold in enumerate(folds):
-        rows = tables.fold == fold
-        passes = _passes(tables, rows, grid.tops, grid.min_areas)
-        passes = passes.reshape(len(passes), -1).astype(np.float64)
+        rows = counts.fold == fold
+        evident = _has_evidence(counts, rows, grid.tops, grid.min_areas)
+        evident = evident.reshape(len(evident), -1).astype(np.float64)
         for g, gate in enumerate(grid.gates):
-            # Equal to multiplying rows by 0, whatever the classifier.
-            opened = tables.classifier[rows] >= gate if gate else slice(None)
-            product = passes[opened].T @ gain[rows][opened]
-            found[k, g] = none[rows].sum() + product.reshape(shape[1:])
-    below = np.array(grid.bottoms) <= np.array(grid.tops)[:, None]
-    return folds, np.where(below[:, None, :], found, np.nan)
+            # Equals multiplying the rows below the gate by 0.
+            passed = counts.classifier[rows] >= gate if gate else slice(None)
+            product = evident[passed].T @ gain[rows][passed]
+            fold_sums[k, g] = empty_dice[rows].sum() + product.reshape(shape[1:])
+    valid = np.array(grid.bottoms) <= np.array(grid.tops)[:, None]
+    return folds, np.where(valid[:, None, :], fold_sums, np.nan)
 
 
-def dice(tables: Tables, rule: Rule) -> np.ndarray:
-    """Returns the images' Dice, [N] float64, by one rule."""
-    gain, none = _gains(tables, (rule.bottom,))
-    everyone = slice(None)
-    passes = _passes(tables, everyone, (rule.top,), (rule.min_area,))[:, 0, 0]
+def dice(counts: PixelCounts, rule: Rule) -> np.ndarray:
+    """Returns the images' Dice by one rule, [N] float64."""
+    gain, empty_dice = _gains(counts, (rule.bottom,))
+    all_rows = slice(None)
+    evident = _has_evidence(counts, all_rows, (rule.top,), (rule.min_area,))[:, 0, 0]
     if rule.gate:
-        passes = passes & (tables.classifier >= rule.gate)
-    return np.where(passes, gain[:, 0] + none, none)
+        evident = evident & (counts.classifier >= rule.gate)
+    return np.where(evident, gain[:, 0] + empty_dice, empty_dice)
 
 
 def best(scores: np.ndarray) -> tuple[int, ...]:
-    """Chooses a point of a surface.
+    """Returns the index of the best point.
 
-    Of equal scores: without a gate before with one; then the one that is nearest,
-    in steps of the grid, to the mean position of them all, which is the middle of
-    a plateau; then the first in the order of top, least area, bottom.
+    Among equal scores it prefers points without a gate; then the one nearest, in steps
+    of the grid, to the mean position of them all, which is the middle of a plateau;
+    then the first in the order of top, area, bottom.
 
     Args:
-      scores: [gates, tops, areas, bottoms], NaN for points that do not exist.
+      scores: [gates, tops, areas, bottoms], NaN for invalid points.
     """
     tied = np.argwhere(scores >= np.nanmax(scores) - _TIE)
     if (tied[:, 0] == 0).any():
         tied = tied[tied[:, 0] == 0]
     distance = ((tied - tied.mean(axis=0)) ** 2).sum(axis=1)
-    # Argmin takes the first, and argwhere lists in order. Rounded, for symmetric
-    # points are equally far.
+    # argwhere lists the points in order, argmin takes the first. Rounding makes the
+    # distances of symmetric points equal.
     return tuple(tied[np.argmin(distance.round(9))].tolist())
 
 
 def nested(
-    tables: Tables, folds: np.ndarray, fold_sums: np.ndarray, grid: Grid
+    counts: PixelCounts, folds: np.ndarray, fold_sums: np.ndarray, grid: Grid
 ) -> dict[str, Any] | None:
-    """Scores each fold by the rule that is best on the others.
+    """Scores each fold by the rule that is best on the other folds.
 
-    This is what tuning is worth on images that it has not seen; the best score of
-    the grid is not.
+    It estimates the score on images that were not tuned on; the best score of the grid
+    is optimistic.
 
     Returns:
-      "dice", the mean over all images, and "folds", a row each; None where there
-      is one fold.
+      {"dice": the mean over all images, "folds": a row per fold}; None if there is only
+      one fold.
     """
     if len(folds) < 2:
         return None
-    rows, held_out = [], 0.0
+    rows, total = [], 0.0
     for k, fold in enumerate(folds):
-        images = int((tables.fold == fold).sum())
+        images = int((counts.fold == fold).sum())
         others = np.delete(fold_sums, k, axis=0).sum(axis=0)
-        index = best(others / (len(tables.ids) - images))
-        held_out += fold_sums[(k, *index)]
+        index = best(others / (len(counts.ids) - images))
+        total += fold_sums[(k, *index)]
         row = {
             "fold": int(fold),
             "images": images,
@@ -156,58 +156,53 @@ def nested(
             "best_of_its_own": float(np.nanmax(fold_sums[k]) / images),
         }
         rows.append(row)
-    return {"dice": float(held_out / len(tables.ids)), "folds": rows}
+    return {"dice": float(total / len(counts.ids)), "folds": rows}
 
 
 def curves(
     scores: np.ndarray, grid: Grid, index: tuple[int, ...]
 ) -> dict[str, dict[str, list[float | None]]]:
-    """Returns the scores along each axis through one point; None where none is."""
-    found = {}
+    """Returns the scores along each axis through one point; None for invalid points."""
+    by_axis = {}
     for k, (name, values) in enumerate(zip(AXES, grid.axes, strict=True)):
         line = scores[(*index[:k], slice(None), *index[k + 1 :])]
         dice = [float(v) if np.isfinite(v) else None for v in line]
-        found[name] = {"values": list(values), "dice": dice}
-    return found
+        by_axis[name] = {"values": list(values), "dice": dice}
+    return by_axis
 
 
 def edges(scores: np.ndarray, index: tuple[int, ...]) -> list[str]:
-    """Names the axes along which a point is the first or last, and that matters.
+    """Returns the axes at whose end a point is, where a wider grid may score better.
 
-    The first gate and the first least area may be "none", beyond which nothing is.
-    An axis along which all scores are equal has no edge.
+    The lower ends of gate and area may be "none" and do not count. Neither does an axis
+    along which all scores are equal.
     """
-    found = []
+    names = []
     for k, name in enumerate(AXES):
         line = scores[(*index[:k], slice(None), *index[k + 1 :])]
         last = index[k] == len(line) - 1
         first = index[k] == 0 and name in ("top", "bottom")
         if (first or last) and np.nanmax(line) - np.nanmin(line) > _TIE:
-            found.append(name)
-    return found
+            names.append(name)
+    return names
 
 
-def _gains(tables: Tables, bottoms) -> tuple[np.ndarray, np.ndarray]:
-    """Returns what a mask gains over none, [N, B], and none's Dice, [N]."""
-    at = tables.columns(bottoms)
-    truth = tables.truth_area
-    of_mask = metrics.dice(tables.overlap[:, at], truth[:, None], tables.area[:, at])
-    none = metrics.dice(0 * truth, truth, 0 * truth)
-    return of_mask - none[:, None], none
-
-
-@dataclasses.dataclass(frozen=True)
-class _Sizes:
-    """Sizes of many images, where cleaning knows those of one."""
-
-    height: np.ndarray
-    width: np.ndarray
-
-
-def _passes(tables: Tables, rows, tops, min_areas) -> np.ndarray:
-    """Returns whether an image has its evidence, [n, tops, areas] bool."""
-    evidence = tables.area[rows][:, tables.columns(tops), None]
-    sizes = _Sizes(
-        tables.height[rows][:, None, None], tables.width[rows][:, None, None]
+def _gains(counts: PixelCounts, bottoms) -> tuple[np.ndarray, np.ndarray]:
+    """Returns each mask's gain over the empty mask, [N, B], and the latter's Dice."""
+    columns = counts.columns(bottoms)
+    truth = counts.truth_area
+    mask_dice = metrics.dice(
+        counts.overlap[:, columns], truth[:, None], counts.area[:, columns]
     )
-    return mask_filters.enough(evidence, np.array(min_areas, np.float64), sizes)
+    empty_dice = metrics.dice(0 * truth, truth, 0 * truth)
+    return mask_dice - empty_dice[:, None], empty_dice
+
+
+def _has_evidence(counts: PixelCounts, rows, tops, min_areas) -> np.ndarray:
+    """Returns whether each image has the evidence, [n, tops, areas] bool."""
+    return mask_filters.area_at_least(
+        counts.area[rows][:, counts.columns(tops), None],
+        np.array(min_areas, np.float64),
+        counts.height[rows][:, None, None],
+        counts.width[rows][:, None, None],
+    )

@@ -1,8 +1,8 @@
-"""What a search over thresholds needs of each image: counts of pixels.
+"""Counts of each image's pixels at all thresholds, for the search over thresholds.
 
-Each probability map is enlarged and cut once, at all thresholds. From then on the
-Dice of any triplet is a look-up, since neither the mask's area nor its overlap
-with the truth depends on more than one threshold.
+Each probability map is upsampled once, for all thresholds. The Dice of any triplet is
+then a look-up, since the mask's area and its overlap with the truth depend on one
+threshold only.
 """
 
 import collections
@@ -30,17 +30,17 @@ _FACTS = "tables.json"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Tables:
-    """N images, cut at K thresholds.
+class PixelCounts:
+    """Counts of N images at K thresholds, at the source's size.
 
     Attributes:
-      thresholds: [K] float64, ascending; a pixel at a threshold is inside.
-      ids: [N] texts.
+      thresholds: [K] float64, ascending; a pixel at a threshold is in the mask.
+      ids: [N] str.
       fold: [N] int64, -1 for the test split.
       height: [N] int64, of the source, in pixels.
-      width: [N] int64.
-      classifier: [N] float64 in 0..1, or all NaN where no classification was made.
-      truth_area: [N] int64, pixels of the truth at the source's size.
+      width: [N] int64, likewise.
+      classifier: [N] float64 in 0..1; all NaN without classifiers.
+      truth_area: [N] int64, pixels of the truth.
       area: [N, K] int64, pixels of the prediction.
       overlap: [N, K] int64, pixels of both.
     """
@@ -57,11 +57,11 @@ class Tables:
 
     @property
     def classified(self) -> bool:
-        """Whether the images have a classification's probability."""
+        """Whether the images have a classifier's probability."""
         return not np.isnan(self.classifier).any()
 
     def columns(self, thresholds: Iterable[float]) -> np.ndarray:
-        """Returns where `thresholds`, all of them known, are among the columns."""
+        """Returns the columns of `thresholds`, all of which were counted."""
         return np.searchsorted(self.thresholds, list(thresholds))
 
 
@@ -69,26 +69,28 @@ def count(
     maps: Iterable[ProbabilityMap],
     truth: dict[str, list[str]],
     *,
-    how: str,
+    aspect: str,
     thresholds: Iterable[float],
     num_workers: int,
-) -> Tables:
-    """Makes the tables in one pass.
+) -> PixelCounts:
+    """Counts the pixels in one pass over the maps.
 
     Args:
-      maps: of one or more images.
+      maps: the probability maps.
       truth: {image id: RLE rows at the source's size}, the union of which is true.
-      how: the dataset's aspect policy, see data_prep/dataset/aspect.py.
+      aspect: the dataset's aspect policy, see data_prep/dataset/aspect.py.
       thresholds: in 0..1.
-      num_workers: threads; no influence on the tables.
+      num_workers: number of threads; does not change the counts.
 
     Raises:
-      CommandError: no image, one without truth, a row that does not fit, or a
-        classification of some images only.
+      CommandError: there is no map, an image lacks a truth, a run exceeds its image, or
+        only some images have a classifier's probability.
     """
-    levels = sorted(set(thresholds))
-    look = functools.partial(_counts, truth=truth, how=how, thresholds=tuple(levels))
-    rows = list(_in_order(look, maps, num_workers))
+    ascending = sorted(set(thresholds))
+    count_one = functools.partial(
+        _count_image, truth=truth, aspect=aspect, thresholds=tuple(ascending)
+    )
+    rows = list(_imap_ordered(count_one, maps, num_workers))
     if not rows:
         raise CommandError(
             ExitCode.FLAGS, "the prediction has no image", fix="predict some"
@@ -103,23 +105,25 @@ def count(
             "the classifier's probability that others have",
             fix="predict all images again, with the classifiers or without",
         )
-    return Tables(thresholds=np.array(levels), **columns)
+    return PixelCounts(thresholds=np.array(ascending), **columns)
 
 
-def write(folder: pathlib.Path, tables: Tables, sources: dict[str, Any]) -> None:
-    """Writes the tables and what they were made from.
+def write(folder: pathlib.Path, counts: PixelCounts, sources: dict[str, Any]) -> None:
+    """Writes the counts and their sources.
 
     Args:
-      folder: to write to.
-      tables: to be kept.
-      sources: what decided them but for the thresholds, as JSON takes it.
+      folder: the folder to write.
+      counts: the counts.
+      sources: what decides them, except for the thresholds, as JSON takes it.
     """
     path = folder / _ARRAYS
     with durable.atomic_write(path) as aside:
-        # Not by asdict, which copies all of them.
+        # dataclasses.asdict would copy the arrays.
         np.savez_compressed(
             aside,
-            **{f.name: getattr(tables, f.name) for f in dataclasses.fields(Tables)},
+            **{
+                f.name: getattr(counts, f.name) for f in dataclasses.fields(PixelCounts)
+            },
         )
     facts = {"sources": sources, "tables_sha256": durable.sha256(path)}
     durable.write_json(folder / _FACTS, facts)
@@ -127,11 +131,11 @@ def write(folder: pathlib.Path, tables: Tables, sources: dict[str, Any]) -> None
 
 def read(
     folder: pathlib.Path, sources: dict[str, Any], thresholds: Iterable[float]
-) -> Tables | None:
-    """Reads tables that `write` left, if they have all of the thresholds.
+) -> PixelCounts | None:
+    """Reads counts that `write` wrote; None if there are none at all of `thresholds`.
 
     Raises:
-      CommandError: they were made from something else, or are damaged.
+      CommandError: they have other sources, or are damaged.
     """
     if not (folder / _FACTS).exists():
         return None
@@ -141,78 +145,84 @@ def read(
     path = folder / _ARRAYS
     durable.check_file(path, expected_sha256=facts["tables_sha256"], fix=fix)
     with np.load(path, allow_pickle=False) as arrays:
-        tables = Tables(**arrays)
-    return tables if set(thresholds) <= set(tables.thresholds.tolist()) else None
+        counts = PixelCounts(**arrays)
+    return counts if set(thresholds) <= set(counts.thresholds.tolist()) else None
 
 
-def _counts(
-    of: ProbabilityMap,
+def _count_image(
+    probability_map: ProbabilityMap,
     *,
     truth: dict[str, list[str]],
-    how: str,
+    aspect: str,
     thresholds: tuple[float, ...],
 ) -> dict[str, Any]:
-    """Returns one image's row of the tables."""
-    height, width = of.source_height, of.source_width
-    true = _true_mask(of, truth)
+    """Returns the counts of one image."""
+    height, width = probability_map.source_height, probability_map.source_width
+    true = _true_mask(probability_map, truth)
     area = np.zeros(len(thresholds), np.int64)
     overlap = np.zeros(len(thresholds), np.int64)
-    values = of.values.astype(np.float32)
-    # The function that a prediction cuts with: equal masks by construction.
-    found = upsampling.cut(values, height, width, how, thresholds)
-    if found:
-        rows, columns = found.masks[0].shape
-        shown = true is not None and np.ascontiguousarray(
-            true[found.top : found.top + rows, found.left : found.left + columns], bool
+    values = probability_map.values.astype(np.float32)
+    # Prediction thresholds with the same function, so the masks are equal.
+    crop = upsampling.upsample_threshold(values, height, width, aspect, thresholds)
+    if crop:
+        rows, columns = crop.masks[0].shape
+        true_crop = true is not None and np.ascontiguousarray(
+            true[crop.top : crop.top + rows, crop.left : crop.left + columns], bool
         )
-        for k, mask in enumerate(found.masks):
+        for k, mask in enumerate(crop.masks):
             area[k] = np.count_nonzero(mask)
             if not area[k]:
-                break  # Higher thresholds leave no more.
+                break  # At higher thresholds the mask is empty, too.
             if true is not None:
-                overlap[k] = np.count_nonzero(mask & shown)
+                overlap[k] = np.count_nonzero(mask & true_crop)
+    classifier = probability_map.classifier
     return {
-        "ids": of.image_id,
-        "fold": of.fold,
+        "ids": probability_map.image_id,
+        "fold": probability_map.fold,
         "height": height,
         "width": width,
-        "classifier": np.nan if of.classifier is None else of.classifier,
+        "classifier": np.nan if classifier is None else classifier,
         "truth_area": 0 if true is None else np.count_nonzero(true),
         "area": area,
         "overlap": overlap,
     }
 
 
-def _true_mask(of: ProbabilityMap, truth: dict[str, list[str]]) -> np.ndarray | None:
-    """Returns [H, W] uint8; None where it is empty."""
-    rows = truth.get(of.image_id)
+def _true_mask(
+    probability_map: ProbabilityMap, truth: dict[str, list[str]]
+) -> np.ndarray | None:
+    """Returns the true mask, [H, W] uint8; None if it is empty."""
+    image_id = probability_map.image_id
+    rows = truth.get(image_id)
     if rows is None:
-        # Not a negative: nobody has looked.
+        # A missing row is not a negative: the image is not labelled.
         raise CommandError(
             ExitCode.FLAGS,
-            f"the truth has no row for image {of.image_id}",
+            f"the truth has no row for image {image_id}",
             fix="give the --truth of the images that were predicted",
         )
     if rows == [rle.EMPTY]:
         return None
     try:
-        return rle.decode_union(rows, of.source_height, of.source_width)
+        return rle.decode_union(
+            rows, probability_map.source_height, probability_map.source_width
+        )
     except InputError as e:
         raise CommandError(
-            ExitCode.FLAGS, f"{e.code} for image {of.image_id}: {e.reason}", fix=e.fix
+            ExitCode.FLAGS, f"{e.code} for image {image_id}: {e.reason}", fix=e.fix
         ) from e
 
 
-def _in_order(
+def _imap_ordered(
     function: Callable[[Any], Any], items: Iterable[Any], num_workers: int
 ) -> Iterator[Any]:
-    """Yields the results in order; threads, since NumPy and OpenCV let others run."""
-    waiting: collections.deque[futures.Future] = collections.deque()
+    """Yields the results in order, from threads: NumPy and OpenCV release the GIL."""
+    pending: collections.deque[futures.Future] = collections.deque()
     with futures.ThreadPoolExecutor(num_workers) as pool:
         for item in items:
-            waiting.append(pool.submit(function, item))
-            # The window bounds the maps in memory.
-            if len(waiting) > 4 * num_workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+            pending.append(pool.submit(function, item))
+            # Bounds the number of maps in memory.
+            if len(pending) > 4 * num_workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()

@@ -1,4 +1,4 @@
-"""The surface of a search as a picture: two cuts through the best rule, and curves."""
+"""Plots a search: two slices through the best rule, and curves along the axes."""
 
 import pathlib
 
@@ -23,35 +23,35 @@ def draw(
     """Writes a PNG.
 
     Args:
-      path: of the PNG.
+      path: path of the PNG.
       grid: the values that were tried.
-      scores: [gates, tops, areas, bottoms] mean Dice, NaN where there is none.
-      best: index of the chosen rule.
+      scores: [gates, tops, areas, bottoms] mean Dice, NaN for invalid points.
+      best: index of the best rule.
     """
-    # Not by pyplot, which keeps every figure and looks for a display.
+    # pyplot would keep every figure and look for a display.
     figure = Figure(figsize=(11, 9), layout="constrained")
     charts = figure.subplots(2, 2)
-    # A few hundredths below the best decide; the rest is all equally bad.
+    # Shows only differences near the best score.
     high = np.nanmax(scores)
     low = max(np.nanmin(scores), high - 0.05)
     for axes, other in ((charts[0, 0], "min_area"), (charts[0, 1], "bottom")):
-        shown = _heat_map(axes, grid, scores, best, other, (low, high))
-    figure.colorbar(shown, ax=charts[0, :], label="mean Dice", extend="min")
+        heat_map = _draw_heat_map(axes, grid, scores, best, other, (low, high))
+    figure.colorbar(heat_map, ax=charts[0, :], label="mean Dice", extend="min")
     lines = ("gate", "top", "bottom") if len(grid.gates) > 1 else ("top", "bottom")
-    _curves(charts[1, 0], grid, scores, best, lines, "probability")
-    _curves(charts[1, 1], grid, scores, best, ("min_area",), _LABELS["min_area"])
+    _draw_curves(charts[1, 0], grid, scores, best, lines, "probability")
+    _draw_curves(charts[1, 1], grid, scores, best, ("min_area",), _LABELS["min_area"])
     with durable.atomic_write(path) as aside:
         figure.savefig(aside, format="png", dpi=100)
 
 
-def _heat_map(axes, grid, scores, best, other, limits):
-    """Draws top against another axis through the best rule."""
-    free = {"top", other}
-    through = tuple(
-        slice(None) if name in free else best[k] for k, name in enumerate(AXES)
+def _draw_heat_map(axes, grid, scores, best, other, limits):
+    """Draws the scores over `top` and another axis, through the best rule."""
+    plotted = {"top", other}
+    plane = tuple(
+        slice(None) if name in plotted else best[k] for k, name in enumerate(AXES)
     )
-    shown = axes.imshow(
-        scores[through],
+    heat_map = axes.imshow(
+        scores[plane],
         origin="lower",
         aspect="auto",
         vmin=limits[0],
@@ -59,30 +59,30 @@ def _heat_map(axes, grid, scores, best, other, limits):
         interpolation="nearest",
     )
     values = dict(zip(AXES, grid.axes, strict=True))
-    place = dict(zip(AXES, best, strict=True))
-    axes.plot(place[other], place["top"], "r+", markersize=14)
+    index = dict(zip(AXES, best, strict=True))
+    axes.plot(index[other], index["top"], "r+", markersize=14)
     _ticks(axes.set_xticks, values[other])
     _ticks(axes.set_yticks, values["top"])
     axes.tick_params(axis="x", rotation=45)
     axes.set_xlabel(_LABELS[other])
     axes.set_ylabel(_LABELS["top"])
     fixed = [
-        f"{name} {values[name][place[name]]:g}"
+        f"{name} {values[name][index[name]]:g}"
         for name in AXES
-        if name not in free and (name != "gate" or len(grid.gates) > 1)
+        if name not in plotted and (name != "gate" or len(grid.gates) > 1)
     ]
     axes.set_title("at " + ", ".join(fixed), fontsize="medium")
-    return shown
+    return heat_map
 
 
 def _ticks(set_ticks, values) -> None:
     step = -(-len(values) // _TICKS)
-    places = range(0, len(values), step)
-    set_ticks(places, [f"{values[k]:g}" for k in places])
+    indices = range(0, len(values), step)
+    set_ticks(indices, [f"{values[k]:g}" for k in indices])
 
 
-def _curves(axes, grid, scores, best, names, label) -> None:
-    """Draws the score along axes through the best rule."""
+def _draw_curves(axes, grid, scores, best, names, label) -> None:
+    """Draws the scores along axes through the best rule."""
     for k, name in enumerate(AXES):
         if name in names:
             line = scores[(*best[:k], slice(None), *best[k + 1 :])]

@@ -12,74 +12,75 @@ from data_prep.core import durable
 from data_prep.core import progress
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
-from data_prep.dataset import aspect
+from data_prep.dataset import aspect as aspects
 from data_prep.source import labels
 from inference.config import TuneConfig
-from inference.masks import thresholds
-from inference.masks.thresholds import Thresholds
 from inference.prediction import probability_maps
+from inference.prediction import thresholds
+from inference.prediction.thresholds import Thresholds
 from inference.tuning import grid_search
 from inference.tuning import pixel_counts
 from inference.tuning import plot
 from inference.tuning.grid_search import Grid
 from inference.tuning.grid_search import Rule
-from inference.tuning.pixel_counts import Tables
+from inference.tuning.pixel_counts import PixelCounts
 from trainer.validation import metrics
 
 THRESHOLDS = "thresholds.json"
 TUNING = "tuning.json"
 SURFACE = "surface.png"
-_FLAT = (0.001, 0.005)
+# Distances from the best score, for the share of rules within them.
+_FLATNESS = (0.001, 0.005)
 
 
 def tune(config: TuneConfig) -> str:
-    """Writes tables, thresholds, all numbers and a picture.
+    """Writes pixel counts, thresholds, all scores and a plot.
 
     Returns:
-      A summary for people, with the next command.
+      A summary to print, with the next command.
 
     Raises:
-      CommandError: no prediction or a damaged one, an image without truth, or an output
-        that was made from another prediction.
+      CommandError: the prediction is missing or damaged, an image lacks a truth, or the
+        output was made from another prediction.
     """
-    count = config.num_workers
-    processes = "1 process" if count == 1 else f"{count} processes"
+    num_workers = config.num_workers
+    processes = "1 process" if num_workers == 1 else f"{num_workers} processes"
     logging.info("runs on CPU, %s: no part of it uses a GPU", processes)
     with durable.locked(config.output):
-        made_from, tables = _tables(config)
-        gates = config.gates if tables.classified else ()
+        provenance, counts = _pixel_counts(config)
+        gates = config.gates if counts.classified else ()
         grid = Grid(
             gates=(grid_search.NO_GATE, *gates),
             tops=config.tops,
             min_areas=config.min_areas,
             bottoms=config.bottoms,
         )
-        found, scores = _search(tables, grid)
-        found["made_from"] = made_from
-        best = found["best"]
+        result, scores = _search(counts, grid)
+        result["made_from"] = provenance
+        best = result["best"]
         thresholds.write(
             config.output / THRESHOLDS,
-            Thresholds(postprocess=best["postprocess"], made_from=made_from),
+            Thresholds(postprocess=best["postprocess"], provenance=provenance),
             score=best["dice"],
-            nested_score=found["nested"] and found["nested"]["dice"],
-            images=found["images"],
+            nested_score=result["nested"] and result["nested"]["dice"],
+            images=result["images"],
         )
-        durable.write_json(config.output / TUNING, found)
+        durable.write_json(config.output / TUNING, result)
         plot.draw(config.output / SURFACE, grid, scores, grid_search.best(scores))
-    return _summary(found, config.output)
+    return _summary(result, config.output)
 
 
-def _tables(config: TuneConfig) -> tuple[dict[str, Any], Tables]:
-    """Reads the tables or makes them; with what decided the prediction."""
-    made_from, maps = probability_maps.read_folder(config.predictions)
-    how = made_from.get("aspect")
-    if how not in aspect.ASPECTS:
+def _pixel_counts(config: TuneConfig) -> tuple[dict[str, Any], PixelCounts]:
+    """Returns the provenance of the prediction, and its counts, read or made."""
+    provenance, maps = probability_maps.read_folder(config.predictions)
+    aspect = provenance.get("aspect")
+    if aspect not in aspects.ASPECTS:
         raise CommandError(
             ExitCode.CORRUPT,
             f"{config.predictions} does not say how its squares were made",
             fix="predict again",
         )
-    # What the comparison of the report needs is counted in any case.
+    # The report compares with the seed's rule, which needs its threshold.
     wanted = {*config.tops, *config.bottoms, grid_search.SEED.top}
     sources = {
         "prediction_sha256": durable.sha256(
@@ -87,44 +88,44 @@ def _tables(config: TuneConfig) -> tuple[dict[str, Any], Tables]:
         ),
         "truth_sha256": labels.digest(config.truth),
     }
-    tables = pixel_counts.read(config.output, sources, wanted)
-    if tables is None:
+    counts = pixel_counts.read(config.output, sources, wanted)
+    if counts is None:
         total = probability_maps.count(config.predictions)
-        tables = pixel_counts.count(
+        counts = pixel_counts.count(
             progress.tracked(maps, "count", total, unit="images"),
             labels.read(config.truth),
-            how=how,
+            aspect=aspect,
             thresholds=wanted,
             num_workers=config.num_workers,
         )
-        pixel_counts.write(config.output, tables, sources)
-    return made_from, tables
+        pixel_counts.write(config.output, counts, sources)
+    return provenance, counts
 
 
-def _search(tables: Tables, grid: Grid) -> tuple[dict[str, Any], np.ndarray]:
-    """Returns all numbers, and the surface [gates, tops, areas, bottoms]."""
-    folds, sums = grid_search.sums(tables, grid)
-    images = len(tables.ids)
+def _search(counts: PixelCounts, grid: Grid) -> tuple[dict[str, Any], np.ndarray]:
+    """Returns the contents of tuning.json, and [gates, tops, areas, bottoms] scores."""
+    folds, sums = grid_search.sums(counts, grid)
+    images = len(counts.ids)
     scores = sums.sum(axis=0) / images
     index = grid_search.best(scores)
     valid = scores[np.isfinite(scores)]
-    positive = tables.truth_area > 0
+    positive = counts.truth_area > 0
     return {
         "images": images,
         "positive_images": int(positive.sum()),
         "grid": dataclasses.asdict(grid),
-        "best": _scored(tables, grid.rule(index)),
+        "best": _scored(counts, grid.rule(index)),
         "compared": {
-            "seed": _scored(tables, grid_search.SEED),
-            "threshold": _scored(tables, grid_search.PLAIN),
+            "seed": _scored(counts, grid_search.SEED),
+            "threshold": _scored(counts, grid_search.PLAIN),
             "all_empty": {"dice": float((~positive).mean())},
         },
-        "nested": grid_search.nested(tables, folds, sums, grid),
+        "nested": grid_search.nested(counts, folds, sums, grid),
         "flatness": {
             "points": valid.size,
             **{
                 f"within_{step}": float((valid >= valid.max() - step).mean())
-                for step in _FLAT
+                for step in _FLATNESS
             },
         },
         "curves": grid_search.curves(scores, grid, index),
@@ -132,15 +133,15 @@ def _search(tables: Tables, grid: Grid) -> tuple[dict[str, Any], np.ndarray]:
     }, scores
 
 
-def _scored(tables: Tables, rule: Rule) -> dict[str, Any]:
-    summary = metrics.summarize(grid_search.dice(tables, rule), tables.truth_area > 0)
+def _scored(counts: PixelCounts, rule: Rule) -> dict[str, Any]:
+    summary = metrics.summarize(grid_search.dice(counts, rule), counts.truth_area > 0)
     return {"postprocess": rule.spec()} | dataclasses.asdict(rule) | summary
 
 
-def _summary(found: dict[str, Any], output: pathlib.Path) -> str:
-    best, compared, nested = found["best"], found["compared"], found["nested"]
+def _summary(result: dict[str, Any], output: pathlib.Path) -> str:
+    best, compared, nested = result["best"], result["compared"], result["nested"]
     lines = [
-        f"{found['images']} images, {found['positive_images']} with a pneumothorax",
+        f"{result['images']} images, {result['positive_images']} with a pneumothorax",
         *(
             f"{name:<22}{_shown(row)}"
             for name, row in (
@@ -158,10 +159,10 @@ def _summary(found: dict[str, Any], output: pathlib.Path) -> str:
             lines.append(f"{name:<22}{_shown(row)}")
     else:
         lines.append("one fold: no nested score, the best one is optimistic")
-    points = found["flatness"]
-    shares = ", ".join(f"{points[f'within_{s}']:.1%} within {s}" for s in _FLAT)
+    points = result["flatness"]
+    shares = ", ".join(f"{points[f'within_{s}']:.1%} within {s}" for s in _FLATNESS)
     lines.append(f"of {points['points']} rules {shares}")
-    for name in found["at_the_edge"]:
+    for name in result["at_the_edge"]:
         lines.append(f"the best {name} is at the grid's edge: widen --{name}s")
     path = shlex.quote(str(output / THRESHOLDS))
     lines.append(f"next: python -m inference.main ... --thresholds={path}")

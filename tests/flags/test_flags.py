@@ -236,5 +236,5 @@ def test_grids_are_checked():
 
 
 def test_postprocess_default_is_valid():
-    cut = postprocess.parse(inference_flags._POSTPROCESS.value).cut
+    cut = postprocess.parse(inference_flags._POSTPROCESS.value).triplet
     assert (cut.top, cut.bottom) == (0.5, 0.5)

@@ -1,4 +1,4 @@
-"""Run folders as training leaves them, with random weights."""
+"""Writes run folders as training does, with random weights."""
 
 import keras
 
@@ -13,15 +13,15 @@ def member(folder, dataset, seed, *, bias=None, fold=0, model="tiny"):
     """Writes a finished run.
 
     Args:
-      folder: to write.
-      dataset: folder that it says it was trained on.
-      seed: of the weights.
-      bias: of the last layer, or None.
-      fold: that it says it was validated on.
+      folder: the run folder to write.
+      dataset: the dataset folder that the run claims to be trained on.
+      seed: seed of the weights.
+      bias: bias of the last layer, or None.
+      fold: the fold that the run claims to be validated on.
       model: "tiny" or CLASSIFIER.
 
     Returns:
-      Its network.
+      The network.
     """
     keras.utils.set_random_seed(seed)
     run = RunFolder(folder)

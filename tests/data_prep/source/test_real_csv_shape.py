@@ -199,7 +199,7 @@ def test_an_all_negative_submission(truth, tmp_path):
     assert scores.dice.mean() == pytest.approx(1082 / 1372, abs=1e-12)
     assert f"{scores.dice.mean():.5f}" == "0.78863"
     assert scores.positive.sum() == 290
-    assert not scores.found.any()
+    assert not scores.predicted_positive.any()
 
 
 def test_a_perfect_submission(truth, tmp_path):
@@ -212,7 +212,7 @@ def test_a_perfect_submission(truth, tmp_path):
     submission.write(predicted, union.items())
     scores = scoring.Scoring(predicted, truth).scores(lambda image_id: (64, 64))
     assert (scores.dice == 1).all()
-    assert (scores.found & scores.positive).sum() == 290
+    assert (scores.predicted_positive & scores.positive).sum() == 290
     # The truth itself has several rows an image; as a submission, their union counts.
     merged = scoring.Scoring(truth, truth, merge_rows=True)
     np.testing.assert_array_equal(merged.scores(lambda _: (64, 64)).dice, scores.dice)

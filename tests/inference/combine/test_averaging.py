@@ -45,7 +45,7 @@ def test_different_images_are_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "message"),
     [
         (["a,nan"], "'nan' for a, which is no probability"),
         (["a,inf"], "'inf' for a"),
@@ -59,8 +59,8 @@ def test_different_images_are_named(tmp_path):
         ([], "has no row"),
     ],
 )
-def test_values_that_are_none(tmp_path, rows, said):
-    with pytest.raises(CommandError, match=said):
+def test_refuses_values_that_are_no_probabilities(tmp_path, rows, message):
+    with pytest.raises(CommandError, match=message):
         averaging.average(config(tmp_path, ["a,0.5"], rows))
     assert not (tmp_path / "mean.csv").exists()
 

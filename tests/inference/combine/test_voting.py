@@ -43,11 +43,11 @@ def voted(codes, side=4):
         (["0 16", "0 16", "-1"], "0 16"),
         (["0 4", "2 4", "3 4"], "2 4"),
         (["0 2 3 2", "0 7", "-1"], "0 2 3 2"),
-        # A tie is empty: of two, both have to agree.
+        # A tie leaves a pixel empty: two submissions have to agree.
         (["0 4", "2 4"], "2 2"),
         (["0 4", "0 4", "8 4", "8 4"], "-1"),
         (["0 4", "0 4", "0 2", "-1"], "0 2"),
-        # Runs that touch are one, also within a row.
+        # Adjacent runs merge, within a row of the csv too.
         (["0 2 0 2", "0 4", "-1"], "0 4"),
         (["0 2", "2 2", "0 4"], "0 4"),
         (["12 4", "12 4", "0 1"], "12 4"),
@@ -69,7 +69,7 @@ def test_equals_counting_pixels(masks):
     assert voting.majority(codes) == rle.encode(expected)
 
 
-def test_a_csv(tmp_path):
+def test_votes_on_csvs(tmp_path):
     a = ["x.1,0 4", "y,-1", "z,0 1"]
     b = ["z,-1", "y,-1", "x.1,2 4"]
     c = ["y,0 16", "z,-1", "x.1,-1"]
@@ -80,7 +80,7 @@ def test_a_csv(tmp_path):
         ("y", "-1"),
         ("z", "-1"),
     ]
-    # Again is the same; another vote does not replace it.
+    # The same vote runs again; another vote does not replace it.
     voting.vote(job)
     with pytest.raises(CommandError, match="out.csv is another submission") as e:
         voting.vote(config(tmp_path, a, a[:], c, output=job.output))
@@ -90,8 +90,8 @@ def test_a_csv(tmp_path):
 
 def test_different_images_are_named(tmp_path):
     a, b = ["x,-1", "y,-1"], ["y,-1", "z,-1", "w,-1"]
-    said = r"1.csv lacks x of .*0.csv; .*0.csv lacks w, z of .*1.csv; give csvs"
-    with pytest.raises(CommandError, match=said):
+    message = r"1.csv lacks x of .*0.csv; .*0.csv lacks w, z of .*1.csv; give csvs"
+    with pytest.raises(CommandError, match=message):
         voting.vote(config(tmp_path, a, b))
     many = [f"i{k},-1" for k in range(9)]
     with pytest.raises(CommandError, match="lacks i1, i2, i3 and 5 more of"):
@@ -100,19 +100,19 @@ def test_different_images_are_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "message"),
     [
         (["x,0 17"], "RLE_OVERFLOW in .*1.csv, image x: .* check --mask_size"),
         (["x,0 1", "x,3 1"], "1.csv has 2 rows for x"),
         (["x,nan"], "RLE_TOKEN in .*1.csv, image x"),
     ],
 )
-def test_rows_that_do_not_fit(tmp_path, rows, said):
-    with pytest.raises(CommandError, match=said):
+def test_rows_that_do_not_fit(tmp_path, rows, message):
+    with pytest.raises(CommandError, match=message):
         voting.vote(config(tmp_path, ["x,-1"], rows))
 
 
-def test_sizes_of_a_dataset(dataset, tmp_path):
+def test_takes_sizes_from_a_dataset(dataset, tmp_path):
     folder = dataset / "32"
     records = [
         schema.parse(serialized)
@@ -126,16 +126,16 @@ def test_sizes_of_a_dataset(dataset, tmp_path):
     over = [f"{r.image_id},{pixels} 1" for r in records]
     with pytest.raises(CommandError, match="RLE_OVERFLOW"):
         voting.vote(config(tmp_path, over, over, data=folder))
-    with pytest.raises(CommandError, match="lacks image x"):
+    with pytest.raises(CommandError, match="lacks 1 of the images, first x; give"):
         voting.vote(config(tmp_path, ["x,-1"], ["x,-1"], data=folder))
 
 
-def test_a_better_majority_than_any_of_its_parts():
-    """Independent errors cancel out."""
+def test_the_majority_is_better_than_each_submission():
+    """Independent errors cancel."""
     rng = np.random.default_rng(0)
     truth = np.zeros((64, 64), bool)
     truth[10:40, 20:50] = True
     noisy = [truth ^ (rng.random(truth.shape) < 0.1) for _ in range(5)]
-    found = voted([rle.encode(mask) for mask in noisy], 64)
-    wrong = (rle.decode(found, 64, 64) != truth).sum()
+    code = voted([rle.encode(mask) for mask in noisy], 64)
+    wrong = (rle.decode(code, 64, 64) != truth).sum()
     assert wrong < min((mask != truth).sum() for mask in noisy) / 5

@@ -1,4 +1,4 @@
-"""Classifiers decide which images are segmented, by their own views and sizes."""
+"""Classifiers decide which images are segmented, with their own views and sizes."""
 
 import keras
 import numpy as np
@@ -12,7 +12,9 @@ from data_prep.dataset import schema
 from data_prep.dataset import shards
 from inference.config import Engine
 from inference.ensemble import classification
+from inference.ensemble import mean_probability
 from inference.ensemble import members
+from inference.inputs import chunks
 from inference.inputs import datasets
 from inference.prediction import predict
 from inference.prediction import probability_csv
@@ -29,7 +31,7 @@ TENSORFLOW = Engine(name="tensorflow", precision="f32")
 
 @pytest.fixture
 def runs(dataset, tmp_path):
-    """A segmenter of 32 px that outlines everything, and a classifier of 64 px."""
+    """Returns a segmenter of 32 px that marks all pixels, and a classifier of 64 px."""
     member(tmp_path / "segmenter", dataset / "32", 1, bias=9.0)
     network = member(tmp_path / "classifier", dataset / "64", 2, model=CLASSIFIER)
     return tmp_path / "segmenter", tmp_path / "classifier", network
@@ -57,18 +59,18 @@ def test_only_what_passes_is_segmented(dataset, runs, tmp_path, monkeypatch):
         expected[record.image_id] = float(keras.ops.sigmoid(logit))
     gate = sorted(expected.values())[3] - 1e-4
     segmented = []
-    make = predict.ensemble.segmenters
+    make = mean_probability.segmenters
 
     def counted(*arguments):
-        found = make(*arguments)
+        predict_maps = make(*arguments)
 
         def segment(images):
             segmented.append(len(next(iter(images.values()))))
-            return found(images)
+            return predict_maps(images)
 
         return segment
 
-    monkeypatch.setattr(predict.ensemble, "segmenters", counted)
+    monkeypatch.setattr(mean_probability, "segmenters", counted)
     asked = cascade(
         dataset, runs, tmp_path / "out", postprocess=f"gate({gate})|threshold(0.5)"
     )
@@ -81,7 +83,7 @@ def test_only_what_passes_is_segmented(dataset, runs, tmp_path, monkeypatch):
     assert sum(segmented) == 4
 
 
-def test_classifiers_alone_write_their_csv_alone(dataset, runs, tmp_path):
+def test_classifiers_alone_write_only_their_csv(dataset, runs, tmp_path):
     asked = config(
         dataset, [], tmp_path / "out", classifiers=(runs[1],), data=(dataset / "64",)
     )
@@ -103,17 +105,17 @@ def test_views_of_the_2019_solution(dataset, runs, tmp_path):
         predict.predict(asked)
         return probability_csv.read(asked.output / CLASSIFICATION)
 
-    found = classified("a")
-    # Drawn from each image's id: the batch decides nothing.
-    assert classified("b", batch_size=3) == found
+    varied = classified("a")
+    # The variations depend on the id, not on the batch.
+    assert classified("b", batch_size=3) == varied
     plain = cascade(dataset, runs, tmp_path / "c")
     predict.predict(plain)
-    assert probability_csv.read(plain.output / CLASSIFICATION) != found
+    assert probability_csv.read(plain.output / CLASSIFICATION) != varied
 
 
 def test_mean_of_views_by_hand(dataset, runs, monkeypatch):
-    found = datasets.find([dataset])
-    loaded = members.Loader("swa", found, TENSORFLOW).load_all([runs[1]], members.LABEL)
+    loader = members.Loader("swa", datasets.find([dataset]), TENSORFLOW)
+    loaded = loader.load_all([runs[1]], members.LABEL)
     seen = []
 
     def vary(images, masks, seeds):
@@ -124,15 +126,15 @@ def test_mean_of_views_by_hand(dataset, runs, monkeypatch):
     classify = classification.Classification(loaded, ("invert",), 2, batch_size=4)
     images = np.concatenate([pixels(r, 64) for r in records(dataset / "64")][:2])
     key = str(loaded[0].dataset.folder)
-    given = classify({key: images.astype(np.uint8)}, ["a", "b"])
+    probabilities = classify({key: images.astype(np.uint8)}, ["a", "b"])
     total = 0
     for view in (images, 255 - images):
         for varied in (view, view // 2, view // 2):
             logits = runs[2](varied, training=False)["label"][:, 0]
             total = total + keras.ops.sigmoid(logits).numpy()
-    np.testing.assert_allclose(given, total / 6, atol=1e-5)
-    # Each variation of each image has a seed of its own.
-    assert len({tuple(s) for of_one in seen for s in of_one}) == 8
+    np.testing.assert_allclose(probabilities, total / 6, atol=1e-5)
+    # Each variation of each image has its own seed.
+    assert len({tuple(seed) for seeds in seen for seed in seeds}) == 8
 
 
 def test_sizes_are_averaged_at_the_smallest(dataset, tmp_path):
@@ -148,18 +150,18 @@ def test_sizes_are_averaged_at_the_smallest(dataset, tmp_path):
     )
     predict.predict(asked)
     _, maps = probability_maps.read_folder(asked.output)
-    maps = {found.image_id: found.values for found in maps}
+    maps = {m.image_id: m.values for m in maps}
     both = zip(records(dataset / "32"), records(dataset / "64"), strict=True)
-    for of_32, of_64 in both:
-        low = keras.ops.sigmoid(small(pixels(of_32, 32))["mask"])[0, :, :, 0]
-        high = keras.ops.sigmoid(large(pixels(of_64, 64))["mask"])[0, :, :, 0]
+    for small_record, large_record in both:
+        low = keras.ops.sigmoid(small(pixels(small_record, 32))["mask"])[0, :, :, 0]
+        high = keras.ops.sigmoid(large(pixels(large_record, 64))["mask"])[0, :, :, 0]
         blocks = high.numpy().reshape(32, 2, 32, 2).mean(axis=(1, 3))
         mean = (low.numpy() + blocks) / 2
-        np.testing.assert_allclose(maps[of_32.image_id], mean, atol=2**-11)
+        np.testing.assert_allclose(maps[small_record.image_id], mean, atol=2**-11)
     assert len(maps) == 7
 
 
-def test_who_is_what(dataset, runs, tmp_path):
+def test_refuses_segmenters_as_classifiers_and_the_reverse(dataset, runs, tmp_path):
     with pytest.raises(CommandError, match="is a classifier, which outlines nothing"):
         predict.predict(config(dataset, [runs[1]], tmp_path / "a", data=(dataset,)))
     with pytest.raises(ConfigError, match="different run folders"):
@@ -169,7 +171,7 @@ def test_who_is_what(dataset, runs, tmp_path):
         predict.predict(other)
 
 
-def test_the_same_weights_count_once(dataset, tmp_path):
+def test_refuses_the_same_weights_twice(dataset, tmp_path):
     for name in ("one", "two"):
         member(tmp_path / name, dataset / "32", 5)
     paths = [tmp_path / "one", tmp_path / "two"]
@@ -177,13 +179,13 @@ def test_the_same_weights_count_once(dataset, tmp_path):
         predict.predict(config(dataset, paths, tmp_path / "out"))
 
 
-def test_datasets_that_do_not_hold_the_same(dataset, tmp_path, monkeypatch):
+def test_refuses_datasets_with_different_images(dataset, tmp_path, monkeypatch):
     member(tmp_path / "a", dataset / "32", 1)
     member(tmp_path / "b", dataset / "64", 2)
     asked = config(
         dataset, [tmp_path / "a", tmp_path / "b"], tmp_path / "out", data=(dataset,)
     )
-    decode = predict.image_stream.Decoder.__call__
+    decode = chunks.Decoder.__call__
 
     def renamed(self, serialized):
         batch = decode(self, serialized)
@@ -191,6 +193,6 @@ def test_datasets_that_do_not_hold_the_same(dataset, tmp_path, monkeypatch):
             batch["id"] = batch["id"][::-1]
         return batch
 
-    monkeypatch.setattr(predict.image_stream.Decoder, "__call__", renamed)
+    monkeypatch.setattr(chunks.Decoder, "__call__", renamed)
     with pytest.raises(CommandError, match="hold other images"):
         predict.predict(asked)

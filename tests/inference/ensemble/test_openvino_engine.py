@@ -30,7 +30,7 @@ def tiny(bias=None):
     keras.utils.set_random_seed(0)
     model = fakes.build_tiny(image_size=SIZE)
     layer = model.get_layer("mask_logits")
-    # Logits of about 3, so that rounding shows.
+    # Scales the logits to about 3, where rounding is visible.
     layer.kernel.assign(40 * layer.kernel)
     if bias is not None:
         layer.bias.assign([bias])
@@ -58,7 +58,7 @@ def test_equals_tensorflow(spec):
     for count in (3, 1, 5):
         expected = model(images(count), training=False)
         received = predict(images(count))
-        # Heads beside the mask are for training.
+        # The other heads are for training.
         assert sorted(received) == ["label", "mask"]
         for key, value in received.items():
             assert value.dtype == np.float32
@@ -66,7 +66,7 @@ def test_equals_tensorflow(spec):
 
 
 @needs_openvino
-def test_a_classifier_has_labels_alone():
+def test_a_classifier_returns_only_labels():
     keras.utils.set_random_seed(0)
     model = fakes.build_encoded(image_size=SIZE, label=True)
     expected = model(images(3), training=False)["label"]
@@ -76,7 +76,7 @@ def test_a_classifier_has_labels_alone():
 
 
 @needs_openvino
-def test_results_of_a_call_outlive_the_next():
+def test_a_call_keeps_earlier_results():
     predict = compiled(tiny())
     first = predict(images(2))["mask"]
     kept = first.copy()
@@ -85,7 +85,7 @@ def test_results_of_a_call_outlive_the_next():
 
 
 @needs_openvino
-def test_bf16_only_when_asked_for(monkeypatch):
+def test_uses_bf16_only_on_request(monkeypatch):
     model = tiny()
     expected = np.asarray(model(images(2), training=False)["mask"])
     assert np.abs(expected).max() > 2
@@ -103,7 +103,7 @@ def test_bf16_only_when_asked_for(monkeypatch):
 
 @needs_openvino
 @pytest.mark.parametrize("precision", ["f32", "bf16"])
-def test_another_network_is_refused(monkeypatch, precision):
+def test_refuses_a_wrong_conversion(monkeypatch, precision):
     graph = openvino_engine._graph
     monkeypatch.setattr(openvino_engine, "_has_bf16", lambda core: True)
     monkeypatch.setattr(openvino_engine, "_graph", lambda _: graph(tiny(bias=3)))
@@ -116,15 +116,15 @@ def test_another_network_is_refused(monkeypatch, precision):
 
 
 @needs_openvino
-def test_what_is_not_a_number_is_refused():
+def test_refuses_nan():
     with pytest.raises(CommandError, match="by nan in the mean"):
         compiled(tiny(bias=np.nan))
 
 
 @needs_openvino
-def test_a_network_that_cannot_be_read_is_refused(monkeypatch):
+def test_refuses_a_network_that_it_cannot_convert(monkeypatch):
     def graph(model):
-        # There is no such operation in OpenVINO.
+        # OpenVINO lacks this operation.
         singular = tf.function(lambda x: tf.identity(tf.linalg.svd(x)[0], name="mask"))
         return singular.get_concrete_function(tf.TensorSpec([2, 2]))
 
@@ -136,7 +136,7 @@ def test_a_network_that_cannot_be_read_is_refused(monkeypatch):
 
 
 @needs_openvino
-def test_what_we_log_is_still_seen(caplog):
+def test_keeps_the_root_logger(caplog):
     root = logging.getLogger()
     before = root.level, root.filters[:], root.handlers[:]
     compiled(tiny())
@@ -146,7 +146,7 @@ def test_what_we_log_is_still_seen(caplog):
 
 
 @needs_openvino
-def test_nothing_is_reported():
+def test_sends_no_telemetry():
     predict = compiled(tiny())
     assert predict(images(2))["mask"].shape == (2, SIZE, SIZE, 1)
     assert sys.modules["openvino_telemetry"] is None
@@ -163,15 +163,15 @@ def test_without_openvino(monkeypatch):
 
 
 @pytest.mark.parametrize("changes", [{"precision": "f16"}, {"num_threads": 0}])
-def test_faults(changes):
+def test_refuses_bad_arguments(changes):
     with pytest.raises(ConfigError, match="Expected a precision of"):
         compiled(tiny(), **changes)
 
 
-def test_check_images_are_films_and_fixed():
-    films = openvino_engine.check_images(SIZE)
-    assert films.shape == (4, SIZE, SIZE, 1)
-    assert films.dtype == np.float32
-    np.testing.assert_array_equal(films, openvino_engine.check_images(SIZE))
-    assert films.std(axis=(1, 2)).min() > 10
-    assert len({film.tobytes() for film in films}) == 4
+def test_check_images_are_distinct_and_reproducible():
+    checks = openvino_engine.check_images(SIZE)
+    assert checks.shape == (4, SIZE, SIZE, 1)
+    assert checks.dtype == np.float32
+    np.testing.assert_array_equal(checks, openvino_engine.check_images(SIZE))
+    assert checks.std(axis=(1, 2)).min() > 10
+    assert len({image.tobytes() for image in checks}) == 4

@@ -7,7 +7,7 @@ from inference.evaluation import detection
 
 
 def drawn(size, seed, levels=20):
-    """Probabilities with many ties, and a truth that they say something of."""
+    """Returns probabilities with many ties, and a truth that correlates with them."""
     rng = np.random.default_rng(seed)
     positive = rng.random(size) < 0.3
     scores = rng.integers(0, levels, size) + 4 * positive
@@ -22,55 +22,55 @@ def brute_auc(probabilities, positive):
 @pytest.mark.parametrize("levels", [1, 3, 20, 10_000])
 def test_auc_is_the_share_of_pairs_won(levels):
     probabilities, positive = drawn(150, 5, levels)
-    found = detection.auc(probabilities, positive, np.ones((1, 150)))
-    assert found.shape == (1,)
-    assert found[0] == pytest.approx(brute_auc(probabilities, positive), abs=1e-12)
+    auc = detection.auc(probabilities, positive, np.ones((1, 150)))
+    assert auc.shape == (1,)
+    assert auc[0] == pytest.approx(brute_auc(probabilities, positive), abs=1e-12)
     expected = sklearn_metrics.roc_auc_score(positive, probabilities)
-    assert found[0] == pytest.approx(expected, abs=1e-12)
+    assert auc[0] == pytest.approx(expected, abs=1e-12)
 
 
-def test_weights_of_the_auc_are_copies():
+def test_weights_of_the_auc_count_copies():
     probabilities, positive = drawn(60, 6)
     weights = np.random.default_rng(0).integers(0, 4, (5, 60))
-    found = detection.auc(probabilities, positive, weights.astype(float))
+    auc = detection.auc(probabilities, positive, weights.astype(float))
     for k, row in enumerate(weights):
         again = np.repeat(np.arange(60), row)
         expected = brute_auc(probabilities[again], positive[again])
-        assert found[k] == pytest.approx(expected, abs=1e-12)
+        assert auc[k] == pytest.approx(expected, abs=1e-12)
     one_class = (~positive).astype(float)[None]
     assert np.isnan(detection.auc(probabilities, positive, one_class)).all()
 
 
 def test_confusion_by_hand():
     positive = np.array([1, 1, 1, 0, 0, 0, 0], bool)
-    found = np.array([1, 1, 0, 1, 0, 0, 0], bool)
-    assert detection.confusion(positive, found) == detection.Confusion(
+    predicted = np.array([1, 1, 0, 1, 0, 0, 0], bool)
+    assert detection.confusion(positive, predicted) == detection.Confusion(
         true_positive=2, false_negative=1, false_positive=1, true_negative=3
     )
 
 
-def test_thresholds_equal_a_plain_loop():
+def test_thresholds_equal_a_loop():
     probabilities, positive = drawn(80, 7)
     dice = np.random.default_rng(1).random(80)
     thresholds = np.arange(101) / 100
-    found = detection.at_thresholds(probabilities, positive, dice, thresholds)
+    scores = detection.at_thresholds(probabilities, positive, dice, thresholds)
     for k, t in enumerate(thresholds):
         kept = probabilities >= t
         counts = detection.confusion(positive, kept)
         tp, fp = counts.true_positive, counts.false_positive
-        assert found["recall"][k] == pytest.approx(tp / positive.sum())
-        assert found["specificity"][k] == counts.true_negative / (~positive).sum()
-        assert found["f1"][k] == pytest.approx(2 * tp / (positive.sum() + tp + fp))
+        assert scores["recall"][k] == pytest.approx(tp / positive.sum())
+        assert scores["specificity"][k] == counts.true_negative / (~positive).sum()
+        assert scores["f1"][k] == pytest.approx(2 * tp / (positive.sum() + tp + fp))
         if tp + fp:
-            assert found["precision"][k] == pytest.approx(tp / (tp + fp))
+            assert scores["precision"][k] == pytest.approx(tp / (tp + fp))
         gated = np.where(kept, dice, ~positive).mean()
-        assert found["gated_dice"][k] == pytest.approx(gated)
-    nothing = detection.at_thresholds(
+        assert scores["gated_dice"][k] == pytest.approx(gated)
+    empty = detection.at_thresholds(
         np.array([0.2]), np.array([False]), np.ones(1), np.array([0.5])
     )
-    assert np.isnan(nothing["precision"]).all()
-    assert np.isnan(nothing["recall"]).all()
-    assert nothing["gated_dice"].tolist() == [1.0]
+    assert np.isnan(empty["precision"]).all()
+    assert np.isnan(empty["recall"]).all()
+    assert empty["gated_dice"].tolist() == [1.0]
 
 
 def test_operating_points():
@@ -79,7 +79,9 @@ def test_operating_points():
     false, true, _ = sklearn_metrics.roc_curve(
         positive, probabilities, drop_intermediate=False
     )
-    np.testing.assert_allclose(points["recall"], true[1:])
+    np.testing.assert_array_equal(points["recall"], true[1:])
+    precision, *_ = sklearn_metrics.precision_recall_curve(positive, probabilities)
+    np.testing.assert_array_equal(points["precision"], precision[-2::-1])
     np.testing.assert_allclose(1 - points["specificity"], false[1:], atol=1e-12)
     area = sklearn_metrics.auc(
         np.append(0, 1 - points["specificity"]), np.append(0, points["recall"])

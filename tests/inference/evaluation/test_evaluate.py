@@ -9,11 +9,10 @@ import pytest
 
 from data_prep.core import durable
 from data_prep.core.errors import CommandError
-from data_prep.dataset import manifest
 from data_prep.dataset import rle
+from data_prep.dataset.reading import DatasetReader
 from data_prep.phantom import synthetic_folder
 from data_prep.source import labels
-from data_prep.view import inspection
 from inference.config import EvaluateConfig
 from inference.evaluation import evaluate
 from tests.test_commands import ROOT
@@ -22,7 +21,7 @@ SIDE = 128
 
 
 def config(folder, truth, rows, **changes):
-    """An evaluation of {image id: mask or RLE}."""
+    """Returns the configuration to evaluate {image id: mask or RLE}."""
     folder.mkdir(exist_ok=True)
     path = folder / "submission.csv"
     coded = {i: m if isinstance(m, str) else rle.encode(m) for i, m in rows.items()}
@@ -60,7 +59,7 @@ def truth(source):
 
 @pytest.fixture
 def imperfect(truth):
-    """One lesion missed, one false alarm, the other lesions moved."""
+    """Returns masks with one missed lesion, one false alarm and shifted lesions."""
     rows = masks(truth)
     positive = [i for i, m in rows.items() if m.any()]
     empty = [i for i, m in rows.items() if not m.any()]
@@ -80,7 +79,7 @@ def write_tables(folder, ids):
     lines = [
         f"{i},{'PA' if k % 2 else 'AP'},{10 * k % 90}\n" for k, i in enumerate(ids)
     ]
-    # A table of more images than were scored is normal.
+    # The table may have images that are not scored.
     subgroups.write_text("ImageId,view,age\nother,PA,1\n" + "".join(lines))
     return {"probabilities": probabilities, "subgroups": subgroups}
 
@@ -88,43 +87,39 @@ def write_tables(folder, ids):
 def test_everything(truth, imperfect, dataset, tmp_path):
     tables = write_tables(tmp_path / "tables", sorted(imperfect))
     asked = config(tmp_path / "x", truth, imperfect, data=dataset / "64", **tables)
-    found = evaluate.evaluate(asked)
+    result = evaluate.evaluate(asked)
     stored = durable.read_json(asked.output / "evaluation.json", fix="")
-    assert stored == durable.to_jsonable(found)
+    assert stored == durable.to_jsonable(result)
 
     plain = [
         1.0 if not (t.any() or p.any()) else 2 * (t & p).sum() / (t.sum() + p.sum())
         for t, p in ((t, imperfect[i]) for i, t in masks(truth).items())
     ]
-    assert found["scores"]["dice"]["value"] == pytest.approx(np.mean(plain))
-    assert found["scores"]["dice"]["low"] < found["scores"]["dice"]["value"]
-    assert found["confusion"]["false_negative"] == 1
-    assert found["confusion"]["false_positive"] == 1
-    summary = evaluate.summary(found)
-    assert summary["images"] == sum(found["confusion"].values()) == 7
-    assert summary["dice"] == found["scores"]["dice"]["value"]
-    data = manifest.read(dataset / "64")
-    patients = {
-        r.group
-        for r in inspection.records(dataset / "64", data)
-        if r.image_id in imperfect
-    }
-    assert found["resampling"]["unit"] == "patients"
-    assert found["resampling"]["units"] == len(patients) < 7
+    assert result["scores"]["dice"]["value"] == pytest.approx(np.mean(plain))
+    assert result["scores"]["dice"]["low"] < result["scores"]["dice"]["value"]
+    assert result["confusion"]["false_negative"] == 1
+    assert result["confusion"]["false_positive"] == 1
+    summary = evaluate.summary(result)
+    assert summary["images"] == sum(result["confusion"].values()) == 7
+    assert summary["dice"] == result["scores"]["dice"]["value"]
+    reader = DatasetReader(dataset / "64")
+    patients = {r.group for r in reader.records() if r.image_id in imperfect}
+    assert result["resampling"]["unit"] == "patients"
+    assert result["resampling"]["units"] == len(patients) < 7
 
-    sizes = found["by_lesion_size"]
-    assert sum(row["images"] for row in sizes) == found["positive_images"]
+    sizes = result["by_lesion_size"]
+    assert sum(row["images"] for row in sizes) == result["positive_images"]
     weighted = sum(r["dice"]["value"] * r["images"] for r in sizes if r["images"])
-    assert weighted / found["positive_images"] == pytest.approx(
-        found["scores"]["dice_positive"]["value"]
+    assert weighted / result["positive_images"] == pytest.approx(
+        result["scores"]["dice_positive"]["value"]
     )
-    assert sum(found["positives_by_dice"]) == found["positive_images"]
-    for rows in found["subgroups"].values():
+    assert sum(result["positives_by_dice"]) == result["positive_images"]
+    for rows in result["subgroups"].values():
         assert sum(row["images"] for row in rows) == 7
-    assert [row["value"] for row in found["subgroups"]["view"]] == ["AP", "PA"]
-    assert 0 <= found["probabilities"]["auc"]["value"] == summary["auc"] <= 1
-    # Gated at 0 nothing is emptied.
-    gated = found["probabilities"]["at_thresholds"]["gated_dice"][0]
+    assert [row["value"] for row in result["subgroups"]["view"]] == ["AP", "PA"]
+    assert 0 <= result["probabilities"]["auc"]["value"] == summary["auc"] <= 1
+    # A gate at 0 empties no mask.
+    gated = result["probabilities"]["at_thresholds"]["gated_dice"][0]
     assert gated == pytest.approx(summary["dice"])
 
     with (asked.output / "scores.csv").open() as file:
@@ -151,26 +146,25 @@ def test_same_bytes_again(truth, imperfect, dataset, tmp_path):
 
 def test_without_a_dataset(truth, tmp_path):
     asked = config(tmp_path / "x", truth, masks(truth))
-    found = evaluate.evaluate(asked)
-    assert found["scores"]["dice"]["value"] == 1.0
-    assert found["resampling"]["unit"] == "images"
-    assert found["probabilities"] is None
+    result = evaluate.evaluate(asked)
+    assert result["scores"]["dice"]["value"] == 1.0
+    assert result["resampling"]["unit"] == "images"
+    assert result["probabilities"] is None
     names = {p.name for p in asked.output.iterdir()}
     assert names == {"evaluation.json", "scores.csv", "report.html"}
 
 
 def test_training_images_are_found_in_the_folds(source, dataset, tmp_path):
-    """An out-of-fold submission is scored like one of the test split."""
+    """An out-of-fold submission is scored like a submission for the test split."""
     path = source / synthetic_folder.TRAIN_CSV
     rows = masks(path)
-    data = manifest.read(dataset / "64")
-    known = {r.image_id for r in inspection.records(dataset / "64", data)}
+    known = {r.image_id for r in DatasetReader(dataset / "64").records()}
     ids = tmp_path / "ids.txt"
     ids.write_text("\n".join(sorted(known & rows.keys())))
     folder = dataset / "64"
-    found = evaluate.evaluate(config(tmp_path / "x", path, rows, data=folder, ids=ids))
-    assert found["images"] == len(known & rows.keys()) >= 28
-    assert found["scores"]["dice"]["value"] == 1.0
+    result = evaluate.evaluate(config(tmp_path / "x", path, rows, data=folder, ids=ids))
+    assert result["images"] == len(known & rows.keys()) >= 28
+    assert result["scores"]["dice"]["value"] == 1.0
 
 
 def test_images_that_the_dataset_lacks(truth, dataset, tmp_path):
@@ -209,7 +203,7 @@ def test_command(truth, tmp_path):
     assert str(tmp_path) not in (asked.output / "report.html").read_text()
     text = asked.submission.read_text().replace("-1", "0 1", 1)
     asked.submission.write_text(text + f"{next(iter(masks(truth)))},5 1\n")
-    for more, said in (
+    for more, message in (
         ([], "several rows for 1 images, first 2.25."),
         (["--rows=both"], "value should be one of <one|merge>"),
         ([f"--ids={tmp_path}/none"], "no csv file at"),
@@ -218,5 +212,5 @@ def test_command(truth, tmp_path):
             [*command, *more], cwd=ROOT, capture_output=True, text=True
         )
         assert done.returncode == 1
-        assert said in done.stderr
+        assert message in done.stderr
         assert "Traceback" not in done.stderr

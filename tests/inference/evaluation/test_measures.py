@@ -4,8 +4,8 @@ import pytest
 from data_prep.core import durable
 from inference.evaluation import measures
 from inference.evaluation.bootstrap import Resampling
-from inference.evaluation.scoring import Scores
 from inference.report import evaluation_page
+from inference.report.cases import Scores
 
 
 def scores(dice, truth_area, predicted_area):
@@ -23,15 +23,15 @@ def evaluate(given, probabilities=None, subgroups=None, samples=200):
     return measures.evaluate(given, probabilities, subgroups or {}, resampling)
 
 
-def values(found):
-    return {name: e["value"] for name, e in found["scores"].items()}
+def values(result):
+    return {name: e["value"] for name, e in result["scores"].items()}
 
 
 def test_all_empty_on_the_published_label_counts():
-    """290 of 1,372 are positive: the public board gave such a submission 0.7886."""
+    """With 290 positives of 1,372 the public leaderboard gave this score, 0.7886."""
     positive = np.arange(1372) < 290
-    found = evaluate(scores(~positive, positive * 5000.0, np.zeros(1372)))
-    assert values(found) == {
+    result = evaluate(scores(~positive, positive * 5000.0, np.zeros(1372)))
+    assert values(result) == {
         "dice": pytest.approx(0.78863, abs=5e-6),
         "dice_positive": 0.0,
         "dice_empty": 1.0,
@@ -41,9 +41,9 @@ def test_all_empty_on_the_published_label_counts():
         "precision": None,
         "f1": 0.0,
     }
-    assert found["dice_of_all_empty"] == values(found)["dice"]
-    # Binomial: 1.96 standard deviations of a share of 0.789 of 1,372.
-    interval = found["scores"]["dice"]
+    assert result["dice_of_all_empty"] == values(result)["dice"]
+    # The binomial interval: 1.96 standard deviations for 0.789 of 1,372.
+    interval = result["scores"]["dice"]
     assert interval["high"] - interval["low"] == pytest.approx(0.0432, rel=0.15)
 
 
@@ -53,8 +53,8 @@ def test_by_hand():
         [1023, 1024, 40_000, 0, 0, 0],
         [900, 800, 0, 0, 50, 0],
     )
-    found = evaluate(given)
-    assert values(found) == {
+    result = evaluate(given)
+    assert values(result) == {
         "dice": pytest.approx(3.2 / 6),
         "dice_positive": pytest.approx(0.4),
         "dice_empty": pytest.approx(2 / 3),
@@ -64,11 +64,11 @@ def test_by_hand():
         "precision": pytest.approx(2 / 3),
         "f1": pytest.approx(2 / 3),
     }
-    sizes = found["by_lesion_size"]
+    sizes = result["by_lesion_size"]
     assert [row["images"] for row in sizes] == [1, 1, 0, 0, 0, 0, 1]
     assert [row["dice"]["value"] for row in sizes][:3] == [0.8, 0.4, None]
     assert [row["recall"]["value"] for row in sizes][-1] == 0.0
-    assert found["positives_by_dice"] == [1, 0, 0, 0, 1, 0, 0, 0, 1, 0]
+    assert result["positives_by_dice"] == [1, 0, 0, 0, 1, 0, 0, 0, 1, 0]
 
 
 def test_subgroups_are_evaluations_of_their_own():
@@ -93,14 +93,14 @@ def test_subgroups_are_evaluations_of_their_own():
 )
 def test_one_class_or_one_image(tmp_path, truth, predicted):
     given = scores(np.ones(len(truth)), truth, predicted)
-    found = evaluate(
+    result = evaluate(
         given, np.full(len(truth), 0.5), {"sex": np.array(["M"] * len(truth))}
     )
-    assert found["probabilities"]["auc"]["value"] is None
+    assert result["probabilities"]["auc"]["value"] is None
     sources = {"submission_sha256": "", "truth_sha256": "", "rows": "one"}
     resampling = {"unit": "images", "units": 1, "samples": 1, "seed": 0, "level": 0.95}
     kinds = dict.fromkeys(("missed", "false_alarms", "worst", "best"), [])
-    whole = found | {"sources": sources, "resampling": resampling, "cases": kinds}
+    whole = result | {"sources": sources, "resampling": resampling, "cases": kinds}
     assert "nan" not in evaluation_page.page(whole, None)
     # JSON has no NaN, and writing refuses it.
     durable.write_json(tmp_path / "x.json", whole)

@@ -6,6 +6,7 @@ from data_prep.dataset import rle
 from inference.evaluation import scoring
 from inference.prediction import submission
 from inference.report import pictures
+from inference.report.cases import Case
 
 
 def write(path, rows):
@@ -35,11 +36,11 @@ def test_by_hand(tmp_path):
     assert scores.truth_area.tolist() == [0, 0, 6 * pixel, 8 * pixel]
     assert scores.predicted_area.tolist() == [0, pixel, 6 * pixel, 8 * pixel]
     assert scores.positive.tolist() == [False, False, True, True]
-    assert scores.found.tolist() == [False, True, True, True]
+    assert scores.predicted_positive.tolist() == [False, True, True, True]
 
 
 @pytest.mark.parametrize(
-    ("predicted", "truth", "ids", "said"),
+    ("predicted", "truth", "ids", "message"),
     [
         (
             ["b,-1"],
@@ -58,21 +59,21 @@ def test_by_hand(tmp_path):
         ),
     ],
 )
-def test_different_images(tmp_path, predicted, truth, ids, said):
-    with pytest.raises(CommandError, match=said):
+def test_different_images(tmp_path, predicted, truth, ids, message):
+    with pytest.raises(CommandError, match=message):
         pair(tmp_path, predicted, truth, ids=ids)
 
 
-def test_chosen_images_alone_are_scored(tmp_path):
-    found = pair(tmp_path, ["a,-1", "b,0 1"], ["b,-1", "a,-1", "c,0 1"], ids="ba")
-    assert found.scores(side4).dice.tolist() == [1.0, 0.0]
+def test_scores_only_the_images_of_ids(tmp_path):
+    scorer = pair(tmp_path, ["a,-1", "b,0 1"], ["b,-1", "a,-1", "c,0 1"], ids="ba")
+    assert scorer.scores(side4).dice.tolist() == [1.0, 0.0]
 
 
-def test_several_rows_are_merged_on_demand(tmp_path):
+def test_merges_several_rows_with_merge_rows(tmp_path):
     predicted = ["a,0 2", "a,1 2", "b,-1"]
-    found = pair(tmp_path, predicted, ["a,0 3", "b,-1"], merge_rows=True)
-    assert found.scores(side4).dice.tolist() == [1.0, 1.0]
-    assert found.case("a", side4).prediction.sum() == 3
+    scorer = pair(tmp_path, predicted, ["a,0 3", "b,-1"], merge_rows=True)
+    assert scorer.scores(side4).dice.tolist() == [1.0, 1.0]
+    assert scorer.case("a", side4).prediction.sum() == 3
 
 
 def test_mask_that_does_not_fit(tmp_path):
@@ -103,7 +104,7 @@ def test_chosen_pictures_span_the_range():
 def test_sheet_shows_outlines():
     truth = np.zeros((64, 64), np.uint8)
     truth[10:30, 10:30] = 1
-    case = scoring.Case(
+    case = Case(
         image_id="a", truth=truth, prediction=rle.decode("-1", 64, 64), dice=0.0
     )
     image = np.full((32, 32), 99, np.uint8)

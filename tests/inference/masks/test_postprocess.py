@@ -5,7 +5,7 @@ from scipy import ndimage
 
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ConfigError
-from data_prep.dataset import aspect
+from data_prep.dataset import aspect as aspects
 from data_prep.dataset import rle
 from inference.masks import postprocess
 
@@ -16,11 +16,17 @@ def square(side, size=256, value=0.9):
     return probabilities
 
 
-def plain(probabilities, height, width, how, cut, steps=()):
-    """The steps on the whole image, by SciPy: what the fast way must equal."""
-    top, area, bottom = cut
+def mask_of(steps, probabilities, height, width, aspect, *image_probability):
+    """Returns the mask of a Postprocess, [height, width] uint8."""
+    code = steps.rle(probabilities, height, width, aspect, *image_probability)
+    return rle.decode(code, height, width)
+
+
+def oracle(probabilities, height, width, aspect, triplet, steps=()):
+    """Applies the steps to the whole image by OpenCV and SciPy: the plain form."""
+    top, area, bottom = triplet
     scale = 1024**2 / (height * width)
-    large = aspect.from_square(probabilities, height, width, how)
+    large = aspects.from_square(probabilities, height, width, aspect)
     mask = large >= np.float32(bottom)
     if (large >= np.float32(top)).sum() * scale < area:
         mask[:] = False
@@ -38,7 +44,7 @@ def plain(probabilities, height, width, how, cut, steps=()):
 
 
 def blobs(rng, size):
-    """Smooth islands with lakes, often none, up to the image's border."""
+    """Returns smooth blobs with holes, often none, up to the border of the image."""
     field = ndimage.gaussian_filter(rng.standard_normal((size, size)), size / 20)
     field *= rng.choice([0.05, 0.3, 0.7]) / np.abs(field).max()
     return (0.3 + field).clip(0, 1).astype(np.float32)
@@ -65,7 +71,7 @@ SPECS = {
 
 @pytest.mark.parametrize("text", SPECS)
 @pytest.mark.parametrize(
-    ("size", "height", "width", "how"),
+    ("size", "height", "width", "aspect"),
     [
         (64, 256, 256, "pad"),
         (64, 64, 64, "pad"),
@@ -74,48 +80,44 @@ SPECS = {
         (96, 128, 96, "pad"),
     ],
 )
-def test_equals_the_plain_way(text, size, height, width, how):
+def test_equals_the_oracle(text, size, height, width, aspect):
     rng = np.random.default_rng(size + height)
     apply = postprocess.parse(text)
     kept = 0
     for _ in range(20):
         probabilities = blobs(rng, size)
-        expected = plain(probabilities, height, width, how, *SPECS[text])
-        found = apply(probabilities, height, width, how)
-        np.testing.assert_array_equal(found, expected)
-        assert apply.rle(probabilities, height, width, how) == rle.encode(expected)
+        expected = oracle(probabilities, height, width, aspect, *SPECS[text])
+        code = apply.rle(probabilities, height, width, aspect)
+        assert code == rle.encode(expected)
         kept += expected.any()
     assert 0 < kept < 20
 
 
-def test_enlarges_before_the_threshold():
+def test_upsamples_before_the_threshold():
     probabilities = np.random.default_rng(0).random((64, 64)).astype(np.float32)
-    mask = postprocess.parse("threshold(0.5)")(probabilities, 128, 256, "stretch")
+    half = postprocess.parse("threshold(0.5)")
+    mask = mask_of(half, probabilities, 128, 256, "stretch")
     large = cv2.resize(probabilities, (256, 128), interpolation=cv2.INTER_LINEAR)
     np.testing.assert_array_equal(mask, large >= 0.5)
-    assert mask.dtype == np.uint8
 
 
 def test_nothing_above_the_threshold_is_empty(monkeypatch):
     apply = postprocess.parse("threshold(0.5)")
     monkeypatch.setattr(cv2, "resize", None)
     assert apply.rle(square(9, value=0.49), 1024, 1024, "pad") == "-1"
-    mask = apply(square(9, value=0.49), 1024, 1024, "pad")
-    assert mask.shape == (1024, 1024)
-    assert not mask.any()
 
 
-def test_evidence_is_needed_before_anything_is_enlarged(monkeypatch):
+def test_evidence_is_checked_before_upsampling(monkeypatch):
     monkeypatch.setattr(cv2, "resize", None)
     apply = postprocess.parse("triplet(0.75, 1, 0.3)")
     assert apply.rle(square(99, value=0.74), 1024, 1024, "pad") == "-1"
 
 
-def test_at_the_threshold_is_inside():
+def test_a_pixel_at_the_threshold_is_set():
     flat = np.full((64, 64), 0.3, np.float32)
     assert postprocess.parse("threshold(0.3)").rle(flat, 64, 64, "pad") == "0 4096"
     flat = np.full((64, 64), 0.75, np.float32)
-    # 4,096 pixels at 64 are all of the image: 1,048,576 at 1024.
+    # The whole image of 4,096 pixels has an area of 1,048,576 at 1024.
     enough, more = "triplet(0.75, 1048576, 0.3)", "triplet(0.75, 1048577, 0.3)"
     assert postprocess.parse(enough).rle(flat, 64, 64, "pad") == "0 4096"
     assert postprocess.parse(more).rle(flat, 64, 64, "pad") == "-1"
@@ -123,38 +125,41 @@ def test_at_the_threshold_is_inside():
 
 def test_min_area_judges_the_whole_image_at_1024():
     apply = postprocess.parse("threshold(0.5)|min_area(2048)")
-    assert not apply(square(11), 1024, 1024, "pad").any()  # About 44 * 44 = 1936.
-    kept = apply(square(12), 1024, 1024, "pad")  # About 48 * 48 = 2304.
+    # 11 cells are about 44 * 44 = 1936 pixels, 12 are about 48 * 48 = 2304.
+    assert not mask_of(apply, square(11), 1024, 1024, "pad").any()
+    kept = mask_of(apply, square(12), 1024, 1024, "pad")
     assert kept.sum() >= 2048
-    two = square(8) + square(8)[::-1]  # Two parts of about 1024 each.
+    two = square(8) + square(8)[::-1]  # Two components of about 1024 each.
     two[100:104, 100:104] = 0.9
-    assert apply(two, 1024, 1024, "pad").any()
-    # The same at half the size: areas scale.
-    assert not apply(square(11), 512, 512, "pad").any()
-    assert apply(square(12), 512, 512, "pad").any()
+    assert mask_of(apply, two, 1024, 1024, "pad").any()
+    # Areas scale with the image: the same holds at half the size.
+    assert not mask_of(apply, square(11), 512, 512, "pad").any()
+    assert mask_of(apply, square(12), 512, 512, "pad").any()
 
 
 def test_min_area_per_component():
     two = square(12) + square(11)[::-1]
     apply = postprocess.parse("threshold(0.5)|min_area(2048, per=component)")
     for side in (1024, 512):
-        large = apply(two, side, side, "pad")
-        np.testing.assert_array_equal(large, apply(square(12), side, side, "pad"))
+        large = mask_of(apply, two, side, side, "pad")
+        np.testing.assert_array_equal(
+            large, mask_of(apply, square(12), side, side, "pad")
+        )
         assert large.any()
-    assert not apply(square(11), 1024, 1024, "pad").any()
+    assert not mask_of(apply, square(11), 1024, 1024, "pad").any()
 
 
 def test_order_of_steps_is_kept():
-    """A ring that is large enough only with its hole."""
+    """A ring reaches the minimum area only with its hole filled."""
     ring = square(12)
     ring[13:19, 23:29] = 0
     filled = "threshold(0.5)|fill_holes|min_area(2048)"
     emptied = "threshold(0.5)|min_area(2048)|fill_holes"
-    assert postprocess.parse(filled)(ring, 1024, 1024, "pad").sum() >= 2048
+    assert mask_of(postprocess.parse(filled), ring, 1024, 1024, "pad").sum() >= 2048
     assert postprocess.parse(emptied).rle(ring, 1024, 1024, "pad") == "-1"
 
 
-# What the published solutions do, said a second time.
+# The published solutions, independent of PRESETS.
 PUBLISHED = {
     "seed": "threshold(0.5)|min_area(2048)",
     "winners": "triplet(0.75, 2000, 0.3)",
@@ -168,12 +173,12 @@ PUBLISHED = {
 }
 
 
-def test_all_presets_are_here():
+def test_all_presets_are_tested():
     assert postprocess.PRESETS.keys() == PUBLISHED.keys()
 
 
 @pytest.mark.parametrize("preset", sorted(PUBLISHED))
-def test_presets_are_their_steps(preset):
+def test_presets_equal_their_steps(preset):
     text = PUBLISHED[preset]
     assert postprocess.expand(preset) == text
     rng = np.random.default_rng(0)
@@ -181,13 +186,13 @@ def test_presets_are_their_steps(preset):
     codes = set()
     for _ in range(5):
         image = blobs(rng, 64)
-        found, expected = (a.rle(image, 256, 256, "pad", 0.9) for a in (apply, same))
-        assert found == expected
-        codes.add(found)
+        code, expected = (a.rle(image, 256, 256, "pad", 0.9) for a in (apply, same))
+        assert code == expected
+        codes.add(code)
     assert len(codes) > 2
 
 
-def test_presets_go_with_other_steps():
+def test_presets_combine_with_other_steps():
     expected = "gate(0.5)|threshold(0.5)|min_area(2048)|fill_holes"
     assert postprocess.expand("gate(0.5)|seed|fill_holes") == expected
     assert postprocess.parse("gate(0.5)|seed|fill_holes", gated=True).gate == 0.5
@@ -198,9 +203,9 @@ def test_published_rules():
     assert seed.rle(square(11), 1024, 1024, "pad") == "-1"
     winners = postprocess.parse("winners")
     image = square(40, value=0.35)
-    assert winners.rle(image, 1024, 1024, "pad") == "-1"  # No evidence.
-    image[20:34, 30:44] = 0.8  # 56 * 56 pixels of evidence for all of it.
-    assert winners(image, 1024, 1024, "pad").sum() > 150**2
+    assert winners.rle(image, 1024, 1024, "pad") == "-1"  # Without evidence.
+    image[20:34, 30:44] = 0.8  # 56 * 56 pixels of evidence.
+    assert mask_of(winners, image, 1024, 1024, "pad").sum() > 150**2
 
 
 def test_gate():
@@ -225,7 +230,7 @@ def test_nan_is_never_an_empty_mask():
             postprocess.parse(text).rle(image, 1024, 1024, "pad")
 
 
-def test_stored_half_precision_is_taken():
+def test_takes_stored_float16():
     image = square(12).astype(np.float16)
     text = postprocess.parse("threshold(0.5)").rle(image, 1024, 1024, "pad")
     assert text == postprocess.parse("threshold(0.5)").rle(
@@ -234,7 +239,7 @@ def test_stored_half_precision_is_taken():
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("min_area(2048)", r"Expected threshold\(t\), triplet.* or one of \['fifth"),
         ("winner", "Expected threshold"),
@@ -256,11 +261,11 @@ def test_stored_half_precision_is_taken():
         ("threshold(0.5)|fill_holes(3)", "do not fit"),
     ],
 )
-def test_faults(text, said):
-    with pytest.raises(ConfigError, match=said):
+def test_refuses_bad_specs(text, message):
+    with pytest.raises(ConfigError, match=message):
         postprocess.parse(text)
 
 
-def test_a_gate_alone_is_no_cut():
+def test_a_gate_alone_makes_no_mask():
     with pytest.raises(ConfigError, match="behind one gate"):
         postprocess.parse("gate(0.5)", gated=True)

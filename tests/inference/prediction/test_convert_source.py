@@ -1,4 +1,4 @@
-"""Files are predicted as they come, through the code that makes datasets."""
+"""Files of --source are predicted like a converted dataset."""
 
 import csv
 import shutil
@@ -38,38 +38,37 @@ def test_equals_the_converted_dataset(dataset, source, runs, tmp_path):
     rows = rows_of(stored)
     assert len(set(rows.values())) == 7
     assert submission.read(direct.output / SUBMISSION) == rows
-    # The same command again confirms it.
+    # The same command confirms the finished prediction.
     before = (direct.output / SUBMISSION).stat().st_mtime_ns
     assert predict.predict(direct) == ExitCode.DONE
     assert (direct.output / SUBMISSION).stat().st_mtime_ns == before
 
 
-def test_a_file_that_cannot_be_read_is_in_no_csv(dataset, source, runs, tmp_path):
+def test_an_unreadable_file_is_in_no_csv(dataset, source, runs, tmp_path):
     folder = tmp_path / "films"
     shutil.copytree(source / synthetic_folder.TEST_FOLDER, folder)
     cut = sorted(folder.rglob("*.dcm"))[0]
     cut.write_bytes(cut.read_bytes()[:-300])
-    found = config(dataset, runs, tmp_path / "out", data=(), source=folder)
-    assert predict.predict(found) == ExitCode.QUARANTINED
-    rows = submission.read(found.output / SUBMISSION)
+    job = config(dataset, runs, tmp_path / "out", data=(), source=folder)
+    assert predict.predict(job) == ExitCode.QUARANTINED
+    rows = submission.read(job.output / SUBMISSION)
     assert len(rows) == 6
     assert cut.stem not in rows
-    with (found.output / "dataset" / "quarantine.csv").open() as file:
+    with (job.output / "dataset" / "quarantine.csv").open() as file:
         assert cut.stem in list(csv.reader(file))[1][0]
 
 
-def test_pictures_as_files(dataset, runs, tmp_path):
-
+def test_predicts_png_files(dataset, runs, tmp_path):
     folder = tmp_path / "films"
     folder.mkdir()
     for k in range(2):
         image = np.random.default_rng(k).integers(0, 256, (100, 80), np.uint8)
         cv2.imwrite(str(folder / f"film{k}.png"), image)
-    found = config(dataset, runs, tmp_path / "out", data=(), source=folder)
-    assert sorted(rows_of(found)) == ["film0", "film1"]
+    job = config(dataset, runs, tmp_path / "out", data=(), source=folder)
+    assert sorted(rows_of(job)) == ["film0", "film1"]
 
 
-def test_members_of_different_preprocessing(dataset, source, runs, tmp_path):
+def test_refuses_members_of_different_preprocessing(dataset, source, runs, tmp_path):
     path = runs[1] / "config.json"
     stored = durable.read_json(path, fix="")
     stored["dataset"]["options"]["clahe"] = "none"

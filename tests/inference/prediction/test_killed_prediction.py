@@ -1,6 +1,6 @@
-"""A prediction that is killed at any instant ends with the same bytes; in flat memory.
+"""A killed and resumed prediction ends with the same bytes; its memory stays flat.
 
-One process imports TensorFlow and uses none of it; its forks predict and are killed.
+One process imports TensorFlow without using it; its forks predict and are killed.
 """
 
 import json
@@ -32,10 +32,10 @@ def test_killed_at_random_instants(dataset, tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    found = json.loads(done.stdout.splitlines()[-1])
-    # Kills that came when nothing was done, or everything, would show nothing.
-    assert found["killed"] == NUM_KILLS
-    assert len(set(found["parts"])) > 3
+    kills = json.loads(done.stdout.splitlines()[-1])
+    # The kills must hit different stages of the prediction.
+    assert kills["killed"] == NUM_KILLS
+    assert len(set(kills["parts"])) > 3
     whole, resumed = (tmp_path / name for name in ("whole", "killed"))
     for path in whole.rglob("*"):
         if path.is_file() and path.name != ".lock":
@@ -45,7 +45,7 @@ def test_killed_at_random_instants(dataset, tmp_path):
 
 
 def test_memory_does_not_grow_with_the_number_of_images(dataset, tmp_path):
-    """10,000 small records; ids and names are all that may be held of each."""
+    """For 10,000 small records, only ids and names may stay in memory."""
     member(tmp_path / "run", dataset / "32", 0)
     folder = many(dataset / "32", tmp_path / "many", 10_000)
     done = subprocess.run(
@@ -57,19 +57,19 @@ def test_memory_does_not_grow_with_the_number_of_images(dataset, tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     peaks = json.loads(done.stdout.splitlines()[-1])["peaks"]
     assert len(peaks) > 100
-    # From a third of the way on: before, allocators and caches fill up.
+    # Allocators and caches fill up during the first third.
     assert max(peaks) - peaks[len(peaks) // 3] < 24
 
 
 def many(like, folder, count):
-    """Writes a test split of `count` images that repeat those of `like`."""
+    """Writes a test split of `count` copies of an image of the dataset `like`."""
     data = manifest.read(like)
     shard = data.test_shards()[0]
-    of_one = next(shards.read(like / shard.name))
-    record = schema.parse(of_one)
+    serialized = next(shards.read(like / shard.name))
+    record = schema.parse(serialized)
     name = "test.tfrecord-00000-of-00001"
     old, new = record.image_id.encode(), len(record.image_id)
-    records = (of_one.replace(old, f"{k:0{new}d}".encode()) for k in range(count))
+    records = (serialized.replace(old, f"{k:0{new}d}".encode()) for k in range(count))
     num_records, num_bytes, digest = shards.write(folder / name, records)
     only = shards.Shard(
         name=name,
@@ -88,7 +88,7 @@ def many(like, folder, count):
 def _main(data: pathlib.Path, tmp: pathlib.Path, what: str = "kills") -> None:
     from trainer.machine import backend
 
-    # Before anything imports Keras, which reads the user's settings then.
+    # Keras reads the user's settings at import, so this comes first.
     backend.load()
     from inference.inputs import chunks
     from inference.prediction import predict
@@ -101,23 +101,23 @@ def _main(data: pathlib.Path, tmp: pathlib.Path, what: str = "kills") -> None:
         asked = config(data, [tmp / "run"], tmp / "out", data=(data,), batch_size=64)
         print(json.dumps({"peaks": _peaks(predict, asked)}))
         return
-    chunks.PART_IMAGES = 1
+    chunks.CHUNK_IMAGES = 1
     runs = [tmp / "run0", tmp / "run1"]
-    begun = tmp / "begun"
+    started = tmp / "started"
 
     def start(name):
-        """Predicts in a fork, slowly, so that it can be met at work."""
+        """Predicts in a fork, slowly, so a kill can hit any stage."""
         child = os.fork()
         if not child:
             write, join = predict.PredictionFolder.write, predict.PredictionFolder.join
 
             def slow(*arguments):
-                begun.touch()
+                started.touch()
                 write(*arguments)
                 time.sleep(0.1)
 
             def slow_join(*arguments):
-                begun.touch()
+                started.touch()
                 time.sleep(0.1)
                 join(*arguments)
 
@@ -136,38 +136,38 @@ def _main(data: pathlib.Path, tmp: pathlib.Path, what: str = "kills") -> None:
         return child
 
     assert os.waitpid(start("whole"), 0)[1] == 0
-    found = _kill_and_start(lambda: start("killed"), begun, tmp / "killed")
+    kills = _kill_and_start(lambda: start("killed"), started, tmp / "killed")
     assert os.waitpid(start("killed"), 0)[1] == 0
-    print(json.dumps(found))
+    print(json.dumps(kills))
 
 
-def _kill_and_start(start, begun: pathlib.Path, folder: pathlib.Path) -> dict:
-    """Kills it over and over; says how often, and how far it was each time."""
+def _kill_and_start(start, started: pathlib.Path, folder: pathlib.Path) -> dict:
+    """Kills predictions; returns the number of kills and of finished parts at each."""
     draw = random.Random(7)
     killed, parts = 0, []
     while killed < NUM_KILLS:
         child = start()
-        # From the first part on: before, networks are built for a second.
+        # Kills only after the first part: building the networks takes a second.
         status = None
-        while status is None and not begun.exists():
+        while status is None and not started.exists():
             time.sleep(0.005)
             ended, code = os.waitpid(child, os.WNOHANG)
             status = code if ended else None
         assert not status, "it failed by itself"
-        begun.unlink(missing_ok=True)
+        started.unlink(missing_ok=True)
         if status is None:
             time.sleep(draw.uniform(0, 0.45))
             os.kill(child, signal.SIGKILL)
             killed += os.waitpid(child, 0)[1] != 0
         parts.append(len(list(folder.glob("parts/part-*"))))
         if (folder / "prediction.json").exists():
-            # Begun anew, from nothing.
+            # The next prediction starts from nothing.
             subprocess.run(["rm", "-r", str(folder)], check=True)
     return {"killed": killed, "parts": parts}
 
 
 def _peaks(predict, asked) -> list[float]:
-    """Predicts, and returns this process's peak of memory after each part, in MiB."""
+    """Predicts, and returns the process's peak memory after each part, in MiB."""
     peaks = []
     write = predict.PredictionFolder.write
 

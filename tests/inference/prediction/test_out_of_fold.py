@@ -1,4 +1,4 @@
-"""Labelled images are predicted by who did not see them, and tuned on."""
+"""Members predict the images that they did not train on, for tuning."""
 
 import dataclasses
 import json
@@ -16,10 +16,10 @@ from data_prep.dataset import schema
 from data_prep.dataset import shards
 from data_prep.phantom import synthetic_folder
 from inference.config import TuneConfig
-from inference.masks import thresholds
 from inference.prediction import predict
 from inference.prediction import probability_csv
 from inference.prediction import probability_maps
+from inference.prediction import thresholds
 from inference.prediction.prediction_folder import CLASSIFICATION
 from inference.tuning import search
 from tests.inference.finished_runs import CLASSIFIER
@@ -39,10 +39,10 @@ def asked(dataset, runs, output, **changes):
     return config(dataset, runs[0], output, split="out_of_fold", **changes)
 
 
-def test_each_image_by_the_member_of_its_fold(dataset, runs, tmp_path):
+def test_the_member_of_its_fold_predicts_each_image(dataset, runs, tmp_path):
     predict.predict(asked(dataset, runs, tmp_path / "out", tta=("none",)))
     _, maps = probability_maps.read_folder(tmp_path / "out")
-    maps = {of_one.image_id: of_one for of_one in maps}
+    maps = {m.image_id: m for m in maps}
     folder = dataset / "32"
     data = manifest.read(folder)
     seen = 0
@@ -52,14 +52,14 @@ def test_each_image_by_the_member_of_its_fold(dataset, runs, tmp_path):
             model = runs[1][record.fold]
             logits = model(image.astype(np.float32), training=False)["mask"].numpy()
             expected = 1 / (1 + np.exp(-logits[0, :, :, 0]))
-            given = maps[record.image_id]
-            np.testing.assert_allclose(given.values, expected, atol=2**-11)
-            assert given.fold == record.fold
+            predicted = maps[record.image_id]
+            np.testing.assert_allclose(predicted.values, expected, atol=2**-11)
+            assert predicted.fold == record.fold
             seen += 1
     assert seen == len(maps) == 30
 
 
-def test_parts_that_are_there_are_kept(dataset, runs, tmp_path, monkeypatch):
+def test_keeps_finished_parts(dataset, runs, tmp_path, monkeypatch):
     output = tmp_path / "out"
     whole = tmp_path / "whole"
     predict.predict(asked(dataset, runs, whole, batch_size=1))
@@ -85,7 +85,7 @@ def test_parts_that_are_there_are_kept(dataset, runs, tmp_path, monkeypatch):
         predict.predict(asked(dataset, runs, output, tta=("none",)))
 
 
-def test_a_member_of_another_split_is_refused(dataset, runs, tmp_path):
+def test_refuses_a_member_of_another_split(dataset, runs, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(dataset / "32", other)
     stored = durable.read_json(other / "dataset.json", fix="")
@@ -128,7 +128,7 @@ def test_a_gate_is_tuned_and_used(dataset, source, runs, tmp_path):
     both = {"classifiers": tuple(paths), "data": (dataset,)}
     predict.predict(asked(dataset, runs, tmp_path / "out", **both))
     _, maps = probability_maps.read_folder(tmp_path / "out")
-    values = {of_one.image_id: of_one.classifier for of_one in maps}
+    values = {m.image_id: m.classifier for m in maps}
     assert len(values) == 30
     assert values == probability_csv.read(tmp_path / "out" / CLASSIFICATION)
     gate = round(sorted(values.values())[-2], 3)
@@ -137,7 +137,7 @@ def test_a_gate_is_tuned_and_used(dataset, source, runs, tmp_path):
             predictions=tmp_path / "out",
             truth=source / synthetic_folder.TRAIN_CSV,
             output=tmp_path / "tuned",
-            # Everything would be set without a gate: so there is one.
+            # Without a gate every pixel would be set, so the search chooses one.
             tops=(0.001,),
             min_areas=(0.0,),
             bottoms=(0.001,),
@@ -161,7 +161,7 @@ def test_a_gate_is_tuned_and_used(dataset, source, runs, tmp_path):
         predict.predict(other)
 
 
-def test_every_fold_has_both(dataset, runs, tmp_path):
+def test_refuses_a_fold_without_classifiers(dataset, runs, tmp_path):
     member(tmp_path / "classifier", dataset / "32", 10, fold=0, model=CLASSIFIER)
     both = {"classifiers": (tmp_path / "classifier",)}
     with pytest.raises(CommandError, match="fold 1 has no classifiers"):

@@ -15,6 +15,7 @@ from data_prep.dataset import schema
 from data_prep.dataset import shards
 from inference.config import Engine
 from inference.config import PredictConfig
+from inference.ensemble import mean_probability
 from inference.prediction import predict
 from inference.prediction import submission
 from inference.prediction.prediction_folder import SUBMISSION
@@ -56,7 +57,7 @@ def rows_of(config):
     return submission.read(config.output / SUBMISSION)
 
 
-def test_equals_a_plain_loop(dataset, runs, tmp_path):
+def test_equals_a_loop_over_members_and_views(dataset, runs, tmp_path):
     paths, models = runs
     rows = rows_of(config(dataset, paths, tmp_path / "out"))
     folder = dataset / "32"
@@ -76,7 +77,7 @@ def test_equals_a_plain_loop(dataset, runs, tmp_path):
             large = cv2.resize(mean, (128, 128), interpolation=cv2.INTER_LINEAR)
             mask = rle.decode(rows[record.image_id], 128, 128)
             assert 0 < mask.mean() < 1
-            # Means are rounded to float16: what lies on the threshold may differ.
+            # Rounding to float16 may change pixels at the threshold.
             assert (np.abs(large[mask != (large >= 0.5)] - 0.5) <= 2**-12).all()
             seen.append(record.image_id)
     assert list(rows) == seen
@@ -93,7 +94,7 @@ def test_batch_size_and_order_of_members_do_not_matter(dataset, runs, tmp_path):
     assert len(set(outputs[0].values())) > 1
 
 
-def test_complete_output_is_confirmed_and_another_refused(
+def test_confirms_a_complete_output_and_refuses_another(
     dataset, runs, tmp_path, monkeypatch
 ):
     paths, _ = runs
@@ -101,7 +102,7 @@ def test_complete_output_is_confirmed_and_another_refused(
     path = first.output / SUBMISSION
     predict.predict(first)
     assert not (first.output / "parts").exists()
-    monkeypatch.setattr(predict.image_stream, "read", None)
+    monkeypatch.setattr(predict.chunks, "read", None)
     before = path.stat().st_mtime_ns
     predict.predict(first)
     assert path.stat().st_mtime_ns == before
@@ -125,13 +126,13 @@ def test_nan_output_is_never_an_empty_mask(dataset, runs, tmp_path, monkeypatch)
     def broken(loaded, views):
         return lambda images: np.nan * next(iter(images.values()))
 
-    monkeypatch.setattr(predict.ensemble, "segmenters", broken)
+    monkeypatch.setattr(mean_probability, "segmenters", broken)
     with pytest.raises(CommandError, match="the prediction for image .* is not finite"):
         predict.predict(config(dataset, runs[0], tmp_path / "out"))
     assert not (tmp_path / "out" / "submission.csv").exists()
 
 
-def test_members_that_do_not_fit(dataset, runs, tmp_path):
+def test_refuses_members_of_another_size(dataset, runs, tmp_path):
     paths, _ = runs
     with pytest.raises(CommandError, match="was trained on .*'image_size': 32") as e:
         predict.predict(
@@ -141,7 +142,7 @@ def test_members_that_do_not_fit(dataset, runs, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
         (lambda run: (run / "result.json").unlink(), "the run is not finished"),
         (lambda run: (run / "swa.weights.h5").unlink(), "is missing"),
@@ -151,9 +152,9 @@ def test_members_that_do_not_fit(dataset, runs, tmp_path):
     ],
     ids=["unfinished", "missing", "flipped", "config_flipped", "no_run"],
 )
-def test_damaged_run(dataset, runs, tmp_path, damage, said):
+def test_refuses_a_damaged_run(dataset, runs, tmp_path, damage, message):
     damage(runs[0][1])
-    with pytest.raises(CommandError, match=said):
+    with pytest.raises(CommandError, match=message):
         predict.predict(config(dataset, runs[0], tmp_path / "out"))
 
 
@@ -163,12 +164,12 @@ def flip(path):
     path.write_bytes(data)
 
 
-def test_unknown_weights(dataset, runs, tmp_path):
+def test_refuses_unknown_weights(dataset, runs, tmp_path):
     with pytest.raises(CommandError, match="has no weights 'last', it has"):
         predict.predict(config(dataset, runs[0], tmp_path / "out", weights="last"))
 
 
-def test_dataset_without_a_test_split(dataset, runs, tmp_path):
+def test_refuses_a_dataset_without_a_test_split(dataset, runs, tmp_path):
     source = durable.read_json(dataset / "32" / "dataset.json", fix="")
     source["shards"] = []
     durable.write_json(tmp_path / "empty" / "dataset.json", source)
@@ -190,7 +191,7 @@ def test_a_damaged_record_is_never_an_empty_mask(dataset, runs, tmp_path):
         predict.predict(config(dataset, runs[0], tmp_path / "out", data=(folder,)))
 
 
-def test_a_record_that_is_damaged_while_it_is_read(
+def test_refuses_a_record_that_is_damaged_after_the_check(
     dataset, runs, tmp_path, monkeypatch
 ):
     folder, data = copied(dataset, tmp_path / "data")
@@ -205,7 +206,7 @@ def test_a_record_that_is_damaged_while_it_is_read(
     assert not (tmp_path / "out" / "submission.csv").exists()
 
 
-def test_an_image_that_is_there_twice(dataset, runs, tmp_path):
+def test_refuses_an_image_twice(dataset, runs, tmp_path):
     folder, data = copied(dataset, tmp_path / "data")
     first, second = data.test_shards()
     records = [*shards.read(folder / second.name)][:-1]
@@ -220,7 +221,7 @@ def test_an_image_that_is_there_twice(dataset, runs, tmp_path):
 @pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None, reason="OpenVINO is not installed"
 )
-def test_the_engine_is_part_of_the_request(dataset, runs, tmp_path):
+def test_the_engine_is_part_of_the_provenance(dataset, runs, tmp_path):
     output = tmp_path / "out"
     rows = rows_of(config(dataset, runs[0], output))
     openvino = Engine(name="openvino", precision="f32")

@@ -1,4 +1,4 @@
-"""Masks, overlays and a page, made of a finished submission."""
+"""Masks, overlays and a page from a finished submission."""
 
 import dataclasses
 import functools
@@ -36,17 +36,17 @@ def asked(dataset, tmp_path):
     )
 
 
-def test_pictures_may_be_asked_for_later(asked, tmp_path, monkeypatch):
+def test_pictures_may_be_added_later(asked, tmp_path, monkeypatch):
     predict.predict(dataclasses.replace(asked(), output=tmp_path / "ungated"))
     classified = probability_csv.read(tmp_path / "ungated" / CLASSIFICATION)
     asked = functools.partial(
         asked, postprocess=f"gate({sorted(classified.values())[3]})|threshold(0.5)"
     )
     rows = rows_of(asked())
-    # Of both kinds.
+    # Some images have a mask, some do not.
     assert 0 < sum(code != rle.EMPTY for code in rows.values()) < 7
-    # No network runs a second time.
-    monkeypatch.setattr(predict.image_stream, "read", None)
+    # No network may run a second time.
+    monkeypatch.setattr(predict.chunks, "read", None)
     more = asked(outputs=("csv", "masks", "overlays", "report"))
     predict.predict(more)
     for image_id, code in rows.items():
@@ -59,25 +59,25 @@ def test_pictures_may_be_asked_for_later(asked, tmp_path, monkeypatch):
         coloured = (overlay.max(axis=-1) - overlay.min(axis=-1)).astype(int) > 60
         assert coloured.any() == (code != rle.EMPTY)
     page = (more.output / "report.html").read_text()
-    found = sum(code != rle.EMPTY for code in rows.values())
-    assert f"7 images: a mask on {found}" in page
-    assert page.count("data:image/jpeg") == found
+    num_masks = sum(code != rle.EMPTY for code in rows.values())
+    assert f"7 images: a mask on {num_masks}" in page
+    assert page.count("data:image/jpeg") == num_masks
     assert "<script" not in page
 
 
-def test_probabilities_cannot_be_asked_for_later(asked):
+def test_probabilities_cannot_be_added_later(asked):
     predict.predict(asked())
     with pytest.raises(CommandError, match="keeps_maps: stored False, asked True"):
         predict.predict(asked(outputs=OUTPUTS))
 
 
-def test_the_page_of_no_mask(asked):
-    found = asked(outputs=("csv", "report"), postprocess="triplet(1, 100000000, 0.5)")
-    assert set(rows_of(found).values()) == {rle.EMPTY}
-    assert "a mask on 0 (0.0%)" in (found.output / "report.html").read_text()
+def test_the_page_without_masks(asked):
+    job = asked(outputs=("csv", "report"), postprocess="triplet(1, 100000000, 0.5)")
+    assert set(rows_of(job).values()) == {rle.EMPTY}
+    assert "a mask on 0 (0.0%)" in (job.output / "report.html").read_text()
 
 
-def test_overlay_draws_at_the_border_alone():
+def test_overlay_draws_only_the_outline():
     mask = np.zeros((64, 64), np.uint8)
     mask[16:48, 16:48] = 1
     drawn = prediction_outputs.overlay(np.full((64, 64), 100, np.uint8), mask)
@@ -87,7 +87,7 @@ def test_overlay_draws_at_the_border_alone():
     assert not grey[384, 190:196].all()
 
 
-def test_what_cannot_be_put_out(asked):
+def test_refuses_outputs_that_cannot_be_made(asked):
     with pytest.raises(ConfigError, match="outputs=movie"):
         asked(outputs=("movie",))
     with pytest.raises(ConfigError, match="outputs=masks"):
@@ -97,9 +97,9 @@ def test_what_cannot_be_put_out(asked):
 @pytest.mark.skipif(browser.find() is None, reason="no browser is installed")
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_page_in_a_browser(asked, tmp_path, width):
-    found = asked(outputs=("csv", "report"))
-    rows = rows_of(found)
-    page = found.output / "report.html"
+    job = asked(outputs=("csv", "report"))
+    rows = rows_of(job)
+    page = job.output / "report.html"
     opened = browser.open_page(page, tmp_path / "page.html", width=width)
     assert opened.console == []
     masks = sum(code != rle.EMPTY for code in rows.values())

@@ -29,13 +29,13 @@ def a_map(image_id="a", **changes):
 
 
 def same(one, other):
-    """Whether two maps are equal; == of two arrays is no bool."""
+    """Returns whether two maps are equal; == would compare arrays elementwise."""
     empty = np.zeros((1, 1), np.float16)
     fields = [
         dataclasses.asdict(dataclasses.replace(m, values=empty)) for m in (one, other)
     ]
-    for of in fields:
-        del of["values"]
+    for row in fields:
+        del row["values"]
     return fields[0] == fields[1] and np.array_equal(one.values, other.values)
 
 
@@ -48,10 +48,10 @@ def test_round_trip(tmp_path):
     ]
     path = tmp_path / "deep" / "part-00000.tfrecord"
     probability_maps.write(path, maps)
-    found = list(probability_maps.read(path))
-    assert [m.image_id for m in found] == ["a", "b.2", "c"]
-    assert all(map(same, found, maps))
-    assert found[0].classifier == 0.30000000000000004
+    stored = list(probability_maps.read(path))
+    assert [m.image_id for m in stored] == ["a", "b.2", "c"]
+    assert all(map(same, stored, maps))
+    assert stored[0].classifier == 0.30000000000000004
     first = path.read_bytes()
     probability_maps.write(path, maps)
     assert path.read_bytes() == first
@@ -63,21 +63,21 @@ def test_tensorflow_reads_it(tmp_path):
     path = tmp_path / "part-00000.tfrecord"
     probability_maps.write(path, [a_map()])
     (record,) = tf.data.TFRecordDataset(str(path))
-    found = tf.io.parse_single_example(
+    features = tf.io.parse_single_example(
         record,
         {
             "map/values": tf.io.FixedLenFeature([], tf.string),
             "fold": tf.io.FixedLenFeature([], tf.int64),
         },
     )
-    assert found["fold"] == 2
-    inflated = tf.io.decode_compressed(found["map/values"], "ZLIB")
+    assert features["fold"] == 2
+    inflated = tf.io.decode_compressed(features["map/values"], "ZLIB")
     values = tf.reshape(tf.io.decode_raw(inflated, tf.float16), (8, 8))
     assert np.array_equal(values, a_map().values)
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"values": np.full((2, 2), np.nan, np.float16)}, "values in 0..1"),
         ({"values": np.full((2, 2), np.inf, np.float16)}, "values in 0..1"),
@@ -92,19 +92,19 @@ def test_tensorflow_reads_it(tmp_path):
         ({"image_id": "../x"}, "an image id"),
     ],
 )
-def test_what_cannot_be_is_refused(changes, said):
-    with pytest.raises(ConfigError, match=said):
+def test_refuses_invalid_values(changes, message):
+    with pytest.raises(ConfigError, match=message):
         a_map(**changes)
 
 
-def test_one_not_a_number_among_many_is_refused():
+def test_refuses_a_single_nan():
     values = np.zeros((8, 8), np.float16)
     values[3, 4] = np.nan
     with pytest.raises(ConfigError, match="values in 0..1"):
         a_map(values=values)
 
 
-def test_every_flipped_bit_is_found(tmp_path):
+def test_detects_every_flipped_bit(tmp_path):
     path = tmp_path / "part-00000.tfrecord"
     probability_maps.write(path, [a_map()])
     whole = path.read_bytes()
@@ -225,7 +225,7 @@ def test_an_unfinished_folder_is_refused(tmp_path):
     (tmp_path / "prediction.json").write_text("{}")
     with pytest.raises(CommandError, match="its own sha256"):
         probability_maps.read_folder(tmp_path)
-    # What a prediction of masks alone leaves.
+    # A prediction without probability maps.
     durable.write_json(tmp_path / "prediction.json", {"config": {}, "images": 3})
     with pytest.raises(CommandError, match="lists no probability maps"):
         probability_maps.read_folder(tmp_path)

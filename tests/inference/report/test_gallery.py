@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.evaluation.scoring import Scores
 from inference.report import gallery
+from inference.report.cases import Scores
 
 
 def scores(rows):

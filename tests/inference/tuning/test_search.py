@@ -1,4 +1,4 @@
-"""The search finds what is best, says so, and refuses what does not fit."""
+"""The search finds the best rule, reports it, and refuses bad inputs."""
 
 import dataclasses
 import json
@@ -10,9 +10,10 @@ import pytest
 from data_prep.core import durable
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
+from data_prep.dataset import rle
 from inference.masks import postprocess
-from inference.masks import thresholds
 from inference.prediction import probability_maps
+from inference.prediction import thresholds
 from inference.tuning import pixel_counts
 from inference.tuning import search
 from tests import test_commands
@@ -22,29 +23,35 @@ from tests.inference.tuning import tuning_cases
 def test_the_known_optimum_is_found(tmp_path):
     config = tuning_cases.write_case(tmp_path, *tuning_cases.constructed())
     text = search.tune(config)
-    found = json.loads((tmp_path / "tuning/tuning.json").read_text())
+    result = json.loads((tmp_path / "tuning/tuning.json").read_text())
     spec = "triplet(top=0.7, min_area=10240, bottom=0.3)"
-    assert found["best"]["postprocess"] == spec
-    assert found["best"]["dice"] == found["nested"]["dice"] == 1
-    # 6 x 6 of 8 x 8 cells: the rim is lost, and noise is kept.
+    assert result["best"]["postprocess"] == spec
+    assert result["best"]["dice"] == result["nested"]["dice"] == 1
+    # The mask has 6 x 6 of 8 x 8 cells: it lacks the rim; the noise stays.
     lesion = 2 * 36 / (36 + 64)
-    assert found["compared"]["threshold"]["dice"] == pytest.approx(lesion / 2)
-    assert found["compared"]["seed"]["dice_positive"] == pytest.approx(lesion)
-    assert found["compared"]["seed"]["dice_empty"] == 0
-    assert found["compared"]["all_empty"]["dice"] == 0.5
-    assert found["flatness"]["points"] == 4 * (1 + 2 + 3 + 3 + 3)
-    assert found["flatness"]["within_0.001"] == pytest.approx(1 / 48)
-    curve = found["curves"]["min_area"]
+    assert result["compared"]["threshold"]["dice"] == pytest.approx(lesion / 2)
+    assert result["compared"]["seed"]["dice_positive"] == pytest.approx(lesion)
+    assert result["compared"]["seed"]["dice_empty"] == 0
+    assert result["compared"]["all_empty"]["dice"] == 0.5
+    assert result["flatness"]["points"] == 4 * (1 + 2 + 3 + 3 + 3)
+    assert result["flatness"]["within_0.001"] == pytest.approx(1 / 48)
+    curve = result["curves"]["min_area"]
     assert curve["dice"] == [pytest.approx(d) for d in (0.5, 0.75, 1, 0.5)]
-    assert found["curves"]["gate"] == {"values": [0.0], "dice": [1.0]}
-    assert found["at_the_edge"] == []
+    assert result["curves"]["gate"] == {"values": [0.0], "dice": [1.0]}
+    assert result["at_the_edge"] == []
     read = thresholds.read(tmp_path / "tuning/thresholds.json")
     assert read.postprocess == spec
-    assert read.made_from["members"] == ["ab" * 32]
+    assert read.provenance["members"] == ["ab" * 32]
     picture = cv2.imread(str(tmp_path / "tuning/surface.png"))
     assert picture.std() > 10
-    for said in (spec, "best, nested", "Dice 1.0000", "--thresholds=", "seed's rule"):
-        assert said in text
+    for message in (
+        spec,
+        "best, nested",
+        "Dice 1.0000",
+        "--thresholds=",
+        "seed's rule",
+    ):
+        assert message in text
 
 
 def test_the_command(tmp_path):
@@ -68,7 +75,7 @@ def test_the_command(tmp_path):
 
 def test_a_gate_is_found_where_it_helps(tmp_path):
     maps, truth = tuning_cases.constructed()
-    # Noise that looks like a lesion; the classifier knows better.
+    # All maps look like a lesion; only the classifier separates them.
     lesion = maps[0].values
     sure = {0: 0.9, 1: 0.6, 2: 0.9, 3: 0.6}
     maps = [
@@ -79,16 +86,16 @@ def test_a_gate_is_found_where_it_helps(tmp_path):
     ]
     config = tuning_cases.write_case(tmp_path, maps, truth)
     search.tune(config)
-    found = json.loads((tmp_path / "tuning/tuning.json").read_text())
-    assert found["best"]["postprocess"].startswith("gate(0.8)|")
-    assert found["best"]["dice"] == 1
+    result = json.loads((tmp_path / "tuning/tuning.json").read_text())
+    assert result["best"]["postprocess"].startswith("gate(0.8)|")
+    assert result["best"]["dice"] == 1
     read = thresholds.read(tmp_path / "tuning/thresholds.json")
-    clean = postprocess.parse(read.postprocess, gated=True)
-    assert clean(maps[0].values, 32, 32, "pad", 0.9).any()
-    assert not clean(maps[0].values, 32, 32, "pad", 0.6).any()
+    steps = postprocess.parse(read.postprocess, gated=True)
+    assert steps.rle(maps[0].values, 32, 32, "pad", 0.9) != rle.EMPTY
+    assert steps.rle(maps[0].values, 32, 32, "pad", 0.6) == rle.EMPTY
 
 
-def test_the_edge_is_said(tmp_path):
+def test_reports_a_best_rule_at_the_edge(tmp_path):
     config = tuning_cases.write_case(tmp_path, *tuning_cases.constructed())
 
     narrow = dataclasses.replace(config, tops=(0.5, 0.7))
@@ -152,15 +159,15 @@ def test_a_truth_that_does_not_fit_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("at", "said"), [(3, "holds a damaged record"), (100, "does not match")]
+    ("offset", "message"), [(3, "holds a damaged record"), (100, "does not match")]
 )
-def test_a_damaged_map_is_refused(tmp_path, at, said):
+def test_a_damaged_map_is_refused(tmp_path, offset, message):
     config = tuning_cases.write_case(tmp_path, *tuning_cases.constructed())
     path = config.predictions / "probabilities" / probability_maps.part_name(1)
     data = bytearray(path.read_bytes())
-    data[at] ^= 1
+    data[offset] ^= 1
     path.write_bytes(data)
-    with pytest.raises(CommandError, match=f"part-00001.*{said}.*predict again"):
+    with pytest.raises(CommandError, match=f"part-00001.*{message}.*predict again"):
         search.tune(config)
 
 
@@ -187,7 +194,7 @@ def test_a_prediction_without_aspect_or_images_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("stored", "said"),
+    ("stored", "message"),
     [
         ({}, "holds no thresholds"),
         ({"postprocess": 3, "made_from": {}}, "holds no thresholds"),
@@ -196,11 +203,11 @@ def test_a_prediction_without_aspect_or_images_is_refused(tmp_path):
         ({"postprocess": "blur(3)", "made_from": {}}, "Expected threshold"),
     ],
 )
-def test_malformed_thresholds_are_refused(tmp_path, stored, said):
+def test_malformed_thresholds_are_refused(tmp_path, stored, message):
 
     path = tmp_path / "thresholds.json"
     durable.write_json(path, stored)
-    with pytest.raises(CommandError, match=f"thresholds.json.*{said}"):
+    with pytest.raises(CommandError, match=f"thresholds.json.*{message}"):
         thresholds.read(path)
 
 
@@ -208,9 +215,9 @@ def test_missing_and_edited_thresholds_are_refused(tmp_path):
     path = tmp_path / "thresholds.json"
     with pytest.raises(CommandError, match=r"no thresholds\.json.*inference\.tune"):
         thresholds.read(path)
-    found = thresholds.Thresholds(postprocess="seed", made_from={})
-    thresholds.write(path, found, score=0.5, nested_score=None, images=3)
-    assert thresholds.read(path) == found
+    tuned = thresholds.Thresholds(postprocess="seed", provenance={})
+    thresholds.write(path, tuned, score=0.5, nested_score=None, images=3)
+    assert thresholds.read(path) == tuned
     path.write_text(path.read_text().replace("seed", "winners"))
     with pytest.raises(CommandError, match="its own sha256"):
         thresholds.read(path)

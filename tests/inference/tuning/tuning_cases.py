@@ -1,4 +1,4 @@
-"""Maps with a known best rule, and their truth, for tests of tuning."""
+"""Maps with a known best rule and their truth, for the tests of tuning."""
 
 import numpy as np
 
@@ -22,7 +22,7 @@ def a_map(image_id, values, *, height=64, width=64, fold=0, classifier=None):
 
 
 def block(size, *, peak, rim):
-    """A lesion of `size` cells a side, certain inside and not at its rim."""
+    """Returns a square lesion of `size` cells a side, less certain at its rim."""
     values = np.zeros((SIZE, SIZE), np.float32)
     values[8 : 8 + size, 8 : 8 + size] = rim
     values[9 : 7 + size, 9 : 7 + size] = peak
@@ -30,11 +30,11 @@ def block(size, *, peak, rim):
 
 
 def constructed():
-    """Only top 0.7, an area between 4 and 36 cells, bottom 0.3 is right everywhere.
+    """Returns maps for which only top 0.7, 4 to 36 cells, bottom 0.3 is always right.
 
-    Lesions are certain (0.8) in 6 x 6 cells and have a rim of 0.4 that is true, with
-    stray cells of 0.2 that are not. Noise is certain in 2 x 2 cells, or 0.6 in
-    many. At the source's size of 32 x 32 nothing is enlarged.
+    Lesions have 0.8 in 6 x 6 cells, a rim of 0.4 that belongs to the truth, and a row
+    of 0.2 that does not. Noise has 0.9 in 2 x 2 cells, or 0.6 in many. The source has
+    the maps' size of 32 x 32, so nothing is upsampled.
     """
     maps, truth = [], {}
     for k in range(8):
@@ -57,8 +57,8 @@ def write_case(folder, maps, truth, **config):
     for k, part in enumerate((maps[:half], maps[half:])):
         name = probability_maps.part_name(k)
         probability_maps.write(path / "probabilities" / name, part)
-    made = {"members": ["ab" * 32], "tta": ["hflip"], "aspect": "pad"}
-    probability_maps.seal(path, made | config)
+    provenance = {"members": ["ab" * 32], "tta": ["hflip"], "aspect": "pad"}
+    probability_maps.seal(path, provenance | config)
     lines = [f"{i},{code}\n" for i, codes in truth.items() for code in codes]
     (folder / "truth.csv").write_text("ImageId,EncodedPixels\n" + "".join(lines))
     return TuneConfig(
@@ -66,7 +66,7 @@ def write_case(folder, maps, truth, **config):
         truth=folder / "truth.csv",
         output=folder / "tuning",
         tops=(0.1, 0.3, 0.5, 0.7, 0.85),
-        # One cell of a 32 x 32 image has 1024 pixels at 1024.
+        # A cell of a 32 x 32 image has 1024 pixels at 1024.
         min_areas=(0.0, 1024.0, 10240.0, 40960.0),
         bottoms=(0.1, 0.3, 0.5),
         gates=(0.2, 0.5, 0.8),

@@ -1,7 +1,7 @@
 import pytest
 
 from data_prep.core.errors import CommandError
-from inference.evaluation import side_tables
+from inference.evaluation import subgroups
 
 
 @pytest.fixture
@@ -14,31 +14,9 @@ def write(tmp_path):
     return write
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["a\nb\n", "ImageId\na\nb", "\ufeffImageId,fold\r\na,1\r\nb,2\r\n", " a \n\nb\n"],
-)
-def test_ids_of_a_text_or_a_csv(write, text):
-    assert side_tables.read_ids(write(text)) == ["a", "b"]
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("", "table.csv has no id; write one image id a line"),
-        ("ImageId\n", "has no id"),
-        ("a\nb\na\n", "line 3: a a second time"),
-        ("a\n=cmd()\n", "line 2: '=cmd\\(\\)' is not an image id"),
-    ],
-)
-def test_bad_ids(write, text, said):
-    with pytest.raises(CommandError, match=said):
-        side_tables.read_ids(write(text))
-
-
-def test_subgroups(write):
+def test_reads_columns_and_bands_of_age(write):
     text = "ImageId, view,Age\na,PA,017\nb,AP,18\nc,PA,64Y\nd,,065Y\ne,PA,\n"
-    assert side_tables.read_subgroups(write(text)) == {
+    assert subgroups.read(write(text)) == {
         "view": {"a": "PA", "b": "AP", "c": "PA", "d": "not given", "e": "PA"},
         "Age": {
             "a": "0 to 17",
@@ -51,7 +29,7 @@ def test_subgroups(write):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "has no header"),
         ("ImageId\na\n", "has no header"),
@@ -67,6 +45,6 @@ def test_subgroups(write):
         ),
     ],
 )
-def test_bad_subgroups(write, text, said):
-    with pytest.raises(CommandError, match=said):
-        side_tables.read_subgroups(write(text))
+def test_refuses_bad_tables(write, text, message):
+    with pytest.raises(CommandError, match=message):
+        subgroups.read(write(text))

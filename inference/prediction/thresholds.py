@@ -1,0 +1,99 @@
+"""The file with the tuned post-processing: tuning writes it, prediction reads it."""
+
+import dataclasses
+import pathlib
+from typing import Any
+
+from data_prep.core import durable
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ConfigError
+from data_prep.core.errors import ExitCode
+from inference.masks import postprocess
+
+_FIX = "give the thresholds.json that inference.tune wrote"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Thresholds:
+    """A tuned post-processing, and the prediction that it was tuned on.
+
+    Attributes:
+      postprocess: spec, see inference/masks/postprocess.py; has a gate if a classifier
+        improved the score.
+      provenance: of the prediction, see inference/prediction/provenance.py; "made_from"
+        in the file.
+    """
+
+    postprocess: str
+    provenance: dict[str, Any]
+
+
+def write(
+    path: pathlib.Path,
+    tuned: Thresholds,
+    *,
+    score: float,
+    nested_score: float | None,
+    images: int,
+) -> None:
+    """Writes thresholds.
+
+    Args:
+      path: of the file.
+      tuned: the thresholds.
+      score: mean Dice of the images that they were tuned on.
+      nested_score: mean Dice of each fold by the rule that is best on the others; None
+        if there is only one fold.
+      images: number of images that they were tuned on.
+    """
+    durable.write_json(
+        path,
+        {
+            "postprocess": tuned.postprocess,
+            "made_from": tuned.provenance,
+            "score": score,
+            "nested_score": nested_score,
+            "images": images,
+        },
+    )
+
+
+def read(path: pathlib.Path) -> Thresholds:
+    """Reads a file that `write` wrote.
+
+    Raises:
+      CommandError: the file is missing or changed, or its spec is bad.
+    """
+    stored = durable.read_json(path, fix=_FIX)
+    spec, provenance = stored.get("postprocess"), stored.get("made_from")
+    if not isinstance(spec, str) or not isinstance(provenance, dict):
+        raise CommandError(ExitCode.CORRUPT, f"{path} holds no thresholds", fix=_FIX)
+    try:
+        postprocess.parse(spec, gated=True)
+    except ConfigError as e:
+        raise CommandError(ExitCode.CORRUPT, f"{path}: {e}", fix=_FIX) from e
+    return Thresholds(postprocess=spec, provenance=provenance)
+
+
+def check_members(
+    tuned: Thresholds, path: pathlib.Path, provenance: dict[str, list[str]]
+) -> None:
+    """Raises a CommandError unless the same members and views predict again.
+
+    Args:
+      tuned: the thresholds.
+      path: their file.
+      provenance: of the members that predict now, see provenance.of_members.
+    """
+    differing = [
+        key
+        for key, values in provenance.items()
+        if sorted(tuned.provenance.get(key, [])) != sorted(values)
+    ]
+    if differing:
+        raise CommandError(
+            ExitCode.CONFLICT,
+            f"{path} was tuned with other {' and '.join(differing)}",
+            fix="tune again on out-of-fold predictions of these, or give "
+            "--postprocess if it is meant",
+        )
