@@ -15,7 +15,6 @@ from data_prep.dataset import aspect
 from data_prep.source import grey
 from flags import average as average_flags
 from flags import command
-from flags import common
 from flags import crossval as crossval_flags
 from flags import data_prep as data_prep_flags
 from flags import doctor as doctor_flags
@@ -183,11 +182,11 @@ def test_configurations_check_themselves(tmp_path):
             flags.FLAGS([*base, extra])
             with pytest.raises(ValueError, match=said):
                 data_prep_flags.convert_config()
-    flags.FLAGS(["test", "--sizes=big"])
+    flags.FLAGS([*base, "--sizes=256,big"])
     with pytest.raises(
-        CommandError, match="--sizes=big has a value that is no integer"
+        CommandError, match="--sizes=256,big has a value that is no integer; write"
     ):
-        common.integers(data_prep_flags._SIZES)
+        data_prep_flags.convert_config()
     flags.FLAGS(["test", "--epochs=2", "--swa_epochs=3"])
     with pytest.raises(ValueError, match="swa_epochs of at most epochs"):
         trainer_flags.train_config()
@@ -236,5 +235,5 @@ def test_grids_are_checked():
 
 
 def test_postprocess_default_is_valid():
-    cut = postprocess.parse(inference_flags._POSTPROCESS.value).cut
+    cut = postprocess.parse(flags.FLAGS["postprocess"].default).cut
     assert (cut.top, cut.bottom) == (0.5, 0.5)

@@ -12,6 +12,7 @@ from data_prep.core.errors import ConfigError
 from flags import command
 from flags import common
 from flags import crossval as crossval_flags
+from flags import fields
 from flags import help as help_text
 from flags import preset
 from flags import trainer as trainer_flags
@@ -84,6 +85,8 @@ def test_entries_fit_and_have_their_default(groups, width):
 
 
 def test_help_of_a_command():
+    groups = (trainer_flags.GROUPS, tune_flags.GROUPS)
+    holders = {h.name: h for g in groups for h in (*g.common, *g.rare)}
     shown = help_text.text(
         """Checks a dataset.
 
@@ -91,8 +94,8 @@ def test_help_of_a_command():
         """,
         Groups(
             needed=((common.DATA, common.SOURCE),),
-            common=(common.SEED, trainer_flags._JIT, trainer_flags._OPTIMIZER),
-            rare=(tune_flags._GATES, trainer_flags._LEARNING_RATE, preset.PRESET),
+            common=(common.SEED, holders["jit"], holders["optimizer"]),
+            rare=(holders["gates"], holders["learning_rate"], preset.PRESET),
             meanings={"data": "`Folder` to look at, which is said in many words."},
         ),
         width=60,
@@ -147,7 +150,7 @@ def test_missing_flags_are_explained_without_quotes():
     with pytest.raises(
         CommandError, match="^--truth is missing; give it; Csv file of the"
     ):
-        common.required(common.TRUTH)
+        fields.required(common.TRUTH)
 
 
 def test_the_groups_of_a_member_are_those_of_the_trainer():
