@@ -159,7 +159,7 @@ def _kind(config: type, name: str) -> _Kind:
     bounds = {}
     if typing.get_origin(hint) is typing.Annotated:
         hint, limits = typing.get_args(hint)
-        # A bound that is not in the range itself is left to the config's own check.
+        # absl has closed bounds only; check_ranges checks the open ones.
         bounds = {"lower_bound": limits.at_least, "upper_bound": limits.at_most}
     choices = ()
     if typing.get_origin(hint) is typing.Literal:

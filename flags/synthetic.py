@@ -8,7 +8,7 @@ from flags import fields
 from flags.groups import Groups
 
 _define = functools.partial(fields.define, SyntheticConfig)
-# A written folder stores the field by its name.
+# The field has another name because a written folder stores it.
 _SOURCE_SIZE = _define(
     "source_size", "Side of the DICOM images, in `pixels`.", field="image_size"
 )

@@ -1,4 +1,4 @@
-"""Help has each flag in its group, with its value's name, its default and no quirks."""
+"""--help has each flag in its group, with a placeholder and a default."""
 
 import pathlib
 import re
@@ -24,11 +24,11 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 def groups_of(name, monkeypatch) -> Groups:
-    """Returns the groups that a command's main hands over when it is run."""
-    found = []
-    monkeypatch.setattr(command, "run", lambda main, groups: found.append(groups))
+    """Returns the groups that a command passes to command.run."""
+    calls = []
+    monkeypatch.setattr(command, "run", lambda main, groups: calls.append(groups))
     runpy.run_path(f"{ROOT}/{name.replace('.', '/')}.py", run_name="__main__")
-    return found[0]
+    return calls[0]
 
 
 @pytest.fixture(params=sorted(reads.COMMANDS))
@@ -48,12 +48,19 @@ def test_no_flag_is_listed_twice_and_meanings_are_of_shared_flags(groups):
     assert set(groups.meanings) <= shared & set(names)
 
 
+def test_every_flag_is_read(command_name, groups):
+    """A flag that neither a field nor the main reads has no effect."""
+    assert set(groups.names()) - reads.of(command_name) == set()
+
+
 def test_the_command_refuses_to_work_without_each_needed_flag(command_name, groups):
-    given = {a.partition("=")[0]: a for a in reads.needed(command_name)}
-    reads.read_by_main(command_name, list(given.values()))
+    arguments = {a.partition("=")[0]: a for a in reads.needed(command_name)}
+    reads.read_by_main(command_name, list(arguments.values()))
     for choice in groups.choices():
-        kept = [a for name, a in given.items() if name[2:] not in choice]
-        assert len(kept) == len(given) - 1, "one of a choice is given"
+        kept = [a for name, a in arguments.items() if name[2:] not in choice]
+        assert len(kept) == len(arguments) - 1, (
+            "the arguments have one flag of each choice"
+        )
         with pytest.raises(
             (CommandError, ConfigError), match=f"--{choice[0]}|--{choice[-1]}"
         ):
@@ -74,7 +81,7 @@ def test_each_text_names_its_value_and_stands_alone(groups):
 def test_entries_fit_and_have_their_default(groups, width):
     shown = help_text.text("What it is.", groups, width=width, full=False)
     lines = shown.splitlines()
-    # A name and its values are not broken.
+    # A flag's name and values are never wrapped.
     assert all(len(x) <= width for x in lines if " " in x.strip())
     entries = [" ".join(e.split()) for e in re.split(r"\n(?=  --)|\n\n", shown)]
     default = r"\((needed(, or --\w+)*|default: .+|not set by default)\)$"
