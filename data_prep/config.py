@@ -2,69 +2,76 @@
 
 import dataclasses
 import pathlib
+from typing import Annotated
+from typing import Literal
 
 from data_prep.core.errors import ConfigError
+from data_prep.core.ranges import Range
+from data_prep.core.ranges import check_ranges
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ConvertConfig:
-    """One conversion of a source folder to datasets of one or more sizes.
+    """Conversion of a source folder to datasets of one or more sizes.
 
     Attributes:
       source: folder of the labelled training images, or None.
-      rle_csv: their labels as RLE, or None.
-      mask_source: their labels as a folder of PNG masks, or None.
+      rle_csv: csv of the training labels as RLE, or None.
+      mask_source: folder of the training labels as PNG masks, or None.
       test_source: folder of the unlabelled test images, or None.
-      output: folder to write; one dataset folder per size is made in it.
+      output: folder to write, with one dataset folder per size.
       sizes: sides of the square images, in pixels; multiples of 32.
-      num_folds: patient-grouped folds of the training images.
-      fold_seed: seed of their shuffle.
-      folds_csv: a published split to use instead, or None.
-      group_csv: csv of image id and patient id, where the files lack it; or None.
-      source_manifest: csv of the sha256 that each source file must have; or None.
-      aspect: "pad" or "stretch", for images that are not square.
-      interpolation: "area" or "linear", for shrinking the image.
+      num_folds: number of patient-grouped folds of the training images.
+      fold_seed: seed of the shuffle that assigns patients to folds.
+      folds_csv: csv of a published split that replaces the shuffle, or None.
+      group_csv: csv of image id and patient id, where the files have no patient id;
+        or None.
+      source_manifest: csv of image id and the sha256 that each source must have; or
+        None.
+      aspect: how an image that is not square becomes square.
+      interpolation: how an image is shrunk.
       clahe: spec of the contrast equalisation, see data_prep/build/clahe.py.
-      voi: "none", "first" or "percentile": the range of grey values to keep.
-      frame: which frame of multi-frame files; None refuses them.
+      voi: which grey values are mapped to 0 to 255, see data_prep/source/grey.py.
+      frame: index of the frame to take from multi-frame files; None refuses them.
       modalities: DICOM modalities to accept; empty accepts all.
-      refuse_burned_in: refuse files whose header says that text is in the pixels.
-      dicom_decoder: "pydicom" or "tfio".
-      pixel_encoding: "raw" or "png"; both lossless.
-      records_per_shard: upper bound of records in one file.
-      group_salt: secret key of the patients' hashes; never stored.
-      max_bad_fraction: a larger share of bad inputs publishes nothing.
-      allow_quarantined: so many quarantined inputs still exit with 0.
-      num_workers: decoding processes; no influence on the bytes.
+      refuse_burned_in: whether files that declare text in their pixels are refused.
+      dicom_decoder: library that decodes DICOM files.
+      pixel_encoding: how pixels are stored; both encodings are lossless.
+      records_per_shard: maximum number of records in one file.
+      group_salt: secret key of the patient hash; it is never stored.
+      max_bad_fraction: share of bad inputs above which nothing is published.
+      allow_quarantined: maximum number of quarantined inputs for exit code 0.
+      num_workers: number of decoding processes; it does not change the bytes.
     """
 
     source: pathlib.Path | None
-    rle_csv: pathlib.Path | None
-    mask_source: pathlib.Path | None
-    test_source: pathlib.Path | None
+    rle_csv: pathlib.Path | None = None
+    mask_source: pathlib.Path | None = None
+    test_source: pathlib.Path | None = None
     output: pathlib.Path
-    sizes: tuple[int, ...]
-    num_folds: int
-    fold_seed: int
-    folds_csv: pathlib.Path | None
-    group_csv: pathlib.Path | None
-    source_manifest: pathlib.Path | None
-    aspect: str
-    interpolation: str
-    clahe: str
-    voi: str
-    frame: int | None
-    modalities: tuple[str, ...]
-    refuse_burned_in: bool
-    dicom_decoder: str
-    pixel_encoding: str
-    records_per_shard: int
-    group_salt: str
-    max_bad_fraction: float
-    allow_quarantined: int
+    sizes: tuple[int, ...] = (256, 512)
+    num_folds: Annotated[int, Range(at_least=2)] = 5
+    fold_seed: Annotated[int, Range(at_least=0)] = 10
+    folds_csv: pathlib.Path | None = None
+    group_csv: pathlib.Path | None = None
+    source_manifest: pathlib.Path | None = None
+    aspect: Literal["pad", "stretch"] = "pad"
+    interpolation: Literal["area", "linear"] = "area"
+    clahe: str = "opencv(clip_limit=2.0, tiles=8)"
+    voi: Literal["none", "first", "percentile"] = "first"
+    frame: int | None = None
+    modalities: tuple[str, ...] = ()
+    refuse_burned_in: bool = False
+    dicom_decoder: Literal["pydicom", "tfio"] = "pydicom"
+    pixel_encoding: Literal["raw", "png"] = "raw"
+    records_per_shard: Annotated[int, Range(at_least=1)] = 512
+    group_salt: str = ""
+    max_bad_fraction: Annotated[float, Range(at_least=0, at_most=1)] = 0.02
+    allow_quarantined: Annotated[int, Range(at_least=0)] = 0
     num_workers: int
 
     def __post_init__(self):
+        check_ranges(self)
         if not self.sizes or len(set(self.sizes)) != len(self.sizes):
             raise ConfigError(
                 f"Expected one or more different sizes. Received: sizes={self.sizes}"
@@ -91,7 +98,7 @@ class ConvertConfig:
                 )
 
     def options(self, size: int) -> dict[str, object]:
-        """Returns every option that influences the records of one size."""
+        """Returns the options that decide the records of one size, for dataset.json."""
         return {
             "image_size": size,
             "aspect": self.aspect,
@@ -112,22 +119,25 @@ class ConvertConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SyntheticConfig:
-    """One synthetic folder in the competition's layout.
+    """Synthetic folder in the competition's layout.
 
     Attributes:
       output: folder to write.
-      num_train: labelled images; one unlabelled and one damaged are added.
-      num_test: test images.
-      positive_fraction: share of images with a pneumothorax.
-      image_size: side, in pixels; the competition's is 1024.
-      seed: decides every image.
-      num_workers: drawing processes; no influence on the bytes.
+      num_train: number of labelled images; an unlabelled and a damaged one are added.
+      num_test: number of test images.
+      positive_fraction: share of the images with a pneumothorax.
+      image_size: side of the images, in pixels; the competition has 1024.
+      seed: seed of every image.
+      num_workers: number of drawing processes; it does not change the bytes.
     """
 
     output: pathlib.Path
-    num_train: int
-    num_test: int
-    positive_fraction: float
-    image_size: int
+    num_train: Annotated[int, Range(at_least=1)] = 240
+    num_test: Annotated[int, Range(at_least=1)] = 60
+    positive_fraction: Annotated[float, Range(at_least=0, at_most=1)] = 0.4
+    image_size: Annotated[int, Range(at_least=64)] = 1024
     seed: int
     num_workers: int
+
+    def __post_init__(self):
+        check_ranges(self)

@@ -1,1 +1,1 @@
-"""The command line: every flag, its only default, and its frozen config."""
+"""The command line: every flag with its help text, and its frozen config."""

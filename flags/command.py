@@ -1,4 +1,4 @@
-"""Runs a main: flags in, one line and an exit code out."""
+"""Runs a main: parses flags, reports an error in one line, sets the exit code."""
 
 import functools
 import logging as logging_lib
@@ -28,11 +28,11 @@ def run(main: Callable[[], ExitCode | None], groups: Groups) -> None:
     """Parses flags, calls `main`, and exits with its code.
 
     Args:
-      main: takes nothing; returns an ExitCode, None meaning DONE.
+      main: function without arguments that returns an ExitCode, or None for DONE.
       groups: the flags that `main` uses; --help shows them, and others are refused.
     """
-    # TensorFlow's native log says on every start that CUDA plugins register twice
-    # and that an optional graph rewrite was skipped. Faults come as exceptions.
+    # TensorFlow's C++ log warns on every start about CUDA plugins that register twice
+    # and a skipped graph rewrite. Real errors are raised as exceptions.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     signal.signal(signal.SIGTERM, _terminate)
     module = sys.modules[main.__module__]
@@ -43,18 +43,18 @@ def run(main: Callable[[], ExitCode | None], groups: Groups) -> None:
 
 
 def as_flagfile(groups: Groups) -> str:
-    """Returns the flags of a command as a flagfile that replays it.
+    """Returns the flags of a command as the text of a flagfile that replays it.
 
-    A preset is not named in it: its flags are written out, so that the file replays
-    the same run when the preset has changed.
+    The text has the flags of a preset but not its name, so that it replays the same
+    run after the preset has changed.
     """
     names = sorted(set(groups.names()) - {preset.PRESET.name})
-    ours = [flags.FLAGS[name] for name in names]
-    return "".join(f"{f.serialize()}\n" for f in ours if f.value is not None)
+    used = [flags.FLAGS[name] for name in names]
+    return "".join(f"{f.serialize()}\n" for f in used if f.value is not None)
 
 
 class _Terminated(BaseException):
-    """SIGTERM: what a cluster sends before it takes the machine away."""
+    """SIGTERM, which a cluster sends before it takes the machine away."""
 
 
 def _terminate(signum, frame):
@@ -62,35 +62,35 @@ def _terminate(signum, frame):
 
 
 def _parsed(module: ModuleType, groups: Groups, argv: list[str]) -> list[str]:
-    """Parses flags; exits where they are faulty, or where help or a list was wanted."""
-    # absl stops at the first fault of a command line; --help should help with it.
-    asked = set(argv[1:])
-    if asked & (help_text.SHORT | help_text.FULL):
-        full = bool(asked & help_text.FULL)
+    """Parses flags; exits on invalid flags, and after printing help or presets."""
+    # absl raises at the first invalid flag, where --help should still be printed.
+    arguments = set(argv[1:])
+    if arguments & (help_text.SHORT | help_text.FULL):
+        full = bool(arguments & help_text.FULL)
         doc = module.__doc__ or ""
         _show(help_text.text(doc, groups, width=_width(), full=full))
     spec = module.__spec__
     try:
-        left = command_line.parse(argv, spec.name if spec else argv[0], groups)
+        positional = command_line.parse(argv, spec.name if spec else argv[0], groups)
         if preset.PRESET.value == preset.LIST:
             _show(preset.table(_width()))
     except CommandError as e:
         sys.exit(_refuse(e.exit_code, str(e)))
-    return left
+    return positional
 
 
 def _show(text: str) -> NoReturn:
-    """Prints what was asked for in place of the work, and exits."""
+    """Prints a text and exits with DONE."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        # As in `--help | head`. What is left in the buffer goes nowhere.
+        # As in `--help | head`. Python flushes stdout at exit, into /dev/null here.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(ExitCode.DONE)
 
 
 def _width() -> int:
-    """Returns the terminal's width in characters, within what can be read."""
+    """Returns the terminal's width in characters, limited to 60 to 100."""
     return min(max(shutil.get_terminal_size((80, 24)).columns, 60), 100)
 
 

@@ -1,4 +1,4 @@
-"""From a command line to flags; what a command does not use is refused."""
+"""Parses a command line and refuses flags that the command does not use."""
 
 import re
 
@@ -14,26 +14,27 @@ _SEE = "--help lists the flags of this command"
 
 
 def parse(argv: list[str], command: str, groups: Groups) -> list[str]:
-    """Sets the flags; returns `argv` without them.
+    """Sets the flags and returns the program's name and the positional arguments.
 
-    A flag that is given, on the command line or in a flagfile, wins over the preset's,
-    in whatever order they are.
+    A flag on the command line or in a flagfile overrides the preset's, in any order.
 
     Args:
       argv: the program's name and the arguments.
-      command: its name, as `trainer.main`.
-      groups: the flags it uses.
+      command: name of the command, such as `trainer.main`.
+      groups: the flags that the command uses.
 
     Raises:
       CommandError: an unknown flag or preset, a flag that the command does not use,
         or a bad value.
     """
-    left = _parsed(argv, groups)
+    positional = _parsed(argv, groups)
     _refuse_unused(argv, command, groups)
     name = preset.PRESET.value
     if name and name != preset.LIST:
-        left = _parsed([argv[0], *preset.read(name).arguments, *argv[1:]], groups)
-    return left
+        # The last value of a flag counts, so that the preset goes first.
+        arguments = [*preset.read(name).arguments, *argv[1:]]
+        positional = _parsed([argv[0], *arguments], groups)
+    return positional
 
 
 def _parsed(argv: list[str], groups: Groups) -> list[str]:
@@ -46,36 +47,36 @@ def _parsed(argv: list[str], groups: Groups) -> list[str]:
             fix=flag_groups.nearest(e.flagname, groups.names()) + _SEE,
         ) from e
     except (flags.Error, ValueError) as e:
-        # absl begins some of its texts with this, and ours stands before it already.
+        # Some of absl's messages start with a prefix, and command.py adds its own.
         text = str(e).removeprefix("ERROR:: ").rstrip(".")
         raise CommandError(ExitCode.FLAGS, text, fix=_SEE) from e
 
 
 def _refuse_unused(argv: list[str], command: str, groups: Groups) -> None:
     used = groups.names()
-    for flag in ours():
+    for flag in project_flags():
         if not flag.present or flag.name in used or _harmless(flag, argv, groups):
             continue
-        by = groups.decided.get(flag.name)
-        tip = f"give --{by}; " if by else flag_groups.nearest(flag.name, used)
+        other = groups.decided.get(flag.name)
+        tip = f"give --{other}; " if other else flag_groups.nearest(flag.name, used)
         raise CommandError(
             ExitCode.FLAGS, f"{command} does not use --{flag.name}", fix=tip + _SEE
         )
 
 
-def ours() -> list[flags.Flag]:
-    """Returns the flags that this package defines, as far as it is imported."""
+def project_flags() -> list[flags.Flag]:
+    """Returns the flags that the imported modules of this package define."""
     by_module = flags.FLAGS.flags_by_module_dict()
     return [f for m, fs in by_module.items() if m.startswith("flags.") for f in fs]
 
 
 def _harmless(flag: flags.Flag, argv: list[str], groups: Groups) -> bool:
-    """Tells whether a flagfile has the flag, and nothing is lost without it.
+    """Returns whether an unused flag comes from a flagfile and may be ignored.
 
-    The files that replay a run are given to other commands, too; and those of earlier
-    versions hold every flag with its default.
+    Users pass the flags.txt of a run to other commands, too, and earlier versions
+    wrote every flag with its default.
     """
-    written = re.compile(rf"--?(no)?{flag.name}(=.*)?", re.DOTALL)
-    if any(written.fullmatch(argument) for argument in argv[1:]):
+    pattern = re.compile(rf"--?(no)?{flag.name}(=.*)?", re.DOTALL)
+    if any(pattern.fullmatch(argument) for argument in argv[1:]):
         return False
     return flag.name in groups.decided or flag.value == flag.default

@@ -1,13 +1,11 @@
-"""Flags with one meaning in several commands, and readers of their values."""
+"""Flags that several commands share, each with its own default.
 
-import pathlib
+The fields that they fill have no default, so that each default stands in one place.
+"""
 
 from absl import flags
 
 from data_prep.core import cores
-from data_prep.core.errors import CommandError
-from data_prep.core.errors import ExitCode
-from flags import groups
 
 DATA = flags.DEFINE_string(
     "data",
@@ -56,51 +54,6 @@ REQUIRE_GPU = flags.DEFINE_bool(
 SEED = flags.DEFINE_integer("seed", 0, "`Seed` of everything random.", lower_bound=0)
 
 
-def required(holder: flags.FlagHolder) -> str:
-    """Returns a flag's value.
-
-    Raises:
-      CommandError: the flag was not given. (absl's own marking would bind every
-        command that shares the flag.)
-    """
-    if not holder.value:
-        raise CommandError(
-            ExitCode.FLAGS,
-            f"--{holder.name} is missing",
-            fix=f"give it; {groups.plain(flags.FLAGS[holder.name].help)}",
-        )
-    return holder.value
-
-
-def path(holder: flags.FlagHolder) -> pathlib.Path | None:
-    """Returns an optional path flag."""
-    return pathlib.Path(holder.value) if holder.value else None
-
-
 def num_workers() -> int:
     """Returns --num_workers, or the number of cores that this process may use."""
     return NUM_WORKERS.value or cores.available()
-
-
-def integers(holder: flags.FlagHolder) -> list[int]:
-    """Returns a list flag as integers, or raises a CommandError."""
-    try:
-        return [int(text) for text in holder.value]
-    except ValueError as e:
-        raise CommandError(
-            ExitCode.FLAGS,
-            f"--{holder.name}={','.join(holder.value)} has a value that is no integer",
-            fix="write integers separated by commas",
-        ) from e
-
-
-def numbers(holder: flags.FlagHolder) -> list[float]:
-    """Returns a list flag as numbers, or raises a CommandError."""
-    try:
-        return [float(text) for text in holder.value]
-    except ValueError as e:
-        raise CommandError(
-            ExitCode.FLAGS,
-            f"--{holder.name}={','.join(holder.value)} has a value that is no number",
-            fix="write numbers separated by commas",
-        ) from e

@@ -1,12 +1,10 @@
-"""Flags of `python -m trainer.crossval`, beside those of the trainer."""
-
-import pathlib
+"""Flags of `python -m trainer.crossval`: its own, and those of the trainer."""
 
 from absl import flags
 
 from flags import command
 from flags import common
-from flags import execution
+from flags import fields
 from flags import trainer
 from flags.groups import Groups
 from trainer.config import CrossValidation
@@ -17,15 +15,20 @@ _FOLDS = flags.DEFINE_list(
     "Validation `folds`, counted from 0, each of which a member is trained for; or "
     "all.",
 )
-_SEEDS = flags.DEFINE_list(
-    "seeds", ["0"], "`Seeds`, with each of which every fold is trained."
-)
-# Each member is trained by trainer.main, with fold, seed and folder of its own.
+# crossval gives each member a fold, a seed and a folder of its own.
 _DECIDED = {"fold": "folds", "seed": "seeds", "workdir": "output"}
 _MEMBER = trainer.GROUPS.without(*_DECIDED)
 GROUPS = Groups(
     needed=(*_MEMBER.needed, common.OUTPUT),
-    common=(_FOLDS, _SEEDS, *_MEMBER.common),
+    common=(
+        _FOLDS,
+        fields.define(
+            CrossValidation,
+            "seeds",
+            "`Seeds`, with each of which every fold is trained.",
+        ),
+        *_MEMBER.common,
+    ),
     rare=_MEMBER.rare,
     meanings={
         **_MEMBER.meanings,
@@ -37,23 +40,19 @@ GROUPS = Groups(
 
 def cross_validation() -> CrossValidation:
     """Returns the flags that say which members are trained, and where."""
-    every = _FOLDS.value == ["all"]
-    return CrossValidation(
-        data=pathlib.Path(common.required(common.DATA)),
-        output=pathlib.Path(common.required(common.OUTPUT)),
-        folds=() if every else tuple(common.integers(_FOLDS)),
-        seeds=tuple(common.integers(_SEEDS)),
+    return fields.read(
+        CrossValidation,
+        GROUPS,
+        folds=() if _FOLDS.value == ["all"] else fields.integers(_FOLDS),
         flagfile=command.as_flagfile(_MEMBER),
-        strategy=execution.STRATEGY.value,
-        require_gpu=common.REQUIRE_GPU.value,
         passed_over=tuple(_passed_over()),
     )
 
 
 def _passed_over() -> list[str]:
-    """Returns what a flagfile sets that this command decides by other flags.
+    """Returns the lines of a flagfile that this command decides by other flags.
 
-    On the command line such a flag is refused, so that it comes from a flagfile.
+    Such a flag comes from a flagfile, because it is refused on the command line.
     """
-    of_file = [flags.FLAGS[name] for name in _DECIDED]
-    return [f.serialize() for f in of_file if f.present and f.value != f.default]
+    decided = [flags.FLAGS[name] for name in _DECIDED]
+    return [f.serialize() for f in decided if f.present and f.value != f.default]

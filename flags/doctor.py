@@ -21,9 +21,9 @@ GROUPS = Groups(
 
 def output() -> pathlib.Path:
     """Returns the folder whose file system is tested: --output, or the current one."""
-    return common.path(common.OUTPUT) or pathlib.Path()
+    return pathlib.Path(common.OUTPUT.value or "")
 
 
 def as_json() -> bool:
-    """Returns whether the findings are wanted as JSON."""
+    """Returns whether the findings are printed as JSON."""
     return _JSON.value

@@ -1,4 +1,4 @@
-"""What --help prints: the command's docstring, then its flags in their groups.
+"""The text of --help: the command's docstring, then its flags in their groups.
 
 A back-quoted word in a flag's help text names the value, as in Go's `flag` package:
 "How many `epochs` to train." is shown as `--epochs=EPOCHS  How many epochs to train.`
@@ -13,7 +13,7 @@ from absl import flags
 from flags import groups as flag_groups
 from flags.groups import Groups
 
-# What asks for help: as users write it, and as absl has it.
+# Arguments that print help: what users write, and absl's own flags.
 SHORT = frozenset({"-h", "--h", "-?", "--help", "-help", "--helpshort", "-helpshort"})
 FULL = frozenset({"--helpfull", "-helpfull"})
 _COLUMN = 26
@@ -27,10 +27,10 @@ def text(doc: str, groups: Groups, *, width: int, full: bool) -> str:
     """Returns the help of one command.
 
     Args:
-      doc: the docstring of its main.
-      groups: its flags.
-      width: of a line, in characters.
-      full: whether absl's own flags are shown, too.
+      doc: docstring of the command's module.
+      groups: the command's flags.
+      width: maximum length of a line, in characters.
+      full: whether absl's flags are shown, too.
     """
     parts = [inspect.cleandoc(doc)]
     sections = [
@@ -54,26 +54,24 @@ def placeholders(help_text: str) -> list[str]:
 
 def _of_absl() -> list[str]:
     by_module = flags.FLAGS.flags_by_module_dict()
-    theirs = (
-        f for m in sorted(by_module) if m.startswith("absl") for f in by_module[m]
-    )
-    return [f.name for f in theirs]
+    modules = sorted(m for m in by_module if m.startswith("absl"))
+    return [flag.name for module in modules for flag in by_module[module]]
 
 
 def _entry(name: str, groups: Groups, width: int) -> str:
     flag = flags.FLAGS[name]
     help_text = groups.help_of(name)
-    left = "  " + _form(flag, help_text)
-    # "default:" stays on one line with what it is.
+    invocation = "  " + _form(flag, help_text)
+    # Keeps "default:" and its value on one line.
     default = _default(name, groups).replace(": ", f":{_NO_BREAK}", 1)
-    said = f"{flag_groups.plain(help_text)} ({default})"
+    description = f"{flag_groups.plain(help_text)} ({default})"
     column = min(_COLUMN, width // 3)
-    lines = textwrap.wrap(said, max(width - column, 20), break_on_hyphens=False)
+    lines = textwrap.wrap(description, max(width - column, 20), break_on_hyphens=False)
     lines = [" " * column + line.replace(_NO_BREAK, " ") for line in lines]
-    if len(left) <= column - 2:
-        lines[0] = left.ljust(column) + lines[0].lstrip()
-        left = ""
-    return "\n".join(([left] if left else []) + lines)
+    if len(invocation) <= column - 2:
+        lines[0] = invocation.ljust(column) + lines[0].lstrip()
+        invocation = ""
+    return "\n".join(([invocation] if invocation else []) + lines)
 
 
 def _form(flag: flags.Flag, help_text: str) -> str:

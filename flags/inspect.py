@@ -3,6 +3,7 @@
 import pathlib
 
 from flags import common
+from flags import fields
 from flags.groups import Groups
 
 GROUPS = Groups(
@@ -14,14 +15,14 @@ GROUPS = Groups(
 
 def data() -> pathlib.Path:
     """Returns the dataset folder to look at."""
-    return pathlib.Path(common.required(common.DATA))
+    return pathlib.Path(fields.required(common.DATA))
 
 
 def output() -> pathlib.Path:
     """Returns the folder to write."""
-    return pathlib.Path(common.required(common.OUTPUT))
+    return pathlib.Path(fields.required(common.OUTPUT))
 
 
 def num_pictures() -> int:
-    """Returns how many images the sheet of pictures shows."""
+    """Returns the number of images on the sheet of pictures."""
     return common.NUM_PICTURES.value

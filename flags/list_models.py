@@ -16,5 +16,5 @@ GROUPS = Groups(common=(_IMAGE_SIZE,))
 
 
 def image_size() -> int | None:
-    """Returns the side that all models are counted at, or None for each one's own."""
+    """Returns the image side of all models, in pixels, or None for each one's own."""
     return _IMAGE_SIZE.value

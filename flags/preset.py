@@ -27,16 +27,16 @@ _FACT = re.compile(r"# (Size|Cost|Score): (.+)")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Preset:
-    """One recipe.
+    """A packaged recipe.
 
     Attributes:
-      name: of the recipe and of its file.
-      about: what it is; the first sentence says it in short.
-      size: side of the images that it is made for, in pixels. It is no flag: the
-        dataset folder that is given by --data decides it.
-      cost: parameters, and arithmetic of one image, as text.
-      score: what was measured, as text.
-      arguments: the recipe, as it would be written on a command line.
+      name: name of the recipe, and of its file without the extension.
+      about: description, whose first sentence is a summary.
+      size: side of the images that the recipe is made for, in pixels. There is no flag
+        for it, because the dataset of --data decides it.
+      cost: number of parameters and GFLOP per image, as text.
+      score: measured score, as text.
+      arguments: the flags of the recipe, as on a command line.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Preset:
     arguments: tuple[str, ...]
 
     def value(self, name: str) -> str:
-        """Returns what the recipe has for a flag, or else the flag's default."""
+        """Returns the recipe's value of a flag, or the flag's default."""
         for argument in self.arguments:
             if argument.startswith(f"--{name}="):
                 return argument.partition("=")[2]
@@ -60,10 +60,10 @@ def names() -> list[str]:
 
 
 def read(name: str) -> Preset:
-    """Returns a recipe.
+    """Returns the recipe of a name.
 
     Raises:
-      CommandError: there is none of this name.
+      CommandError: no recipe has this name.
     """
     if name not in names():
         tip = flag_groups.nearest(pathlib.PurePath(name).stem, names(), dashes="")
@@ -86,10 +86,10 @@ def read(name: str) -> Preset:
 
 
 def table(width: int) -> str:
-    """Returns all recipes as text: a row of numbers each, and what it is.
+    """Returns a text table of all recipes, with a description below each row.
 
     Args:
-      width: of a line of text, in characters; the rows are 78 wide.
+      width: maximum length of a description's line, in characters; a row has 78.
     """
     rows = [("preset", "model", "px", "epochs", "batch")]
     texts = [""]
@@ -106,11 +106,11 @@ def table(width: int) -> str:
     lines = []
     for row, about in zip(rows, texts, strict=True):
         cells = zip(row, widths, strict=True)
-        # Names to the left, numbers to the right.
+        # Aligns names to the left and numbers to the right.
         lines.append(
             "  ".join(
-                cell.ljust(w) if place < 2 else cell.rjust(w)
-                for place, (cell, w) in enumerate(cells)
+                cell.ljust(w) if column < 2 else cell.rjust(w)
+                for column, (cell, w) in enumerate(cells)
             ).rstrip()
         )
         lines += textwrap.wrap(

@@ -3,6 +3,7 @@
 import pathlib
 
 from flags import common
+from flags import fields
 from flags.groups import Groups
 
 GROUPS = Groups(
@@ -15,4 +16,4 @@ GROUPS = Groups(
 
 def data() -> pathlib.Path:
     """Returns the folder to check."""
-    return pathlib.Path(common.required(common.DATA))
+    return pathlib.Path(fields.required(common.DATA))

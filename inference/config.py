@@ -2,25 +2,28 @@
 
 import dataclasses
 import pathlib
+from typing import Annotated
+from typing import Literal
 
 from data_prep.core.errors import ConfigError
+from data_prep.core.ranges import Range
+from data_prep.core.ranges import check_ranges
 from data_prep.dataset import reference_area
 
 OUTPUTS = ("csv", "masks", "overlays", "probabilities", "report")
-ENGINES = ("tensorflow", "openvino")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Engine:
-    """The engine that runs the networks.
+    """Library that runs the networks.
 
     Attributes:
-      name: one of ENGINES; "openvino" is faster on a CPU, but needs to be installed.
-      precision: "f32" or "bf16" for OpenVINO; TensorFlow uses each member's own.
+      name: "openvino" is faster on a CPU and is an optional dependency.
+      precision: number format of OpenVINO; TensorFlow uses each member's own.
     """
 
-    name: str
-    precision: str
+    name: Literal["tensorflow", "openvino"] = "tensorflow"
+    precision: Literal["f32", "bf16"] = "f32"
 
     def __post_init__(self):
         if self.name == "tensorflow" and self.precision != "f32":
@@ -35,51 +38,54 @@ class Engine:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PredictConfig:
-    """One bulk prediction.
+    """Prediction of a dataset or of a folder of images.
 
     Attributes:
-      data: dataset folders, one for each size that a member reads, or the folder that
-        has them.
+      data: dataset folders, one for each size that a member was trained at, or the
+        folder that contains them.
       source: folder of DICOM or PNG files to predict instead of `data`, or None.
       members: run folders of segmenters, whose mean is predicted.
-      classifiers: run folders of classifiers; an image whose probability is below the
-        gate of `postprocess` is not segmented.
-      weights: which weights of each run: "swa", "ema", "best" or "last".
+      classifiers: run folders of classifiers; an image is segmented only if their
+        probability reaches the gate in `postprocess`.
+      weights: which weights of each run folder to load.
       output: folder to write.
-      tta: views of the segmenters, see inference/ensemble/tta.py.
-      classifier_tta: views of the classifiers.
-      classifier_random_views: number of random variations of each of the classifiers'
-        views, see inference/ensemble/classification.py.
+      tta: views of each image that are averaged, see inference/ensemble/tta.py.
+      classifier_tta: views of each image that the classifiers average.
+      classifier_random_views: number of random variations of each classifier view,
+        see inference/ensemble/classification.py.
       split: "test" for a submission, "out_of_fold" for probability maps of the
         labelled images.
-      postprocess: spec, see inference/masks/postprocess.py; only for the test split.
-      thresholds: file of inference.tune that replaces `postprocess`, or None.
-      outputs: some of OUTPUTS; "csv" is always written.
-      engine: runs the networks.
-      batch_size: images in a batch; does not change the submission.
-      num_workers: processes that convert `source`; does not change the submission.
-      require_gpu: whether to stop if no GPU is used.
+      postprocess: spec for the test split, see inference/masks/postprocess.py.
+      thresholds: file that inference.tune wrote and that replaces `postprocess`, or
+        None.
+      outputs: items of OUTPUTS; "csv" is always written.
+      engine: library that runs the networks.
+      batch_size: number of images in a batch; it does not change the submission.
+      num_workers: number of processes that convert `source`; it does not change the
+        submission.
+      require_gpu: whether the command fails where no GPU is used.
     """
 
     data: tuple[pathlib.Path, ...]
     source: pathlib.Path | None
-    members: tuple[pathlib.Path, ...]
-    classifiers: tuple[pathlib.Path, ...]
-    weights: str
+    members: tuple[pathlib.Path, ...] = ()
+    classifiers: tuple[pathlib.Path, ...] = ()
+    weights: Literal["swa", "ema", "best", "last"] = "swa"
     output: pathlib.Path
-    tta: tuple[str, ...]
-    classifier_tta: tuple[str, ...]
-    classifier_random_views: int
-    split: str
-    postprocess: str
-    thresholds: pathlib.Path | None
-    outputs: tuple[str, ...]
-    engine: Engine
-    batch_size: int
+    tta: tuple[str, ...] = ("hflip",)
+    classifier_tta: tuple[str, ...] = ("hflip",)
+    classifier_random_views: Annotated[int, Range(at_least=0)] = 0
+    split: Literal["test", "out_of_fold"] = "test"
+    postprocess: str = "threshold(0.5)|min_area(2048)"
+    thresholds: pathlib.Path | None = None
+    outputs: tuple[str, ...] = ("csv",)
+    engine: Engine = Engine()
+    batch_size: Annotated[int, Range(at_least=1)] = 16
     num_workers: int
     require_gpu: bool
 
     def __post_init__(self):
+        check_ranges(self)
         runs = [str(m) for m in (*self.members, *self.classifiers)]
         if not runs or len(set(runs)) != len(runs):
             raise ConfigError(
@@ -116,55 +122,58 @@ class PredictConfig:
 
     @property
     def keeps_maps(self) -> bool:
-        """Whether the prediction keeps probability maps."""
+        """Whether probability maps are kept."""
         wanted = self.split == "out_of_fold" or "probabilities" in self.outputs
         return wanted and bool(self.members)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
-    """One evaluation of a submission.
+    """Evaluation of a submission.
 
     Attributes:
       submission: csv of the predicted masks.
-      truth: csv of the true masks, with one or several rows per image.
-      rows: "one" refuses several predicted rows of an image, "merge" takes their
+      truth: csv of the true masks; an image may have several rows.
+      rows: "one" refuses several predicted rows for an image, "merge" takes their
         union.
       ids: file of the image ids to score, or None for all.
       probabilities: csv of ImageId,Probability, or None.
-      subgroups: csv of ImageId and a column for each grouping, or None.
-      data: dataset folder with the images, for their sizes, patients and pictures; or
-        None.
+      subgroups: csv of ImageId and one column per grouping, or None.
+      data: dataset folder with the images, for their sizes, patients and pictures;
+        or None.
       output: folder to write.
-      mask_size: side of the masks, in pixels, if there is no dataset.
-      num_pictures: number of images on the sheet, and of cases in the report.
-      bootstrap_samples: number of samples for the intervals.
-      seed: seed of the samples.
+      mask_size: side of the masks, in pixels, used without `data`.
+      num_pictures: number of images on the sheet and of cases in the report.
+      bootstrap_samples: number of samples for the confidence intervals.
+      seed: seed of the bootstrap samples.
     """
 
     submission: pathlib.Path
     truth: pathlib.Path
-    rows: str
-    ids: pathlib.Path | None
-    probabilities: pathlib.Path | None
-    subgroups: pathlib.Path | None
+    rows: Literal["one", "merge"] = "one"
+    ids: pathlib.Path | None = None
+    probabilities: pathlib.Path | None = None
+    subgroups: pathlib.Path | None = None
     data: pathlib.Path | None
     output: pathlib.Path
     mask_size: int
     num_pictures: int
-    bootstrap_samples: int
+    bootstrap_samples: Annotated[int, Range(at_least=1)] = 2000
     seed: int
+
+    def __post_init__(self):
+        check_ranges(self)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VoteConfig:
-    """One majority vote of several submissions.
+    """Majority vote over several submissions.
 
     Attributes:
-      submissions: two or more csvs of one row per image.
+      submissions: two or more csvs with one row per image.
       output: csv to write.
       data: dataset folder with the test images of the masks, or None.
-      mask_size: side of the masks, in pixels, if there is no dataset.
+      mask_size: side of the masks, in pixels, used without `data`.
     """
 
     submissions: tuple[pathlib.Path, ...]
@@ -178,10 +187,10 @@ class VoteConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AverageConfig:
-    """One mean of several classifications.
+    """Mean of several classifications.
 
     Attributes:
-      probability_csvs: two or more csvs of one probability per image.
+      probability_csvs: two or more csvs with one probability per image.
       output: csv to write.
     """
 
@@ -192,38 +201,55 @@ class AverageConfig:
         _check_csvs("probability_csvs", self.probability_csvs, self.output)
 
 
+_Probability = Annotated[float, Range(above=0, at_most=1)]
+# In pixels of a mask of 1024 x 1024, which has no more.
+_Area = Annotated[float, Range(at_least=0, at_most=reference_area.AREA_PX)]
+# fmt: off
+_MIN_AREAS = (
+    0, 1, 64, 128, 256, 400, 512, 600, 800, 1000, 1250, 1500, 1750, 2000, 2048, 2500,
+    3000, 3500, 4096, 5000, 6000, 7000, 8192,
+)
+# fmt: on
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TuneConfig:
-    """One search for the best post-processing.
+    """Grid search for the best post-processing.
 
     Attributes:
       predictions: folder with probability maps of labelled images.
-      truth: csv of the true masks, with one or several rows per image.
+      truth: csv of the true masks; an image may have several rows.
       output: folder to write.
-      tops: probabilities of evidence to try.
-      min_areas: minimum areas of evidence to try, in pixels at 1024; 0 is none.
-      bottoms: probabilities of the mask to try.
-      gates: classifier's probabilities to try, if the maps have any; "no gate" is
-        always tried.
-      num_workers: number of threads; does not change the result.
+      tops: pixel probabilities to try as the threshold of evidence.
+      min_areas: minimum areas of the evidence to try, in pixels of a mask of
+        1024 x 1024; 0 means no minimum.
+      bottoms: pixel probabilities to try as the threshold of the mask.
+      gates: classifier probabilities to try, if the predictions have any; no gate is
+        always tried, too.
+      num_workers: number of threads; it does not change the outcome.
+
+    The values of a grid are sorted when the configuration is built.
     """
 
     predictions: pathlib.Path
     truth: pathlib.Path
     output: pathlib.Path
-    tops: tuple[float, ...]
-    min_areas: tuple[float, ...]
-    bottoms: tuple[float, ...]
-    gates: tuple[float, ...]
+    tops: tuple[_Probability, ...] = tuple(k / 20 for k in range(2, 20))
+    min_areas: tuple[_Area, ...] = tuple(map(float, _MIN_AREAS))
+    bottoms: tuple[_Probability, ...] = tuple(k / 20 for k in range(2, 15))
+    gates: tuple[_Probability, ...] = tuple(k / 20 for k in range(1, 20))
     num_workers: int
 
     def __post_init__(self):
-        _check_values("tops", self.tops)
-        _check_values("bottoms", self.bottoms)
-        _check_values("gates", self.gates)
-        _check_values(
-            "min_areas", self.min_areas, most=reference_area.AREA_PX, with_0=True
-        )
+        check_ranges(self)
+        for name in ("tops", "bottoms", "gates", "min_areas"):
+            values = tuple(sorted(getattr(self, name)))
+            if len(set(values)) != len(values):
+                raise ConfigError(
+                    f"Expected different values. Received: {name}={_listed(values)}"
+                )
+            # The dataclass is frozen.
+            object.__setattr__(self, name, values)
         if not self.tops or not self.min_areas or not self.bottoms:
             raise ConfigError(
                 "Expected a value or more each. Received: "
@@ -235,22 +261,6 @@ class TuneConfig:
                 "Expected a bottom that is at most a top. Received: "
                 f"tops={_listed(self.tops)}, bottoms={_listed(self.bottoms)}"
             )
-
-
-def _check_values(
-    name: str, values: tuple[float, ...], *, most: float = 1, with_0: bool = False
-) -> None:
-    for value in values:
-        # Also rejects NaN.
-        if not (0 < value <= most or (with_0 and value == 0)):
-            low = "0 <=" if with_0 else "0 <"
-            raise ConfigError(
-                f"Expected {low} value <= {most:g}. Received: {name}={value:g}"
-            )
-    if len(set(values)) != len(values):
-        raise ConfigError(
-            f"Expected different values. Received: {name}={_listed(values)}"
-        )
 
 
 def _listed(values: tuple[float, ...]) -> str:

@@ -46,31 +46,14 @@ def train_config(**changes) -> TrainConfig:
     """A run of a few steps; `changes` replace fields."""
     fields = {
         "model": "tiny(dropout=0.2)",
-        "encoder_weights": "none",
-        "init_from": "",
-        "fold": 0,
         "seed": 1,
         "epochs": 3,
         "global_batch_size": 4,
-        "optimizer": "adam",
         "learning_rate": 0.01,
         "weight_decay": 0.0,
-        "schedule": "cosine",
-        "loss": "bce(1)+dice(1)",
-        "label_smoothing": 0.0,
         "augment": "hflip(p=0.5)|gamma(0.8, 1.2, p=0.3)|rotation(10, p=0.3)",
-        "sampling": "natural",
         "swa_epochs": 2,
-        "swa_update_bn": True,
-        "ema_momentum": 0.0,
-        "top_k": 1,
-        "frozen_epochs": 0,
-        "accumulation": 1,
-        "clip_norm": 0.0,
-        "jit": False,
         "batch_norm_momentum": 0.9,
-        "precision": "float32",
-        "deterministic": True,
     }
     return TrainConfig(**(fields | changes))
 
@@ -82,10 +65,6 @@ def execution(data, workdir, **changes) -> Execution:
         "workdir": workdir,
         "strategy": "mirrored",
         "steps_per_call": 2,
-        "max_hours": 0.0,
-        "cache": "none",
-        "data_service": "",
-        "augment_on": "host",
         "require_gpu": False,
         "flagfile": "--fold=0\n",
     }

@@ -1,4 +1,4 @@
-"""The commands as a user meets them: exit code, one line, no traceback."""
+"""The commands as processes: exit code, a one-line error, no traceback."""
 
 import os
 import pathlib
@@ -23,7 +23,7 @@ def run(module, *arguments):
     return subprocess.run(
         [sys.executable, "-m", module, *arguments],
         cwd=ROOT,
-        # A terminal's own width, where it is exported, would change the text.
+        # An exported terminal width would change the text.
         env=os.environ | {"COLUMNS": "80"},
         capture_output=True,
         text=True,
@@ -86,7 +86,7 @@ def test_presets_are_listed_from_any_folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("command", "code", "said"),
+    ("command", "code", "message"),
     [
         ("data_prep.main", 1, "--output is missing"),
         (
@@ -198,7 +198,7 @@ def test_presets_are_listed_from_any_folder(tmp_path):
         ("data_prep.synthetic --output=/dev/null/x", 6, "ERROR ENVIRONMENT: Not a"),
     ],
 )
-def test_faults(command, code, said, dataset, source, tmp_path):
+def test_faults(command, code, message, dataset, source, tmp_path):
     command = command.format(
         tmp=tmp_path,
         data=dataset / "32",
@@ -208,26 +208,26 @@ def test_faults(command, code, said, dataset, source, tmp_path):
     module, *arguments = command.split(" ")
     done = run(module, *arguments)
     assert done.returncode == code, done.stderr
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith(f"ERROR {ExitCode(code).name}: ")
     assert not list(tmp_path.rglob("dataset.json"))
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "said"),
+    ("number", "code", "message"),
     [
         (signal.SIGINT, 130, "ERROR INTERRUPTED: interrupted; run it again"),
         (signal.SIGTERM, 75, "ERROR PREEMPTED: terminated, what was finished is kept"),
     ],
 )
-def test_a_signal_is_one_line(tmp_path, number, code, said):
+def test_a_signal_is_one_line(tmp_path, number, code, message):
     process = subprocess.Popen(
         [sys.executable, "-m", "data_prep.synthetic", f"--output={tmp_path}/x"],
         cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,
-        # A shell's background job ignores SIGINT, and its children inherit that.
+        # A background job of a shell ignores SIGINT, and its children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not list(tmp_path.rglob("*.dcm")):
@@ -236,7 +236,7 @@ def test_a_signal_is_one_line(tmp_path, number, code, said):
     process.send_signal(number)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == code
-    assert said in errors
+    assert message in errors
     assert "Traceback" not in errors
 
 

@@ -1,125 +1,121 @@
-"""What decides the outcome of a training run. Imports neither TensorFlow nor absl."""
+"""Configurations of the training commands. Imports neither TensorFlow nor absl."""
 
 import dataclasses
 import pathlib
 import re
+from typing import Annotated
+from typing import Literal
 
 from data_prep.core.errors import ConfigError
+from data_prep.core.ranges import Range
+from data_prep.core.ranges import check_ranges
 
 _ADDRESS = re.compile(r"grpc://[A-Za-z0-9._-]+:[0-9]{1,5}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Everything, beside the dataset's bytes, that decides one run's weights.
+    """Everything except the dataset's bytes that decides the weights of a run.
 
     Attributes:
       model: spec of the network, see trainer/models/registry.py.
-      encoder_weights: what the encoder begins with, see
+      encoder_weights: initial weights of the encoder, see
         trainer/models/weights/pretrained.py.
-      init_from: run folder whose weights to begin with, or ''.
-      fold: the validation fold; every other fold trains.
-      seed: decides initial weights, order, augmentation and dropout.
-      epochs: rounds of training, each ending with a validation.
-      global_batch_size: images a step, all replicas together.
-      optimizer: "adam", "adamw" or "sgd".
-      learning_rate: the peak.
-      weight_decay: of AdamW.
-      schedule: spec of the learning rate by epoch.
-      loss: spec of the loss.
-      label_smoothing: share of a classifier's label moved to even odds.
-      augment: spec or name of the augmentation recipe.
-      sampling: spec of which images an epoch holds, see trainer/input/sampling.py.
-      swa_epochs: of `epochs`, how many last ones are averaged; 0 means none.
-      swa_update_bn: whether batch norm is re-estimated for averaged weights.
-      ema_momentum: of the moving average of the weights; 0 means none.
-      top_k: how many of the best epochs by validation keep their weights.
-      frozen_epochs: of `epochs`, how many first ones leave the encoder alone.
-      accumulation: parts that a device works its batch off in, with one update.
-      clip_norm: upper bound of the gradient's norm; 0 means none.
-      jit: whether XLA compiles forward and backward pass; rounds otherwise.
-      batch_norm_momentum: of the moving statistics; 0.99 lags a hundred steps.
+      init_from: run folder that the whole network is initialised from, or ''.
+      fold: index of the validation fold; all other folds are trained on.
+      seed: seed of initial weights, order of images, augmentation and dropout.
+      epochs: number of training epochs, each followed by a validation.
+      global_batch_size: number of images per update, over all replicas.
+      optimizer: name of the update rule, see trainer/optim/optimizers.py.
+      learning_rate: peak of the schedule.
+      weight_decay: decoupled weight decay of AdamW.
+      schedule: spec of the learning rate by epoch, see trainer/optim/schedules.py.
+      loss: spec of a segmenter's loss, see trainer/optim/losses.py.
+      label_smoothing: share of a classifier's label that is moved to even odds.
+      augment: spec or name of the augmentation recipe, see trainer/augment/recipe.py.
+      sampling: spec of the images in an epoch, see trainer/input/sampling.py.
+      swa_epochs: number of last epochs whose weights are averaged; 0 means none.
+      swa_update_bn: whether batch norm's statistics are re-estimated for the average.
+      ema_momentum: momentum of the moving average of the weights; 0 means none.
+      top_k: number of best epochs by validation whose weights are kept.
+      frozen_epochs: number of first epochs in which the encoder is not trained.
+      accumulation: number of parts that a replica splits its batch into.
+      clip_norm: maximum norm of the gradient; 0 means no clipping.
+      jit: whether XLA compiles the forward and backward pass, which changes rounding.
+      batch_norm_momentum: momentum of the moving statistics; 0.99 averages over
+        about a hundred steps.
       precision: Keras dtype policy.
-      deterministic: bitwise reproducible ops, at some cost on a GPU.
+      deterministic: whether ops are bitwise reproducible, which may slow a GPU down.
     """
 
-    model: str
-    encoder_weights: str
-    init_from: str
-    fold: int
+    model: str = "uefficientnetpp(encoder=b4)"
+    encoder_weights: str = "none"
+    init_from: str = ""
+    fold: Annotated[int, Range(at_least=0)] = 0
     seed: int
-    epochs: int
-    global_batch_size: int
-    optimizer: str
-    learning_rate: float
-    weight_decay: float
-    schedule: str
-    loss: str
-    label_smoothing: float
+    epochs: Annotated[int, Range(at_least=1)] = 70
+    global_batch_size: Annotated[int, Range(at_least=1)] = 16
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    learning_rate: Annotated[float, Range(at_least=0)] = 1e-3
+    weight_decay: Annotated[float, Range(at_least=0)] = 1e-4
+    schedule: str = "cosine"
+    loss: str = "bce(1)+dice(1)"
+    label_smoothing: Annotated[float, Range(at_least=0, below=1)] = 0.0
     augment: str
-    sampling: str
-    swa_epochs: int
-    swa_update_bn: bool
-    ema_momentum: float
-    top_k: int
-    frozen_epochs: int
-    accumulation: int
-    clip_norm: float
-    jit: bool
-    batch_norm_momentum: float
-    precision: str
-    deterministic: bool
+    sampling: str = "natural"
+    swa_epochs: Annotated[int, Range(at_least=0)] = 3
+    swa_update_bn: bool = True
+    ema_momentum: Annotated[float, Range(at_least=0, below=1)] = 0.0
+    top_k: Annotated[int, Range(at_least=1)] = 1
+    frozen_epochs: Annotated[int, Range(at_least=0)] = 0
+    accumulation: Annotated[int, Range(at_least=1)] = 1
+    clip_norm: Annotated[float, Range(at_least=0)] = 0.0
+    jit: bool = False
+    batch_norm_momentum: Annotated[float, Range(at_least=0, at_most=1)] = 0.99
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    deterministic: bool = True
 
     def __post_init__(self):
+        check_ranges(self)
         for name in ("swa_epochs", "frozen_epochs"):
             if getattr(self, name) > self.epochs:
                 raise ConfigError(
                     f"Expected {name} of at most epochs. Received: "
                     f"{name}={getattr(self, name)}, epochs={self.epochs}"
                 )
-        if not 0 <= self.ema_momentum < 1:
-            raise ConfigError(
-                "Expected ema_momentum from 0 to below 1. Received: "
-                f"ema_momentum={self.ema_momentum}"
-            )
-        if not 0 <= self.label_smoothing < 1:
-            raise ConfigError(
-                "Expected label_smoothing from 0 to below 1. Received: "
-                f"label_smoothing={self.label_smoothing}"
-            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Execution:
-    """How a run is carried out; none of it changes what is computed.
+    """Where and how a run is executed; nothing here changes the trained weights.
 
     Attributes:
       data: dataset folder of one size.
       workdir: run folder to write.
-      strategy: "auto", "single", "mirrored" or "multi_worker", see
-        trainer/distributed/runtime.py.
-      steps_per_call: steps in one call of the graph.
-      max_hours: after which to save and stop; 0 means never.
-      cache: "none", or "memory" to read the training images from files only once.
-      data_service: "grpc://host:port" of the tf.data service that makes the
-        training batches; empty where this process does.
+      strategy: which devices train, see trainer/distributed/runtime.py.
+      steps_per_call: number of steps in one call of the tf.function.
+      max_hours: time after which the run is saved and stopped; 0 means no limit.
+      cache: "memory" keeps the training images in memory after the first epoch.
+      data_service: grpc://host:port of the tf.data service that makes the training
+        batches, or '' for this process.
       augment_on: "host" for the input pipeline, "device" for the training step.
-      require_gpu: whether to stop where a GPU is not used.
-      flagfile: text that replays the run.
+      require_gpu: whether the command fails where no GPU is used.
+      flagfile: text of a flagfile that replays the run.
     """
 
     data: pathlib.Path
     workdir: pathlib.Path
-    strategy: str
-    steps_per_call: int
-    max_hours: float
-    cache: str
-    data_service: str
-    augment_on: str
+    strategy: Literal["auto", "single", "mirrored", "multi_worker"] = "auto"
+    steps_per_call: Annotated[int, Range(at_least=1)] = 8
+    max_hours: Annotated[float, Range(at_least=0)] = 0.0
+    cache: Literal["none", "memory"] = "none"
+    data_service: str = ""
+    augment_on: Literal["host", "device"] = "host"
     require_gpu: bool
     flagfile: str
 
     def __post_init__(self):
+        check_ranges(self)
         if self.data_service and not _ADDRESS.fullmatch(self.data_service):
             raise ConfigError(
                 "Expected data_service as grpc://host:port. Received: "
@@ -134,23 +130,23 @@ class Execution:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CrossValidation:
-    """The members of an ensemble that are trained one after the other.
+    """Training of the members of an ensemble, one after the other.
 
     Attributes:
       data: dataset folder of one size.
-      output: folder of the members' run folders.
-      folds: validation folds; empty means all of the dataset.
-      seeds: every fold is trained with each of them.
-      flagfile: text that replays the trainer's other flags.
-      strategy: as `Execution`; every member has it from `flagfile`.
-      require_gpu: as `Execution`; every member has it from `flagfile`.
-      passed_over: flags of the user's flagfile that have no effect, as written in it.
+      output: folder for the members' run folders.
+      folds: validation folds; empty means all folds of the dataset.
+      seeds: seeds that each fold is trained with.
+      flagfile: text of a flagfile with the trainer's other flags.
+      strategy: as in `Execution`; each member reads it from `flagfile`.
+      require_gpu: as in `Execution`; each member reads it from `flagfile`.
+      passed_over: lines of the user's flagfile that have no effect.
     """
 
     data: pathlib.Path
     output: pathlib.Path
     folds: tuple[int, ...]
-    seeds: tuple[int, ...]
+    seeds: tuple[int, ...] = (0,)
     flagfile: str
     strategy: str
     require_gpu: bool
@@ -169,23 +165,24 @@ class CrossValidation:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PreviewConfig:
-    """What a sheet of augmented images shows.
+    """Picture of images before and after augmentation.
 
     Attributes:
       data: dataset folder of one size.
       augment: spec or name of the augmentation recipe.
       output: PNG file to write.
-      num_images: in a row, each before and after.
-      seed: decides what is drawn.
+      num_images: number of images in a row, each before and after.
+      seed: seed of the images and of their augmentation.
     """
 
     data: pathlib.Path
     augment: str
     output: pathlib.Path
-    num_images: int
+    num_images: Annotated[int, Range(at_least=1)] = 3
     seed: int
 
     def __post_init__(self):
+        check_ranges(self)
         if self.augment in ("", "none"):
             raise ConfigError(
                 "Expected ops to preview. Received: "

@@ -45,22 +45,15 @@ def convert(config: PredictConfig) -> tuple[ExitCode, tuple[pathlib.Path, ...]]:
     code = conversion.convert(
         ConvertConfig(
             source=None,
-            rle_csv=None,
-            mask_source=None,
             test_source=config.source,
             output=path,
             sizes=tuple(sorted({o["image_size"] for o in options})),
             num_folds=options[0]["num_folds"],
             fold_seed=options[0]["fold_seed"],
-            folds_csv=None,
-            group_csv=None,
-            source_manifest=None,
             pixel_encoding=options[0]["pixel_encoding"],
             records_per_shard=options[0]["records_per_shard"],
-            group_salt="",
             # Unreadable files must not stop the prediction of the others.
             max_bad_fraction=1.0,
-            allow_quarantined=0,
             num_workers=config.num_workers,
             **shared | {"modalities": tuple(shared["modalities"])},
         )

@@ -1,7 +1,6 @@
-"""Which flags each command really reads: its main is run up to where its work begins.
+"""Records which flags a command reads, by running its main up to its work.
 
-The record is made where absl keeps a flag's value, so that no way of reading it is
-missed.
+The spy replaces absl's property of a flag's value, which every access goes through.
 """
 
 import contextlib
@@ -13,7 +12,7 @@ from absl.testing import flagsaver
 
 from flags import command
 
-# Of each command: the function that does its work, and the flags that it needs.
+# For each command, the function that does its work, and the flags that it needs.
 COMMANDS = {
     "data_prep.synthetic": ("data_prep.phantom.synthetic_folder.write", "--output=a"),
     "data_prep.main": (
@@ -48,7 +47,7 @@ COMMANDS = {
         "--predictions=a --truth=b --output=c",
     ),
 }
-# What cross-validation decides for each member.
+# Flags that cross-validation sets for each member.
 DECIDED = {"fold", "seed", "workdir"}
 
 
@@ -57,7 +56,7 @@ class _Work(Exception):
 
 
 def needed(name: str) -> list[str]:
-    """Returns the arguments without which a command refuses to work."""
+    """Returns the arguments that a command requires."""
     return COMMANDS[name][1].split()
 
 
@@ -66,14 +65,14 @@ def of(name: str) -> set[str]:
     if name == "trainer.main":
         return read_by_main(name, needed(name)) | {"preset"}
     if name == "trainer.crossval":
-        # Each member is trained by trainer.main, which is given the other flags.
+        # trainer.main trains each member with the other flags.
         member = of("trainer.main")
         return (read_by_main(name, needed(name)) | member) - DECIDED
     return read_by_main(name, needed(name))
 
 
 def read_by_main(name: str, arguments: list[str]) -> set[str]:
-    """Runs a command's main up to its work; returns the names of the flags it read.
+    """Runs a command's main up to its work and returns the names of the flags it read.
 
     Raises:
       CommandError or ConfigError: the main refused the arguments.
@@ -89,7 +88,7 @@ def read_by_main(name: str, arguments: list[str]) -> set[str]:
     with flagsaver.flagsaver(), contextlib.ExitStack() as stack:
         flags.FLAGS(["test", *arguments])
         stack.enter_context(mock.patch("trainer.machine.backend.load"))
-        # It reads every flag, only to write it down.
+        # as_flagfile reads every flag without using it.
         stack.enter_context(mock.patch.object(command, "as_flagfile", return_value=""))
         work = mock.patch(COMMANDS[name][0], side_effect=_Work)
         work = stack.enter_context(work)

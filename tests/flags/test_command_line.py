@@ -1,4 +1,4 @@
-"""A flag is used, or refused: on the command line, in a flagfile and in a preset."""
+"""Flags that a command does not use are refused; the order of sources of a value."""
 
 import pytest
 from absl import flags
@@ -37,12 +37,12 @@ def refused(groups, *arguments, name="test.main"):
 
 @pytest.mark.parametrize("written", ["--truth=x", "-truth=x", "--truth x"])
 def test_a_flag_of_another_command_is_refused(written):
-    said = refused(data_prep_flags.GROUPS, *written.split(), name="data_prep.main")
-    assert said.startswith("data_prep.main does not use --truth; --help lists")
+    message = refused(data_prep_flags.GROUPS, *written.split(), name="data_prep.main")
+    assert message.startswith("data_prep.main does not use --truth; --help lists")
 
 
 def test_its_default_is_refused_on_the_command_line(tmp_path):
-    """It has no influence, but who writes it thinks that it has."""
+    """A user who writes it expects an effect."""
     assert "not use --jit" in refused(data_prep_flags.GROUPS, "--nojit")
     assert "not use --mask_size" in refused(trainer_flags.GROUPS, "--mask_size=1024")
     file = tmp_path / "flags.txt"
@@ -52,11 +52,11 @@ def test_its_default_is_refused_on_the_command_line(tmp_path):
 
 
 def test_the_nearest_flags_are_of_this_command():
-    said = refused(evaluate_flags.GROUPS, "--num_images=3")
-    assert "did you mean --num_pictures?" in said
-    said = refused(evaluate_flags.GROUPS, "--num_imagez=3")
-    assert said.startswith("Unknown command line flag 'num_imagez'; ")
-    assert "--num_images" not in said
+    message = refused(evaluate_flags.GROUPS, "--num_images=3")
+    assert "did you mean --num_pictures?" in message
+    message = refused(evaluate_flags.GROUPS, "--num_imagez=3")
+    assert message.startswith("Unknown command line flag 'num_imagez'; ")
+    assert "--num_images" not in message
     assert "did you mean --submission?" in refused(evaluate_flags.GROUPS, "--submision")
     assert "did you mean" not in refused(evaluate_flags.GROUPS, "--qqq")
 
@@ -68,12 +68,12 @@ def test_bad_values_are_refused(argument):
     assert argument.split("=")[0] in refused(trainer_flags.GROUPS, argument)
 
 
-def test_words_are_left():
+def test_positional_arguments_are_returned():
     assert parse(trainer_flags.GROUPS, "fold=3", *TRAIN) == ["program", "fold=3"]
 
 
 def test_a_flagfile_of_an_earlier_version_is_taken(tmp_path):
-    """It held the defaults of flags that the trainer does not use."""
+    """Such a file has flags that the trainer does not use, with their defaults."""
     file = tmp_path / "flags.txt"
     file.write_text("--fold=2\n--mask_size=1024\n--num_pictures=24\n--num_workers=0\n")
     parse(trainer_flags.GROUPS, f"--flagfile={file}", *TRAIN)
@@ -82,9 +82,9 @@ def test_a_flagfile_of_an_earlier_version_is_taken(tmp_path):
 
 def test_a_run_and_its_cross_validation_replay(tmp_path):
     file = tmp_path / "flags.txt"
-    given = ["--preset=winner_like_512", "--epochs=9", "--fold=3", "--seed=4"]
+    arguments = ["--preset=winner_like_512", "--epochs=9", "--fold=3", "--seed=4"]
     with flagsaver.flagsaver():
-        parse(trainer_flags.GROUPS, *given, *TRAIN)
+        parse(trainer_flags.GROUPS, *arguments, *TRAIN)
         expected = trainer_flags.train_config()
         file.write_text(trainer_flags.execution().flagfile)
     assert "--preset" not in file.read_text()
@@ -92,7 +92,7 @@ def test_a_run_and_its_cross_validation_replay(tmp_path):
     with flagsaver.flagsaver():
         parse(trainer_flags.GROUPS, f"--flagfile={file}")
         assert trainer_flags.train_config() == expected
-    # Fold, seed and workdir of the file are passed over.
+    # crossval ignores fold, seed and workdir of the file.
     with flagsaver.flagsaver():
         parse(crossval_flags.GROUPS, f"--flagfile={file}", "--output=c", "--folds=1")
         config = crossval_flags.cross_validation()
@@ -101,14 +101,14 @@ def test_a_run_and_its_cross_validation_replay(tmp_path):
     assert not {"--fold", "--seed", "--workdir", "--output", "--folds"} & {
         line.partition("=")[0] for line in text.splitlines()
     }
-    # What cross-validation hands to each member.
+    # crossval passes this text to each member.
     file.write_text(text)
     member = ["--fold=3", "--seed=4", "--workdir=d"]
     parse(trainer_flags.GROUPS, f"--flagfile={file}", *member)
     assert trainer_flags.train_config() == expected
 
 
-def test_only_a_flag_that_is_not_its_default_is_told_to_be_passed_over(tmp_path):
+def test_only_ignored_flags_that_differ_from_their_default_are_reported(tmp_path):
     file = tmp_path / "own.flagfile"
     file.write_text("--fold=0\n--seed=4\n")
     parse(crossval_flags.GROUPS, f"--flagfile={file}", "--data=a", "--output=b")
@@ -116,7 +116,7 @@ def test_only_a_flag_that_is_not_its_default_is_told_to_be_passed_over(tmp_path)
 
 
 @pytest.mark.parametrize("name", preset.names())
-def test_what_is_given_wins_over_the_preset(name, tmp_path):
+def test_the_users_flags_override_the_preset(name, tmp_path):
     wanted = preset.read(name)
     file = tmp_path / "own.flagfile"
     file.write_text("--swa_epochs=0\n")
@@ -136,8 +136,8 @@ def test_a_preset_is_its_flagfile(name):
         parse(trainer_flags.GROUPS, f"--flagfile={preset.FOLDER}/{name}.flagfile")
         expected = command.as_flagfile(trainer_flags.GROUPS)
     parse(crossval_flags.GROUPS, f"--preset={name}", "--data=a", "--output=b")
-    found = command.as_flagfile(trainer_flags.GROUPS).splitlines()
-    assert sorted(found) == sorted([*expected.splitlines(), "--data=a"])
+    lines = command.as_flagfile(trainer_flags.GROUPS).splitlines()
+    assert sorted(lines) == sorted([*expected.splitlines(), "--data=a"])
 
 
 def test_a_preset_in_a_flagfile(tmp_path):

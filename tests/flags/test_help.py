@@ -1,4 +1,4 @@
-"""Help has each flag in its group, with its value's name, its default and no quirks."""
+"""--help has each flag in its group, with a placeholder and a default."""
 
 import pathlib
 import re
@@ -12,6 +12,7 @@ from data_prep.core.errors import ConfigError
 from flags import command
 from flags import common
 from flags import crossval as crossval_flags
+from flags import fields
 from flags import help as help_text
 from flags import preset
 from flags import trainer as trainer_flags
@@ -23,11 +24,11 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 def groups_of(name, monkeypatch) -> Groups:
-    """Returns the groups that a command's main hands over when it is run."""
-    found = []
-    monkeypatch.setattr(command, "run", lambda main, groups: found.append(groups))
+    """Returns the groups that a command passes to command.run."""
+    calls = []
+    monkeypatch.setattr(command, "run", lambda main, groups: calls.append(groups))
     runpy.run_path(f"{ROOT}/{name.replace('.', '/')}.py", run_name="__main__")
-    return found[0]
+    return calls[0]
 
 
 @pytest.fixture(params=sorted(reads.COMMANDS))
@@ -47,12 +48,19 @@ def test_no_flag_is_listed_twice_and_meanings_are_of_shared_flags(groups):
     assert set(groups.meanings) <= shared & set(names)
 
 
+def test_every_flag_is_read(command_name, groups):
+    """A flag that neither a field nor the main reads has no effect."""
+    assert set(groups.names()) - reads.of(command_name) == set()
+
+
 def test_the_command_refuses_to_work_without_each_needed_flag(command_name, groups):
-    given = {a.partition("=")[0]: a for a in reads.needed(command_name)}
-    reads.read_by_main(command_name, list(given.values()))
+    arguments = {a.partition("=")[0]: a for a in reads.needed(command_name)}
+    reads.read_by_main(command_name, list(arguments.values()))
     for choice in groups.choices():
-        kept = [a for name, a in given.items() if name[2:] not in choice]
-        assert len(kept) == len(given) - 1, "one of a choice is given"
+        kept = [a for name, a in arguments.items() if name[2:] not in choice]
+        assert len(kept) == len(arguments) - 1, (
+            "the arguments have one flag of each choice"
+        )
         with pytest.raises(
             (CommandError, ConfigError), match=f"--{choice[0]}|--{choice[-1]}"
         ):
@@ -73,7 +81,7 @@ def test_each_text_names_its_value_and_stands_alone(groups):
 def test_entries_fit_and_have_their_default(groups, width):
     shown = help_text.text("What it is.", groups, width=width, full=False)
     lines = shown.splitlines()
-    # A name and its values are not broken.
+    # A flag's name and values are never wrapped.
     assert all(len(x) <= width for x in lines if " " in x.strip())
     entries = [" ".join(e.split()) for e in re.split(r"\n(?=  --)|\n\n", shown)]
     default = r"\((needed(, or --\w+)*|default: .+|not set by default)\)$"
@@ -84,6 +92,8 @@ def test_entries_fit_and_have_their_default(groups, width):
 
 
 def test_help_of_a_command():
+    groups = (trainer_flags.GROUPS, tune_flags.GROUPS)
+    holders = {h.name: h for g in groups for h in (*g.common, *g.rare)}
     shown = help_text.text(
         """Checks a dataset.
 
@@ -91,8 +101,8 @@ def test_help_of_a_command():
         """,
         Groups(
             needed=((common.DATA, common.SOURCE),),
-            common=(common.SEED, trainer_flags._JIT, trainer_flags._OPTIMIZER),
-            rare=(tune_flags._GATES, trainer_flags._LEARNING_RATE, preset.PRESET),
+            common=(common.SEED, holders["jit"], holders["optimizer"]),
+            rare=(holders["gates"], holders["learning_rate"], preset.PRESET),
             meanings={"data": "`Folder` to look at, which is said in many words."},
         ),
         width=60,
@@ -147,7 +157,7 @@ def test_missing_flags_are_explained_without_quotes():
     with pytest.raises(
         CommandError, match="^--truth is missing; give it; Csv file of the"
     ):
-        common.required(common.TRUTH)
+        fields.required(common.TRUTH)
 
 
 def test_the_groups_of_a_member_are_those_of_the_trainer():

@@ -1,4 +1,4 @@
-"""Without --num_workers there is one worker for each core that we may use."""
+"""Without --num_workers there is one worker per core that the process may use."""
 
 import builtins
 import io
@@ -13,7 +13,7 @@ from data_prep.core import cores
 
 ROOT = pathlib.Path(__file__).parents[2]
 QUOTA = "/sys/fs/cgroup/cpu.max"
-# Of the command that has nothing heavy to import.
+# data_prep.synthetic imports no heavy library.
 CODE = """
 from absl import flags
 from flags import synthetic
@@ -21,12 +21,12 @@ flags.FLAGS(["test", "--output=x"])
 print(synthetic.synthetic_config().num_workers)
 """
 needs_two_cores = pytest.mark.skipif(
-    len(os.sched_getaffinity(0)) < 2, reason="with one core there is no other answer"
+    len(os.sched_getaffinity(0)) < 2, reason="one core always gives one worker"
 )
 
 
 def workers_on(allowed: set[int]) -> int:
-    """Returns what a command takes whose process may run on the cores `allowed`."""
+    """Returns the number of workers in a process that may run on `allowed` cores."""
     done = subprocess.run(
         [sys.executable, "-c", CODE],
         cwd=ROOT,
@@ -40,16 +40,16 @@ def workers_on(allowed: set[int]) -> int:
 
 @needs_two_cores
 def test_workers_follow_the_affinity():
-    """As `taskset` and Slurm set it."""
+    """taskset and Slurm set the affinity."""
     one, two, *_ = sorted(os.sched_getaffinity(0))
     assert workers_on({one}) == 1
-    # At most, because a container's quota may be below its affinity.
+    # A container's quota may be below its affinity.
     assert workers_on({one, two}) == min(2, cores.available())
 
 
 @needs_two_cores
 def test_workers_follow_the_quota(monkeypatch):
-    """As containers set it: a share of all cores, and no core in particular."""
+    """Containers set a quota: a share of all cores instead of particular ones."""
     opened, exists = builtins.open, os.path.exists
 
     def open_quota(file, *args, **options):

@@ -12,16 +12,16 @@ from trainer.models import registry
 
 @pytest.mark.parametrize("name", preset.names())
 def test_the_header_says_what_the_recipe_is(name):
-    found = preset.read(name)
-    assert found.size % 32 == 0
-    assert not re.search(r"_\d+$", name) or name.endswith(f"_{found.size}")
-    assert f"{found.size} px" in found.about
-    assert re.fullmatch(r"[\d,]+ parameters, [\d.]+ GFLOP an image", found.cost)
-    assert found.score
-    assert re.match(r"[A-Z].+\.", found.about)
-    assert "Cost" not in found.about
-    assert "Size" not in found.about
-    assert found.value("model").partition("(")[0] in registry.MODELS
+    recipe = preset.read(name)
+    assert recipe.size % 32 == 0
+    assert not re.search(r"_\d+$", name) or name.endswith(f"_{recipe.size}")
+    assert f"{recipe.size} px" in recipe.about
+    assert re.fullmatch(r"[\d,]+ parameters, [\d.]+ GFLOP an image", recipe.cost)
+    assert recipe.score
+    assert re.match(r"[A-Z].+\.", recipe.about)
+    assert "Cost" not in recipe.about
+    assert "Size" not in recipe.about
+    assert recipe.value("model").partition("(")[0] in registry.MODELS
 
 
 @pytest.mark.parametrize("name", preset.names())
