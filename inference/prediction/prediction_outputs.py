@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from data_prep.core import durable
+from data_prep.core import outlines
 from data_prep.core.errors import ExitCode
 from data_prep.core.progress import tracked
 from data_prep.dataset import aspect as aspects
@@ -19,7 +20,6 @@ from inference.inputs.datasets import Dataset
 from inference.prediction import prediction_folder
 from inference.prediction import probability_csv
 from inference.prediction import submission
-from inference.report import pictures
 from inference.report import prediction_page
 
 MASKS, OVERLAYS, REPORT = "masks", "overlays", "report.html"
@@ -82,7 +82,7 @@ def overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
       [T, T, 3] uint8 for cv2.imwrite, where T is the larger of S and 768.
     """
     side = max(_OVERLAY_PX, image.shape[0])
-    return pictures.outlined(image, mask, pictures.PREDICTION, side=side)
+    return outlines.on_image(image, mask, outlines.PREDICTION, side=side, thickness=2)
 
 
 def _write_png(path: pathlib.Path, pixels: np.ndarray) -> None:

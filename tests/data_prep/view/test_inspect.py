@@ -1,5 +1,6 @@
 import base64
 import collections
+import dataclasses
 import html.parser
 import pathlib
 import re
@@ -10,7 +11,6 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep.core import web_page
 from data_prep.dataset import manifest
 from data_prep.dataset import schema
 from data_prep.dataset import shards
@@ -126,10 +126,16 @@ def test_chosen_images_are_of_all_folds():
     assert max(folds.values()) - min(folds.values()) <= 4
 
 
-def test_names_cannot_break_the_page():
-    table = web_page.table(("a",), [("<script>",)])
-    assert "<script>" not in table
-    assert "&lt;script&gt;" in table
+def test_names_cannot_break_the_page(written):
+    dataset, _ = written
+    manifest = dataclasses.replace(dataset.manifest, options={"<script>": '"<b>'})
+    hostile = dataclasses.replace(
+        dataset, manifest=manifest, quarantined={"<script>": 1}
+    )
+    page = inspect_page._page(hostile, [])
+    assert "<script>" not in page
+    assert page.count("<td>&lt;script&gt;</td>") == 2
+    assert "<b>" not in page
 
 
 def test_command(dataset, tmp_path):
