@@ -8,23 +8,23 @@ from inference.report import gallery
 from inference.report.gallery import Tile
 
 
-def page(found: dict[str, Any], tiles: dict[str, list[Tile]] | None) -> str:
+def page(evaluation: dict[str, Any], tiles: dict[str, list[Tile]] | None) -> str:
     """Returns the page.
 
     Args:
-      found: as `evaluation.evaluate` writes it to JSON.
+      evaluation: the contents of evaluation.json.
       tiles: {kind of case: its tiles}, or None without a dataset.
     """
-    probabilities = found["probabilities"]
+    probabilities = evaluation["probabilities"]
     return web_page.template("inference.report", "evaluation.html.j2").render(
-        found=found,
-        sizes=evaluation_charts.sizes(found),
+        evaluation=evaluation,
+        sizes=evaluation_charts.sizes(evaluation),
         probabilities=probabilities and evaluation_charts.probabilities(probabilities),
         subgroups={
             column: evaluation_charts.whiskers(
                 [row["value"] for row in rows], rows, "dice"
             )
-            for column, rows in found["subgroups"].items()
+            for column, rows in evaluation["subgroups"].items()
         },
         figures=tiles and {k: list(map(gallery.figure, tiles[k])) for k in tiles},
     )
