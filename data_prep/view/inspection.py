@@ -4,18 +4,15 @@ import dataclasses
 import itertools
 import pathlib
 from collections import Counter
-from collections.abc import Iterator
 
 import numpy as np
 
+from data_prep.dataset import reference_area
 from data_prep.dataset import schema
 from data_prep.dataset import shards
-from data_prep.dataset import stored_pixels
 from data_prep.dataset.manifest import Manifest
 from data_prep.dataset.reading import DatasetReader
 from data_prep.source import quarantine
-
-_REFERENCE_PX = 1024
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,7 +72,7 @@ def inspect(folder: pathlib.Path) -> Inspection:
         area = 0.0
         if record.mask_bits is not None:
             mask = schema.unpack_mask(record.mask_bits, reader.manifest.image_size)
-            area = float(mask.mean()) * _REFERENCE_PX**2
+            area = float(mask.mean()) * reference_area.AREA_PX
         images.append(
             Image(
                 image_id=record.image_id,
@@ -94,17 +91,6 @@ def inspect(folder: pathlib.Path) -> Inspection:
         histogram=histogram,
         quarantined=_quarantined(folder.resolve().parent),
     )
-
-
-def records(folder: pathlib.Path, data: Manifest) -> Iterator[schema.Record]:
-    """Yields every record of a dataset, in the order of the files."""
-    return DatasetReader(folder, data).records()
-
-
-def pixels(record: schema.Record, data: Manifest) -> np.ndarray:
-    """Returns a record's image, [S, S] uint8."""
-    encoding = data.options["pixel_encoding"]
-    return stored_pixels.decode(record.pixels, data.image_size, encoding)
 
 
 def choose(images: list[Image], count: int) -> list[Image]:

@@ -18,20 +18,20 @@ _TITLES = (
 )
 
 # [H, W] mask of the source image -> [L, L], on the square image
-OnSquare = Callable[[np.ndarray], np.ndarray]
+ToSquare = Callable[[np.ndarray], np.ndarray]
 
 
-def sheet(cases: list[tuple[Case, np.ndarray]], on_square: OnSquare) -> np.ndarray:
+def sheet(cases: list[tuple[Case, np.ndarray]], to_square: ToSquare) -> np.ndarray:
     """Draws one triple per case, two triples per row.
 
     Args:
       cases: each with its image, [S, S] uint8.
-      on_square: places a mask as the image is placed in its square.
+      to_square: places a mask as the image is placed in its square.
 
     Returns:
       [H, W, 3] uint8, for cv2.imwrite.
     """
-    triples = [_triple(case, image, on_square) for case, image in cases]
+    triples = [_triple(case, image, to_square) for case, image in cases]
     body = tiles.grid(triples, _COLUMNS)
     header = tiles.canvas(tiles.CAPTION_PX + tiles.GAP_PX, body.shape[1])
     for column in range(_COLUMNS):
@@ -64,13 +64,13 @@ def _evenly_spaced(items: list[str], count: int) -> list[str]:
     return [items[k] for k in indices]
 
 
-def _triple(case: Case, image: np.ndarray, on_square: OnSquare) -> np.ndarray:
+def _triple(case: Case, image: np.ndarray, to_square: ToSquare) -> np.ndarray:
     height = _TILE_PX + tiles.CAPTION_PX + tiles.GAP_PX
     triple = tiles.canvas(height, 3 * _STEP_PX + tiles.GAP_PX)
     masks = (np.zeros_like(case.truth), case.truth, case.prediction)
     for k, (mask, (_, color)) in enumerate(zip(masks, _TITLES, strict=True)):
         tile = outlines.on_image(
-            image, on_square(mask), color, side=_TILE_PX, thickness=2
+            image, to_square(mask), color, side=_TILE_PX, thickness=2
         )
         triple[:_TILE_PX, k * _STEP_PX : k * _STEP_PX + _TILE_PX] = tile
     label = "pneumothorax" if case.truth.any() else "no pneumothorax"

@@ -9,12 +9,12 @@ import numpy as np
 
 from data_prep.core import web_page
 from data_prep.dataset import aspect
+from data_prep.dataset import reference_area
 from data_prep.dataset import rle
 from inference.report import gallery
 from inference.report.gallery import Tile
 
 _SHOWN = 48
-_REFERENCE_PX = 1024
 _AREAS = (1, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)
 _BINS = 20
 
@@ -44,7 +44,7 @@ class Summary:
           mask: [H, W] uint8 of 0 and 1, at the size of the source image.
           policy: the dataset's aspect policy, see data_prep/dataset/aspect.py.
         """
-        area = mask.mean() * _REFERENCE_PX**2
+        area = mask.mean() * reference_area.AREA_PX
         if not area:
             return
         self._areas.append(area)
@@ -70,7 +70,7 @@ class Summary:
         Args:
           request: the contents of the prediction folder's request.json.
         """
-        edges = [*_AREAS, _REFERENCE_PX**2 + 1]
+        edges = [*_AREAS, reference_area.AREA_PX + 1]
         tiles = [tile for _, _, tile in sorted(self._largest, reverse=True)]
         return web_page.template("inference.report", "prediction.html.j2").render(
             num_images=len(self._rows),

@@ -6,11 +6,10 @@ import re
 import numpy as np
 import pytest
 
-from data_prep.dataset import manifest
 from data_prep.dataset import rle
+from data_prep.dataset.reading import DatasetReader
 from data_prep.phantom import synthetic_folder
 from data_prep.source import labels
-from data_prep.view import inspection
 from inference.evaluation import evaluate
 from tests import browser
 from tests.inference.evaluation.test_evaluate import SIDE
@@ -59,8 +58,7 @@ def written(source, dataset, tmp_path_factory):
     """A report with everything in it: two lesions missed, two false alarms."""
     folder = tmp_path_factory.mktemp("report")
     truth = source / synthetic_folder.TRAIN_CSV
-    data = manifest.read(dataset / "64")
-    known = {r.image_id for r in inspection.records(dataset / "64", data)}
+    known = {r.image_id for r in DatasetReader(dataset / "64").records()}
     rows = {i: m for i, m in masks(truth).items() if i in known}
     positive = [i for i, m in rows.items() if m.any()]
     empty = [i for i, m in rows.items() if not m.any()]
