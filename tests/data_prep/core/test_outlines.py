@@ -21,7 +21,7 @@ def test_the_border_on_an_image():
 
 
 def filled(path, size):
-    """Draws the polygons of an outline back to a mask, by the even-odd rule."""
+    """Fills the polygons of a path, by the even-odd rule."""
     polygons = [
         np.array(re.findall(r"([\d.]+) ([\d.]+)", part), np.float64)
         for part in path.split("Z")
@@ -43,7 +43,7 @@ def test_outline_encloses_the_mask(source):
     size = 128
     expected = cv2.resize(mask, (size, size), interpolation=cv2.INTER_AREA)
     enclosed = filled(outlines.svg_path(mask, size), size)
-    # The line runs through the middles of the border's pixels.
+    # The path runs through the centers of the border's pixels, not around them.
     assert np.abs(enclosed.astype(int) - expected).sum() <= 4 * size
     assert (enclosed & expected).sum() > 0.85 * expected.sum()
 

@@ -7,7 +7,7 @@ from inference.report.cases import Scores
 
 
 def scores(rows):
-    """Columns from (Dice, true area, predicted area)."""
+    """Returns the scores of rows of (Dice, true area, predicted area)."""
     table = np.array(rows, np.float64)
     return Scores(
         ids=tuple(f"i{k}" for k in range(len(rows))),
@@ -22,8 +22,8 @@ def test_cases_are_chosen_by_kind():
     rows += [(0, 0, 5), (0, 0, 7)]  # false alarms
     rows += [(d, 9, 9) for d in (0.5, 0.9, 0.2, 0.7)]  # found
     rows += [(1, 0, 0)] * 3
-    found = gallery.choose(scores(rows), 8)
-    assert found == {
+    chosen = gallery.choose(scores(rows), 8)
+    assert chosen == {
         "missed": [1, 2],
         "false_alarms": [4, 3],
         "worst": [7, 5],
@@ -33,9 +33,9 @@ def test_cases_are_chosen_by_kind():
 
 def test_few_found_are_not_shown_twice():
     assert gallery.choose(scores([(0.5, 9, 9)]), 24)["worst"] == []
-    found = gallery.choose(scores([(0.5, 9, 9), (0.6, 9, 9), (0.7, 9, 9)]), 24)
-    assert found["best"] == [2, 1]
-    assert found["worst"] == [0]
+    chosen = gallery.choose(scores([(0.5, 9, 9), (0.6, 9, 9), (0.7, 9, 9)]), 24)
+    assert chosen["best"] == [2, 1]
+    assert chosen["worst"] == [0]
     assert gallery.choose(scores([(1, 0, 0)]), 24)["missed"] == []
 
 
