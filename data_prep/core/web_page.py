@@ -1,87 +1,73 @@
-"""One self-contained HTML page: its frame, its style, tables and pictures.
+"""Self-contained HTML pages, rendered by Jinja2 from the `templates/` of a room.
 
-The page forbids itself scripts and every load from elsewhere, so that a browser
-enforces what "self-contained" says.
+The templates of this room are the frame of every page (`page.html.j2`), its parts and
+its charts; every room's templates can extend and import them.
 """
 
 import base64
-import html
+import dataclasses
+import functools
 
-import cv2
+import jinja2
 import numpy as np
 
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-_STYLE = """
-:root { color-scheme: light dark; --ink: #222; --paper: #fff; --bar: #2a7ab8;
-  --faint: #666; --panel: #f4f6f8; --line: #8884; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #ddd; --paper: #1c1c1c; --bar: #5aa9e6;
-    --faint: #a0a0a0; --panel: #262829; }
-}
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink);
-  background: var(--paper); max-width: 76rem; margin: 0 auto; padding: 1rem;
-  overflow-wrap: break-word; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; margin: 1rem 0; }
-th, td { padding: .2rem .8rem; text-align: right;
-  border-bottom: 1px solid var(--line); }
-th:first-child, td:first-child { text-align: left; white-space: nowrap; }
-@media (max-width: 32rem) { th, td { padding: .2rem .25rem; font-size: .85rem; } }
-figure { margin: 1rem 0; overflow-x: auto; }
-img, svg { max-width: 100%; height: auto; }
-.pictures { display: grid; gap: .5rem;
-  grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); }
-.pictures figure { margin: 0; }
-.pictures img { width: 100%; }
-svg text { fill: var(--ink); font: 11px system-ui, sans-serif; }
-svg rect { fill: var(--bar); }
-"""
+from data_prep.core import tiles
+
+_SHARED = "data_prep.core"
 
 
-def document(title: str, body: str, *, style: str = "") -> str:
-    """Returns the page.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Picture:
+    """An image that an `<img>` carries in its own attributes.
 
-    Args:
-      title: text.
-      body: HTML.
-      style: CSS rules beyond those of every page.
+    Attributes:
+      width: in pixels.
+      height: in pixels.
+      src: the encoded image as a data URL.
     """
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        f"<title>{html.escape(title)}</title>"
-        f"<style>{_STYLE}{style}</style></head><body>{body}</body></html>\n"
-    )
+
+    width: int
+    height: int
+    src: str
 
 
-def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """Returns a table of texts; on a narrow screen it scrolls by itself."""
-
-    def row(tag, values):
-        return "".join(f"<{tag}>{html.escape(v)}</{tag}>" for v in values)
-
-    body = "".join(f"<tr>{row('td', values)}</tr>" for values in rows)
-    return (
-        '<div class="wide"><table>'
-        f"<thead><tr>{row('th', header)}</tr></thead><tbody>{body}</tbody>"
-        "</table></div>"
-    )
-
-
-def image(pixels: np.ndarray, alt: str, *, kind: str = "png", quality: int = 0) -> str:
-    """Returns an <img> that carries its own bytes.
+def picture(pixels: np.ndarray, *, kind: str = "png", quality: int = 0) -> Picture:
+    """Encodes an image for a page.
 
     Args:
-      pixels: [H, W] or [H, W, 3] uint8, as for cv2.imwrite.
-      alt: text for those who do not see it.
+      pixels: [H, W] or [H, W, 3] uint8 in OpenCV's order, blue first.
       kind: "png" or "jpeg".
-      quality: of a JPEG, 1 to 100.
+      quality: JPEG quality, 1 to 100.
     """
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if kind == "jpeg" else []
-    data = base64.b64encode(cv2.imencode(f".{kind}", pixels, options)[1].tobytes())
+    data = base64.b64encode(tiles.encode(pixels, kind=kind, quality=quality)).decode()
     height, width = pixels.shape[:2]
-    return (
-        f'<img alt="{html.escape(alt)}" width="{width}" height="{height}" '
-        f'src="data:image/{kind};base64,{data.decode()}">'
+    return Picture(width=width, height=height, src=f"data:image/{kind};base64,{data}")
+
+
+def template(room: str, name: str) -> jinja2.Template:
+    """Returns a template, which escapes all that is no HTML of another template.
+
+    Its `render` returns a page; its `module` has its macros as functions.
+
+    Args:
+      room: the package that has the folder `templates/`, as "inference.report".
+      name: the file's name.
+    """
+    return _environment(room).get_template(name)
+
+
+@functools.cache
+def _environment(room: str) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.ChoiceLoader(
+            [jinja2.PackageLoader(package) for package in (room, _SHARED)]
+        ),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
+    # {{ 1234 | number(",") }} is format(1234, ",").
+    environment.filters["number"] = format
+    return environment

@@ -1,1 +1,1 @@
-"""Shows a dataset to people: statistics, contact sheet, page."""
+"""A page and a contact sheet that show a dataset."""

@@ -1,16 +1,15 @@
-"""The inspection as one self-contained HTML page: tables, curves, contact sheet."""
+"""The inspection of a dataset as a self-contained HTML page and a contact sheet."""
 
-import html
 import pathlib
 
-import cv2
 import numpy as np
 
-from data_prep.core import charts
 from data_prep.core import durable
+from data_prep.core import outlines
+from data_prep.core import tiles
 from data_prep.core import web_page
 from data_prep.dataset import schema
-from data_prep.view import contact_sheet
+from data_prep.dataset.reading import DatasetReader
 from data_prep.view import inspection
 from data_prep.view.inspection import Inspection
 
@@ -22,100 +21,59 @@ _LABELS = {1: "positive", 0: "negative", schema.UNKNOWN_LABEL: "unknown"}
 
 
 def write(folder: pathlib.Path, output: pathlib.Path, num_pictures: int) -> Inspection:
-    """Inspects a dataset folder and writes the page and the contact sheet."""
-    found = inspection.inspect(folder)
-    tiles = _tiles(folder, found, num_pictures)
-    with durable.atomic_write(output / SHEET) as aside:
-        aside.write_bytes(_png(contact_sheet.draw(tiles)))
-    durable.write_text(output / PAGE, _page(found, tiles))
-    return found
+    """Inspects a dataset folder and writes the page and the contact sheet.
+
+    Raises:
+      CommandError: the folder holds no dataset, or a record is damaged.
+    """
+    dataset = inspection.inspect(folder)
+    chosen = _tiles(folder, dataset, num_pictures)
+    tiles.write_png(output / SHEET, tiles.contact_sheet(chosen))
+    durable.write_text(output / PAGE, _page(dataset, chosen))
+    return dataset
 
 
-def _tiles(folder: pathlib.Path, found: Inspection, num_pictures: int) -> list[tuple]:
-    """Returns (image, mask, caption) of the chosen records, as chosen."""
-    chosen = inspection.choose(found.images, num_pictures)
-    places = {image.image_id: k for k, image in enumerate(chosen)}
-    tiles = {}
-    for record in inspection.records(folder, found.data):
-        if record.image_id not in places:
-            continue
-        image = chosen[places[record.image_id]]
-        mask = np.zeros((found.data.image_size,) * 2, np.uint8)
+def _tiles(
+    folder: pathlib.Path, dataset: Inspection, num_pictures: int
+) -> list[tuple[np.ndarray, np.ndarray, str]]:
+    """Returns (image, mask, caption) of the chosen images, in the chosen order."""
+    chosen = {i.image_id: i for i in inspection.choose(dataset.images, num_pictures)}
+    reader = DatasetReader(folder, dataset.manifest)
+    size = dataset.manifest.image_size
+    found = {}
+    for record in reader.find(chosen):
+        image = chosen[record.image_id]
+        mask = np.zeros((size, size), np.uint8)
         if record.mask_bits is not None:
-            mask = schema.unpack_mask(record.mask_bits, found.data.image_size)
-        where = "test" if image.fold < 0 else f"fold {image.fold}"
-        what = f"{image.area:.0f} px" if image.label == 1 else _LABELS[image.label]
-        tiles[places[record.image_id]] = (
-            inspection.pixels(record, found.data),
-            mask,
-            f"{where}, {what}",
-        )
-    return [tiles[k] for k in sorted(tiles)]
+            mask = schema.unpack_mask(record.mask_bits, size)
+        finding = f"{image.area:.0f} px" if image.label == 1 else _LABELS[image.label]
+        caption = f"{_fold_name(image.fold)}, {finding}"
+        found[image.image_id] = (reader.pixels(record), mask, caption)
+    return [found[image_id] for image_id in chosen]
 
 
-def _page(found: Inspection, tiles: list[tuple]) -> str:
-    data = found.data
-    areas = np.array([i.area for i in found.images if i.label == 1])
-    counts, _ = np.histogram(areas, bins=_AREA_EDGES)
-    names = [f"{a:,}" for a in _AREA_EDGES[:-1]]
-    intensity = found.histogram.reshape(64, 4).sum(axis=1)
-    options = [(k, str(v)) for k, v in sorted(data.options.items())]
-    bad = [(code, str(n)) for code, n in found.quarantined.items()] or [("none", "0")]
-    parts = [
-        f"<h1>Dataset at {data.image_size} pixels</h1>",
-        f"<p>{len(found.images):,} images in {len(data.shards)} files.</p>",
-        "<h2>Images and patients</h2>",
-        web_page.table(
-            ("", "positive", "negative", "unknown", "patients"), _folds(found)
-        ),
-        "<h2>Pictures</h2>",
-        f'<div class="pictures">{"".join(map(_picture, tiles))}</div>',
-        "<h2>Area of the masks</h2>",
-        f"<p>In pixels of an image of 1024 x 1024; {_quantiles(areas)}.</p>",
-        charts.bars(counts, names, "smallest area in the bin"),
-        "<h2>Intensity</h2>",
-        (
-            f"<p>Training images: mean {data.mean:.1f}, standard deviation "
-            f"{data.std:.1f} of 255.</p>"
-        ),
-        charts.bars(intensity, [str(4 * k) for k in range(64)], "intensity", every=8),
-        "<h2>Quarantined inputs</h2>",
-        web_page.table(("code", "inputs"), bad),
-        "<h2>Options</h2>",
-        web_page.table(("option", "value"), options),
-    ]
-    title = f"Dataset at {data.image_size} pixels"
-    return web_page.document(title, "".join(parts))
-
-
-def _picture(tile: tuple[np.ndarray, np.ndarray, str]) -> str:
-    image, mask, caption = tile
-    drawn = contact_sheet.outlined(image, mask, _PICTURE_PX)
-    alt = f"X-ray with the outline of its mask: {caption}"
-    return (
-        f"<figure>{web_page.image(drawn, alt)}"
-        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+def _page(dataset: Inspection, chosen: list[tuple[np.ndarray, np.ndarray, str]]) -> str:
+    areas = np.array([i.area for i in dataset.images if i.label == 1])
+    return web_page.template("data_prep.view", "inspect.html.j2").render(
+        dataset=dataset,
+        manifest=dataset.manifest,
+        fold_name=_fold_name,
+        pictures=[(_picture(image, mask), caption) for image, mask, caption in chosen],
+        areas={
+            "counts": np.histogram(areas, bins=_AREA_EDGES)[0],
+            "names": [f"{edge:,}" for edge in _AREA_EDGES[:-1]],
+        },
+        percentiles={p: np.percentile(areas, p) for p in (5, 50, 95) if areas.size},
+        num_vanished=int((areas == 0).sum()),
+        intensities=dataset.histogram.reshape(64, 4).sum(axis=1),
     )
 
 
-def _png(image: np.ndarray) -> bytes:
-    return cv2.imencode(".png", image)[1].tobytes()
-
-
-def _folds(found: Inspection) -> list[tuple[str, ...]]:
-    rows = []
-    for fold, counted in found.counts().items():
-        name = "test" if fold < 0 else f"fold {fold}"
-        numbers = [*(counted[label] for label in _LABELS), found.patients[fold]]
-        rows.append((name, *(f"{n:,}" for n in numbers)))
-    return rows
-
-
-def _quantiles(areas: np.ndarray) -> str:
-    if not areas.size:
-        return "there is no positive"
-    low, middle, high = np.percentile(areas, [5, 50, 95])
-    return (
-        f"median {middle:,.0f}, 5 % below {low:,.0f}, 5 % above {high:,.0f}, "
-        f"{int((areas == 0).sum())} vanished when shrunk"
+def _picture(image: np.ndarray, mask: np.ndarray) -> web_page.Picture:
+    return web_page.picture(
+        outlines.on_image(image, mask, outlines.TRUTH, side=_PICTURE_PX, thickness=1)
     )
+
+
+def _fold_name(fold: int) -> str:
+    return "test" if fold < 0 else f"fold {fold}"

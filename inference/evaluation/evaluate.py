@@ -4,10 +4,10 @@ import csv
 import io
 from typing import Any
 
-import cv2
 import numpy as np
 
 from data_prep.core import durable
+from data_prep.core.tiles import write_png
 from inference.config import EvaluateConfig
 from inference.evaluation import bootstrap
 from inference.evaluation import measures
@@ -161,8 +161,7 @@ def _write_sheet(config, scoring, scores: Scores, images: DatasetIndex) -> None:
     pixels = images.pixels(chosen)
     cases = [(scoring.case(i, images.size_of), pixels[i]) for i in chosen]
     drawn = pictures.sheet(cases, images.to_square)
-    with durable.atomic_write(config.output / SHEET) as aside:
-        aside.write_bytes(cv2.imencode(".png", drawn)[1].tobytes())
+    write_png(config.output / SHEET, drawn)
 
 
 def _table(scores: Scores, probabilities: np.ndarray | None) -> str:

@@ -3,12 +3,11 @@
 They need no network: the same command with more `--outputs` adds them later.
 """
 
-import pathlib
-
-import cv2
 import numpy as np
 
 from data_prep.core import durable
+from data_prep.core import outlines
+from data_prep.core import tiles
 from data_prep.core.errors import ExitCode
 from data_prep.core.progress import tracked
 from data_prep.dataset import aspect as aspects
@@ -19,7 +18,6 @@ from inference.inputs.datasets import Dataset
 from inference.prediction import prediction_folder
 from inference.prediction import probability_csv
 from inference.prediction import submission
-from inference.report import pictures
 from inference.report import prediction_page
 
 MASKS, OVERLAYS, REPORT = "masks", "overlays", "report.html"
@@ -60,9 +58,9 @@ def write(config: PredictConfig, dataset: Dataset) -> None:
             if path.exists():
                 continue
             if kind == MASKS:
-                _write_png(path, mask * 255)
+                tiles.write_png(path, mask * 255)
             else:
-                _write_png(path, overlay(image, aspects.to_square(mask, aspect)))
+                tiles.write_png(path, overlay(image, aspects.to_square(mask, aspect)))
         if summary:
             summary.add(record.image_id, image, mask, aspect)
     if summary:
@@ -82,9 +80,4 @@ def overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
       [T, T, 3] uint8 for cv2.imwrite, where T is the larger of S and 768.
     """
     side = max(_OVERLAY_PX, image.shape[0])
-    return pictures.outlined(image, mask, pictures.PREDICTION, side=side)
-
-
-def _write_png(path: pathlib.Path, pixels: np.ndarray) -> None:
-    with durable.atomic_write(path) as aside:
-        aside.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+    return outlines.on_image(image, mask, outlines.PREDICTION, side=side, thickness=2)

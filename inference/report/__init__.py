@@ -1,1 +1,1 @@
-"""Draws what was predicted and scored: pages, charts, pictures."""
+"""Pages and pictures that show a prediction or its evaluation."""

@@ -1,60 +1,57 @@
-"""What was predicted, on one self-contained page: counts, areas, the largest masks.
+"""A prediction as a self-contained HTML page: counts, areas and the largest masks.
 
-There is no truth in it; the page of `inference.evaluate` has both.
+It knows no truth; the page of `inference.evaluate` compares a prediction with it.
 """
 
 import heapq
-import html
 
 import numpy as np
 
-from data_prep.core import charts
 from data_prep.core import web_page
 from data_prep.dataset import aspect
+from data_prep.dataset import reference_area
 from data_prep.dataset import rle
 from inference.report import gallery
 from inference.report.gallery import Tile
 
-TITLE = "Pneumothorax: prediction"
 _SHOWN = 48
-_REFERENCE_PX = 1024
 _AREAS = (1, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)
 _BINS = 20
-_STYLE = (
-    "h1 { line-height: 1.2; } h2 { margin: 2.5rem 0 .5rem; } p { max-width: 46rem; }"
-)
 
 
 class Summary:
-    """Collects images one after the other, in memory of those that are shown.
-
-    Args:
-      rows: {image id: RLE}.
-      classified: {image id: probability of a finding}, or None.
-    """
+    """Collects images one by one and keeps in memory only those that the page shows."""
 
     def __init__(self, rows: dict[str, str], classified: dict[str, float] | None):
+        """Starts without images.
+
+        Args:
+          rows: {image id: RLE}.
+          classified: {image id: probability of a pneumothorax}, or None.
+        """
         self._rows, self._classified = rows, classified
         self._areas: list[float] = []
         self._largest: list[tuple[float, str, Tile]] = []
 
-    def add(self, image_id: str, image: np.ndarray, mask: np.ndarray, how: str) -> None:
+    def add(
+        self, image_id: str, image: np.ndarray, mask: np.ndarray, policy: str
+    ) -> None:
         """Adds one image.
 
         Args:
-          image_id: its id.
+          image_id: the image's id.
           image: [S, S] uint8.
-          mask: [H, W] uint8 of 0 and 1, of the source.
-          how: the dataset's aspect policy, see data_prep/dataset/aspect.py.
+          mask: [H, W] uint8 of 0 and 1, at the size of the source image.
+          policy: the dataset's aspect policy, see data_prep/dataset/aspect.py.
         """
-        area = mask.mean() * _REFERENCE_PX**2
+        area = mask.mean() * reference_area.AREA_PX
         if not area:
             return
         self._areas.append(area)
         caption = f"{area:,.0f} px"
         if self._classified:
             caption += f", classifiers {self._classified[image_id]:.2f}"
-        square = aspect.to_square(mask, how)
+        square = aspect.to_square(mask, policy)
         tile = Tile(
             image=image,
             truth=np.zeros_like(square),
@@ -71,48 +68,24 @@ class Summary:
         """Returns the page.
 
         Args:
-          request: what decided the prediction, as it is kept in its folder.
+          request: the contents of the prediction folder's request.json.
         """
-        total, masks = len(self._rows), len(self._areas)
-        empty = sum(encoded == rle.EMPTY for encoded in self._rows.values())
-        lead = (
-            f"<h1>{TITLE}</h1><p>{total:,} images: a mask on {masks:,} "
-            f"({masks / total:.1%}), {empty:,} left empty. No truth was given: this "
-            "page says what was predicted, not how well.</p>"
+        edges = [*_AREAS, reference_area.AREA_PX + 1]
+        tiles = [tile for _, _, tile in sorted(self._largest, reverse=True)]
+        return web_page.template("inference.report", "prediction.html.j2").render(
+            num_images=len(self._rows),
+            num_masks=len(self._areas),
+            num_empty=sum(encoded == rle.EMPTY for encoded in self._rows.values()),
+            classifiers=self._classified
+            and {
+                "counts": np.histogram([*self._classified.values()], _BINS, (0, 1))[0],
+                "names": [f"{k / _BINS:g}" for k in range(_BINS)],
+            },
+            areas={
+                "counts": np.histogram(self._areas, edges)[0],
+                "names": [f"{area:,}" for area in _AREAS],
+            },
+            median_area=np.median(self._areas) if self._areas else 0,
+            figures=[gallery.figure(tile) for tile in tiles],
+            request=request,
         )
-        body = [lead]
-        if self._classified:
-            values = np.array(list(self._classified.values()))
-            counts = np.histogram(values, _BINS, (0, 1))[0]
-            names = [f"{k / _BINS:g}" for k in range(_BINS)]
-            axis = "Probability by the classifiers, lower end of the bin"
-            body += [
-                "<h2>Classifiers</h2>",
-                charts.bars(counts, names, axis, every=2),
-            ]
-        if masks:
-            edges = [*_AREAS, _REFERENCE_PX**2 + 1]
-            counts = np.histogram(self._areas, edges)[0]
-            names = [f"{area:,}" for area in _AREAS]
-            axis = "Area in pixels of 1024 x 1024, lower end of the bin"
-            body += [
-                "<h2>Areas</h2>",
-                f"<p>Median {np.median(self._areas):,.0f} pixels.</p>",
-                charts.bars(counts, names, axis),
-                f"<h2>Largest masks</h2><p>{len(self._largest)} of {masks:,}.</p>",
-            ]
-            tiles = [tile for _, _, tile in sorted(self._largest, reverse=True)]
-            drawn = "".join(gallery.figure(tile) for tile in tiles)
-            body.append(f'<div class="cases">{drawn}</div>')
-        facts = [
-            ("members", str(len(request["members"]))),
-            ("views", ", ".join(request["tta"])),
-            ("classifiers", str(len(request["classifiers"]))),
-            ("post-processing", str(request["postprocess"])),
-        ]
-        listed = "".join(
-            f"<li>{name}: {html.escape(value)}</li>" for name, value in facts
-        )
-        body.append(f"<h2>How it was predicted</h2><ul>{listed}</ul>")
-        style = charts.STYLE + gallery.STYLE + _STYLE
-        return web_page.document(TITLE, "".join(body), style=style)

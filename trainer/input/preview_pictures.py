@@ -8,8 +8,8 @@ import tensorflow as tf
 from data_prep.core import durable
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
+from data_prep.core.tiles import contact_sheet
 from data_prep.dataset import manifest as manifests
-from data_prep.view import contact_sheet
 from trainer.augment import draws
 from trainer.augment import ops
 from trainer.augment import recipe
@@ -81,7 +81,7 @@ def _draw(rows, images: tf.Tensor, masks: tf.Tensor, seed: int) -> np.ndarray:
         for k in range(count):
             tiles.append((*_pair(images, masks, k), "before"))
             tiles.append((*_pair(*after, k), label))
-    return contact_sheet.draw(tiles, columns=2 * count)
+    return contact_sheet(tiles, columns=2 * count)
 
 
 def _pair(images: tf.Tensor, masks: tf.Tensor, k: int):

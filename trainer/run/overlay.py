@@ -1,4 +1,8 @@
-"""Images with the outlines of truth and prediction, in plain NumPy."""
+"""Draws the outlines of truth and prediction on an image, with NumPy alone.
+
+Unlike data_prep/core/outlines.py it also draws the borders of holes, and none along
+the edge of the image.
+"""
 
 import numpy as np
 
@@ -24,9 +28,13 @@ def draw(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.nda
 
 
 def outline(mask: np.ndarray) -> np.ndarray:
-    """Returns the pixels of [S, S] bool that have a neighbour outside of it.
+    """Returns the pixels of a mask with one of their four neighbors outside the mask.
 
-    Of the four neighbours; what is beyond the image counts as inside.
+    Args:
+      mask: [S, S] bool; beyond its edge it continues with the value at the edge.
+
+    Returns:
+      [S, S] bool.
     """
     padded = np.pad(mask, 1, mode="edge")
     inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]

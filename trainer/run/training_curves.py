@@ -1,4 +1,4 @@
-"""How a run went, as a picture: losses, validation scores, learning rate."""
+"""Plots losses, validation scores and learning rate over the epochs of a run."""
 
 import pathlib
 from typing import Any
@@ -14,9 +14,9 @@ def draw(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
     """Writes a PNG of three charts over the epochs.
 
     Args:
-      path: of the PNG.
-      rows: of `log.csv`, one an epoch: "epoch", "learning_rate", "loss", and
-        validation scores that begin with "val_"; None leaves a gap.
+      path: the PNG file.
+      rows: the rows of `log.csv`, one per epoch: "epoch", "learning_rate", "loss",
+        and validation scores whose names begin with "val_"; None leaves a gap.
     """
     scores = [
         name for name in rows[0] if name.startswith("val_") and name not in _LOSSES
@@ -27,7 +27,7 @@ def draw(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
         ("learning rate", ["learning_rate"]),
     )
     epochs = [row["epoch"] for row in rows]
-    # Not by pyplot, which keeps every figure and looks for a display.
+    # pyplot would keep every figure and look for a display.
     figure = Figure(figsize=(7, 8), layout="constrained")
     for axes, (title, names) in zip(
         figure.subplots(len(charts), sharex=True), charts, strict=True
@@ -44,5 +44,5 @@ def draw(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
     figure.axes[1].set_ylim(0, 1)
     figure.axes[-1].set_xlabel("epoch")
     figure.axes[-1].xaxis.get_major_locator().set_params(integer=True)
-    with durable.atomic_write(path) as aside:
-        figure.savefig(aside, format="png", dpi=100)
+    with durable.atomic_write(path) as partial:
+        figure.savefig(partial, format="png", dpi=100)

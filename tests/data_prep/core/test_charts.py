@@ -2,9 +2,11 @@ import re
 
 import numpy as np
 
-from data_prep.core import charts
+from data_prep.core import web_page
 from data_prep.core.charts import Curve
 from data_prep.core.charts import Whisker
+
+charts = web_page.template("data_prep.core", "charts.html.j2").module
 
 
 def test_a_curve_goes_through_its_points():

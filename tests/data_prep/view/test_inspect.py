@@ -1,5 +1,6 @@
 import base64
 import collections
+import dataclasses
 import html.parser
 import pathlib
 import re
@@ -10,7 +11,6 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep.core import web_page
 from data_prep.dataset import manifest
 from data_prep.dataset import schema
 from data_prep.dataset import shards
@@ -22,7 +22,7 @@ VOID = {"meta", "img"}
 
 
 class Parser(html.parser.HTMLParser):
-    """Checks that tags are balanced and collects the text of the cells."""
+    """Checks that tags are balanced; collects the texts of cells and the images."""
 
     def __init__(self):
         super().__init__()
@@ -54,43 +54,45 @@ def plain(folder):
 
 
 def test_numbers_are_those_of_a_plain_count(written, dataset):
-    found, _ = written
+    inspected, _ = written
     stored = plain(dataset / "64")
     expected = collections.Counter((r.fold, r.label) for r in stored)
     counted = {
         (fold, label): n
-        for fold, row in found.counts().items()
+        for fold, row in inspected.counts().items()
         for label, n in row.items()
     }
     assert counted == dict(expected)
-    for fold, patients in found.patients.items():
+    for fold, patients in inspected.patients.items():
         assert patients == len({r.group for r in stored if r.fold == fold})
-    assert found.quarantined == {"DCM_TRUNCATED": 1, "LABEL_MISSING": 1}
+    assert inspected.quarantined == {"DCM_TRUNCATED": 1, "LABEL_MISSING": 1}
     areas = {
         r.image_id: schema.unpack_mask(r.mask_bits, 64).sum() * 256
         for r in stored
         if r.label == 1
     }
-    assert {i.image_id: i.area for i in found.images if i.label == 1} == areas
+    assert {i.image_id: i.area for i in inspected.images if i.label == 1} == areas
     train = [np.frombuffer(r.pixels, np.uint8) for r in stored if r.fold >= 0]
     values = np.concatenate(train)
-    np.testing.assert_array_equal(found.histogram, np.bincount(values, minlength=256))
+    np.testing.assert_array_equal(
+        inspected.histogram, np.bincount(values, minlength=256)
+    )
 
 
-def test_page_is_whole_and_self_contained(written):
-    found, output = written
+def test_page_is_complete_and_self_contained(written):
+    inspected, output = written
     text = (output / "index.html").read_text()
     parser = Parser()
     parser.feed(text.removeprefix("<!doctype html>"))
     assert not parser.open
     assert not re.search(r"https?:|<script|<link", text)
-    row = found.counts()[0]
+    row = inspected.counts()[0]
     start = parser.cells.index("fold 0")
     assert parser.cells[start + 1 : start + 5] == [
         str(row[1]),
         str(row[0]),
         "0",
-        str(found.patients[0]),
+        str(inspected.patients[0]),
     ]
     for value in ("LABEL_MISSING", "opencv(clip_limit=2.0, tiles=8)"):
         assert value in parser.cells
@@ -106,14 +108,14 @@ def test_page_is_whole_and_self_contained(written):
 
 
 def test_chosen_images_span_the_sizes(written):
-    found, _ = written
-    chosen = inspection.choose(found.images, 9)
+    inspected, _ = written
+    chosen = inspection.choose(inspected.images, 9)
     areas = [i.area for i in chosen if i.label == 1]
-    whole = [i.area for i in found.images if i.label == 1]
+    whole = [i.area for i in inspected.images if i.label == 1]
     assert len(chosen) == 9
     assert len(areas) == 6
     assert (min(areas), max(areas)) == (min(whole), max(whole))
-    assert len(inspection.choose(found.images, 1000)) == len(found.images)
+    assert len(inspection.choose(inspected.images, 1000)) == len(inspected.images)
 
 
 def test_chosen_images_are_of_all_folds():
@@ -126,10 +128,16 @@ def test_chosen_images_are_of_all_folds():
     assert max(folds.values()) - min(folds.values()) <= 4
 
 
-def test_names_cannot_break_the_page():
-    table = web_page.table(("a",), [("<script>",)])
-    assert "<script>" not in table
-    assert "&lt;script&gt;" in table
+def test_names_cannot_break_the_page(written):
+    dataset, _ = written
+    manifest = dataclasses.replace(dataset.manifest, options={"<script>": '"<b>'})
+    hostile = dataclasses.replace(
+        dataset, manifest=manifest, quarantined={"<script>": 1}
+    )
+    page = inspect_page._page(hostile, [])
+    assert "<script>" not in page
+    assert page.count("<td>&lt;script&gt;</td>") == 2
+    assert "<b>" not in page
 
 
 def test_command(dataset, tmp_path):

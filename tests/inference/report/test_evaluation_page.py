@@ -1,4 +1,4 @@
-"""The report as a reader meets it: in a browser, wide, narrow and dark."""
+"""The evaluation page, parsed and in a browser: wide, narrow and dark."""
 
 import html.parser
 import re
@@ -6,11 +6,10 @@ import re
 import numpy as np
 import pytest
 
-from data_prep.dataset import manifest
 from data_prep.dataset import rle
+from data_prep.dataset.reading import DatasetReader
 from data_prep.phantom import synthetic_folder
 from data_prep.source import labels
-from data_prep.view import inspection
 from inference.evaluation import evaluate
 from tests import browser
 from tests.inference.evaluation.test_evaluate import SIDE
@@ -25,7 +24,7 @@ needs_browser = pytest.mark.skipif(
 
 
 class Parser(html.parser.HTMLParser):
-    """Checks that tags are balanced and collects texts and pictures."""
+    """Checks that tags are balanced; collects texts and the alt texts of images."""
 
     def __init__(self):
         super().__init__()
@@ -56,11 +55,10 @@ def parsed(path):
 
 @pytest.fixture(scope="module")
 def written(source, dataset, tmp_path_factory):
-    """A report with everything in it: two lesions missed, two false alarms."""
+    """Every part of the page, with two missed lesions and two false alarms."""
     folder = tmp_path_factory.mktemp("report")
     truth = source / synthetic_folder.TRAIN_CSV
-    data = manifest.read(dataset / "64")
-    known = {r.image_id for r in inspection.records(dataset / "64", data)}
+    known = {r.image_id for r in DatasetReader(dataset / "64").records()}
     rows = {i: m for i, m in masks(truth).items() if i in known}
     positive = [i for i, m in rows.items() if m.any()]
     empty = [i for i, m in rows.items() if not m.any()]
@@ -72,7 +70,7 @@ def written(source, dataset, tmp_path_factory):
         rows[i][40:60, 40:60] = 1
     ids = folder / "ids.txt"
     ids.write_text("\n".join(rows))
-    asked = config(
+    settings = config(
         folder / "x",
         truth,
         rows,
@@ -81,7 +79,7 @@ def written(source, dataset, tmp_path_factory):
         num_pictures=12,
         **write_tables(folder / "tables", rows),
     )
-    return asked, evaluate.evaluate(asked)
+    return settings, evaluate.evaluate(settings)
 
 
 @pytest.fixture
@@ -89,14 +87,14 @@ def report(written):
     return written[0].output / "report.html"
 
 
-def test_page_is_whole_and_self_contained(written, report):
-    _, found = written
+def test_page_is_complete_and_self_contained(written, report):
+    _, evaluation = written
     text = report.read_text()
     parser = parsed(report)
     assert not re.search(r"https?:|<script|<link|@import|url\(", text)
-    score = found["scores"]["dice"]
+    score = evaluation["scores"]["dice"]
     assert f"{score['value']:.3f}" in parser.texts
-    shown = [case for kind in found["cases"].values() for case in kind]
+    shown = [case for kind in evaluation["cases"].values() for case in kind]
     assert len(parser.alts) == len(shown)
     for case, alt in zip(shown, parser.alts, strict=True):
         assert case["image_id"] in alt
@@ -105,7 +103,7 @@ def test_page_is_whole_and_self_contained(written, report):
         ("missed", 2, 0),
         ("false_alarms", 0, 2),
     ):
-        assert len(found["cases"][kind]) == 2
+        assert len(evaluation["cases"][kind]) == 2
         part = section(text, kind.replace("_", " ").capitalize())
         assert part.count('<path class="truth"') == truths
         assert part.count('<path class="prediction"') == predictions
@@ -118,12 +116,12 @@ def section(text, title):
 def test_without_pictures_the_cases_are_a_table(source, tmp_path):
     truth = source / synthetic_folder.TEST_CSV
     empty = dict.fromkeys(labels.read(truth), rle.EMPTY)
-    asked = config(tmp_path / "x", truth, empty)
-    found = evaluate.evaluate(asked)
-    parser = parsed(asked.output / "report.html")
+    settings = config(tmp_path / "x", truth, empty)
+    evaluation = evaluate.evaluate(settings)
+    parser = parsed(settings.output / "report.html")
     assert parser.alts == []
-    assert found["cases"]["missed"]
-    for case in found["cases"]["missed"]:
+    assert evaluation["cases"]["missed"]
+    for case in evaluation["cases"]["missed"]:
         assert case["image_id"] in parser.texts
     assert "None." in parser.texts
 
@@ -131,14 +129,14 @@ def test_without_pictures_the_cases_are_a_table(source, tmp_path):
 @needs_browser
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, False), (390, True)])
 def test_in_a_browser(written, report, tmp_path, width, dark):
-    _, found = written
+    _, evaluation = written
     opened = browser.open_page(report, tmp_path / "page.html", width=width, dark=dark)
     assert opened.console == []
     seen = opened.seen
-    shown = sum(map(len, found["cases"].values()))
+    shown = sum(map(len, evaluation["cases"].values()))
     assert seen["pictures"] == [True] * shown
     assert all(seen["alts"])
-    # Lesion sizes 3, probabilities 4, a subgroup each.
+    # 3 charts of lesion sizes, 4 of probabilities, 1 per subgroup column.
     assert seen["drawings"] == 9
     assert seen["loads"] == []
     assert seen["width"] == width
@@ -149,7 +147,7 @@ def test_in_a_browser(written, report, tmp_path, width, dark):
 
 @needs_browser
 def test_the_browser_would_notice(tmp_path):
-    """A page with a broken picture, a load and a fault is seen as such."""
+    """The browser reports a broken picture, a load and a script error."""
     page = tmp_path / "bad.html"
     page.write_text(
         "<!doctype html><html><head></head><body>"

@@ -18,12 +18,12 @@ def rows(count):
     ]
 
 
-def test_a_picture_of_any_number_of_epochs(tmp_path):
+def test_plots_any_number_of_epochs(tmp_path):
     for count in (1, 7):
         training_curves.draw(tmp_path / "progress.png", rows(count))
         picture = cv2.imread(str(tmp_path / "progress.png"))
         assert picture.shape == (800, 700, 3)
-        # Beside white, grey grid and black text there is the colour of the lines.
+        # Only the lines have a color; grid and text are grey.
         colour = np.ptp(picture.astype(int), axis=-1) > 60
         assert colour.sum() > 50
     assert [path.name for path in tmp_path.iterdir()] == ["progress.png"]
