@@ -32,7 +32,7 @@ ARROWS = {
     "trainer.validation": {"data_prep.core", "trainer.distributed"},
     "trainer.run": SHARED | {"trainer.machine", "trainer.optim"},
     "trainer.models.weights": {"data_prep.core", "trainer.models", "trainer.run"},
-    "inference.inputs": SHARED | {"trainer.input", "trainer.run"},
+    "inference.inputs": SHARED | {"data_prep.source", "trainer.input", "trainer.run"},
     "inference.masks": SHARED,
     "inference.ensemble": {
         "data_prep.core",
