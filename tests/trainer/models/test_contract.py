@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from trainer import step
 from trainer.distributed import runtime
+from trainer.models import batch_norm
 from trainer.models import registry
-from trainer.models.fused import batch_norm
 from trainer.optim import losses
 from trainer.optim import objective
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from trainer.models import batch_norm
 from trainer.models import encoders
 from trainer.models import registry
-from trainer.models.fused import batch_norm
 
 
 @pytest.mark.parametrize("name", ["b0", "b1", "b4"])
@@ -14,22 +14,21 @@ def test_drop_connect_grows_to_its_stated_rate(name):
     assert rates == sorted(rates)
     # The stages 6 and 7 are not used; their blocks would drop most.
     unused = {"b0": 4 + 1, "b1": 5 + 2, "b4": 8 + 2}[name]
-    blocks = encoders.num_blocks(name)
+    blocks = encoders.ENCODERS[name].num_blocks
     assert max(rates) == pytest.approx(0.2 * (blocks - unused - 1) / blocks)
 
 
 def test_whole_networks_would_reach_the_rate_and_not_exceed_it():
-    network = encoders.NETWORKS["b4"](
-        weights=None, include_top=False, input_shape=(64, 64, 3)
-    )
+    spec = encoders.ENCODERS["b4"]
+    network = spec.network(weights=None, include_top=False, input_shape=(64, 64, 3))
     rates = [layer.rate for layer in network.layers if layer.name.endswith("_drop")]
-    blocks = encoders.num_blocks("b4")
+    blocks = spec.num_blocks
     assert max(rates) > 0.3, "the package's own scale, which we correct"
     assert max(rates) * 16 / blocks == pytest.approx(0.2 * (blocks - 1) / blocks)
 
 
 def test_block_counts():
-    counts = [encoders.num_blocks(f"b{k}") for k in range(8)]
+    counts = [encoders.ENCODERS[f"b{k}"].num_blocks for k in range(8)]
     assert counts == [16, 23, 23, 26, 32, 39, 45, 55]
 
 
@@ -37,7 +36,7 @@ def test_normalisation_is_inside():
     taps = encoders.build("b0", image_size=32, drop_connect=0)
     layer = taps.get_layer("normalise")
     value = layer(np.full((1, 1, 1, 3), 255.0, np.float32)).numpy().ravel()
-    expected = (1 - np.array(encoders.MEAN)) / np.array(encoders.STD)
+    expected = (1 - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
     np.testing.assert_allclose(value, expected, rtol=1e-5)
 
 
