@@ -13,8 +13,8 @@ from data_prep.view import contact_sheet
 from trainer.augment import draws
 from trainer.augment import ops
 from trainer.augment import recipe
+from trainer.augment.recipe import OneOf
 from trainer.augment.recipe import Recipe
-from trainer.augment.recipe import Sometimes
 from trainer.config import PreviewConfig
 from trainer.input.records import Decoder
 
@@ -38,7 +38,7 @@ def write(config: PreviewConfig) -> None:
 def _rows(whole: Recipe) -> list[tuple[str, Recipe]]:
     found = [op for step in whole.steps for op in step.choices]
     # An op may stand in a recipe twice; one row shows it.
-    rows = [(ops.describe(op), Recipe((Sometimes(1.0, (op,)),))) for op in found]
+    rows = [(ops.describe(op), Recipe((OneOf(1.0, (op,)),))) for op in found]
     return [*dict(rows).items(), ("the whole recipe", whole)]
 
 

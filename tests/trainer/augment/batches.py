@@ -3,8 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
+from trainer.augment import augment_state
 from trainer.augment import draws
-from trainer.augment import plan
 from trainer.augment import recipe
 from trainer.augment import warp
 
@@ -53,11 +53,15 @@ def assert_same(found, expected):
 
 def displacement(op, count, size):
     """Returns by how much `op` moves the lattice's points, [count, 2, L, L]."""
-    to = plan.Plan.empty(tf.zeros([count, size, size], tf.uint8), plan.choose_by_value)
-    numbers = draws.unit(tensors(np.zeros([count, 1, 1, 1]))[2], [op.num_draws])
-    to = op(to, tf.ones([count], tf.bool), numbers)
+    state = augment_state.AugmentState.empty(
+        tf.zeros([count, size, size], tf.uint8), augment_state.select
+    )
+    numbers = draws.stateless_uniform(
+        tensors(np.zeros([count, 1, 1, 1]))[2], [op.num_draws]
+    )
+    state = op(state, tf.ones([count], tf.bool), numbers)
     x, y = (tf.tile(p, [count, 1, 1]) for p in warp.lattice(size))
-    moved_x, moved_y = to.maps[0](x, y)
+    moved_x, moved_y = state.maps[0](x, y)
     return tf.stack([moved_x - x, moved_y - y], axis=1).numpy()
 
 
