@@ -132,11 +132,7 @@ def read(
 
 
 def _stream(dataset: Dataset, shards: Sequence[Shard], done: Sequence[bool]):
-    decode = Decoder(
-        image_size=dataset.manifest.image_size,
-        pixel_encoding=dataset.manifest.options["pixel_encoding"],
-        with_mask=False,
-    )
+    decode = Decoder.of(dataset.manifest, with_mask=False)
     files, first_parts = [], []
     for shard, parts in zip(shards, plan(shards), strict=True):
         if not all(done[part.index] for part in parts):

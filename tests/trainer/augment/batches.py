@@ -1,4 +1,4 @@
-"""Batches to augment, and ways to do it."""
+"""Batches to augment, and functions that augment them."""
 
 import numpy as np
 import tensorflow as tf
@@ -12,7 +12,7 @@ SIZE = 64
 
 
 def smooth(count=6, size=SIZE):
-    """Images without sharp edges, so that interpolation errs little."""
+    """Images without sharp edges, so that interpolation errors are small."""
     y, x = np.mgrid[:size, :size] / size
     images = [
         127 + 60 * np.sin(5 * x + k) * np.cos(4 * y - k) + 40 * (x - y)
@@ -29,7 +29,7 @@ def discs(count=6, size=SIZE, x=40, y=20, radius=8):
 
 
 def noise(count=6, size=SIZE):
-    """Images and masks of noise, where every rounding shows."""
+    """Images and masks of noise, in which every rounding difference shows."""
     rng = np.random.default_rng(0)
     shape = (count, size, size, 1)
     return rng.integers(0, 256, shape, np.uint8), rng.integers(0, 2, shape, np.uint8)
@@ -52,7 +52,7 @@ def assert_same(found, expected):
 
 
 def displacement(op, count, size):
-    """Returns by how much `op` moves the lattice's points, [count, 2, L, L]."""
+    """Returns the displacement of the lattice's points by `op`, [count, 2, L, L]."""
     state = augment_state.AugmentState.empty(
         tf.zeros([count, size, size], tf.uint8), augment_state.select
     )

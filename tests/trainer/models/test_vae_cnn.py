@@ -166,6 +166,6 @@ def test_learns_to_segment_and_to_reconstruct(monkeypatch):
     loss_after, error_after = scores()
     assert loss_after < 0.5 * loss_before
     assert error_after.mean() < 0.5 * error_before.mean()
-    # What no training image resembles is reconstructed worst.
+    # Images unlike all training images are reconstructed worst.
     odd = reconstruction_error(model, noise.astype(np.float32))
     assert odd.min() > error_after.max()

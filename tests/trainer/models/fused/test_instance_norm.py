@@ -46,7 +46,7 @@ def outcome(layer, inputs, **options):
 def test_as_in_keras(dtype, close, training):
     theirs, ours = pair(dtype)
     rng = np.random.default_rng(1)
-    # Images of different means and spreads: none must see another's.
+    # Images of different means and spreads must not affect each other.
     values = rng.normal(size=SHAPE) * [[[[1]]], [[[20]]], [[[0.5]]]] + [
         [[[3]]],
         [[[-40]]],
@@ -80,7 +80,7 @@ def test_only_training_takes_the_kernels():
         counts[training] = types.count("FusedBatchNormV3")
     norms = [n for n in model.layers if isinstance(n, Fused)]
     assert len(norms) == 22
-    # Other engines know batch norm's kernel as that of fixed statistics.
+    # Other engines support batch norm's kernel only with fixed statistics.
     assert counts == {True: 22, False: 0}
 
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from trainer.distributed import runtime
 from trainer.models.fused import swish
 
-# Where sigmoid is 0 or 1 to every dtype, where it bends, and zero itself.
+# Saturated in every dtype, around the minimum, and zero.
 INPUTS = np.array([-300, -88, -20, -2, -1.278, -0.1, 0, 0.1, 1, 5, 20, 88, 300])
 UPSTREAM = 3.0
 
@@ -63,7 +63,7 @@ def test_each_of_two_replicas_has_the_gradient_of_its_own_part():
 
 @pytest.mark.parametrize("level", ["3", "0"])
 def test_a_process_of_it_prints_nothing(level):
-    """XLA introduces itself in the middle of a progress bar otherwise.
+    """XLA would log a line in the middle of a progress bar otherwise.
 
     TensorFlow 2.16 does so at the commands' level, 3; later ones at 0 alone, where
     other parts of TensorFlow speak, too.

@@ -14,7 +14,7 @@ from trainer.models.weights import pretrained
 
 @pytest.fixture
 def stored(monkeypatch):
-    """Stands for the libraries' stores: the network asked for, with random weights."""
+    """Replaces the libraries' downloads by random weights; lists the requests."""
     built = []
 
     def stand_for(network):
@@ -34,7 +34,7 @@ def stored(monkeypatch):
 
 
 def test_summed_kernels_see_grey_as_three_channels_do(stored):
-    """Xception normalises all channels alike, so that it is exact."""
+    """Xception normalises all channels alike, so that the sum is exact."""
     model = registry.build("xception", image_size=96)
     found = pretrained.load("imagenet", model)
     assert found == {"encoder_weights": "imagenet"}
