@@ -1,4 +1,4 @@
-"""Tells whether this machine can run the project, on what, and how to fix it.
+"""Checks whether this machine can run the project, on what, and how to fix it.
 
 python -m trainer.doctor [--output=runs] [--json]
 
@@ -16,8 +16,8 @@ try:
     from flags import command
     from flags import doctor as doctor_flags
 except ModuleNotFoundError as e:
-    # Without absl there are no flags, and no section could be shown by them. The
-    # likeliest reason is a Python for which pip did not install the project.
+    # Without absl there are no flags, and so no report. The likeliest reason is a
+    # Python for which pip did not install the project.
     old = [f"Python {f.text}; {f.fix}" for f in packages.python() if f.fix]
     line = old[0] if old else f"{e}; {installing.everything()}"
     print(f"ERROR {ExitCode.ENVIRONMENT.name}: {line}", file=sys.stderr)
@@ -29,16 +29,16 @@ def main() -> ExitCode:
     from trainer.machine import examination
     from trainer.machine import screen
 
-    colour, found = screen.coloured(), []
+    colour, all_findings = screen.coloured(), []
     for title, findings in examination.examine(folder):
-        found += findings
+        all_findings += findings
         if findings and not as_json:
             print(screen.section(title, findings, colour=colour), flush=True)
     if as_json:
-        print(screen.as_json(found))
+        print(screen.as_json(all_findings))
     else:
-        print(screen.summary(found, colour=colour))
-    return examination.exit_code(found)
+        print(screen.summary(all_findings, colour=colour))
+    return examination.exit_code(all_findings)
 
 
 if __name__ == "__main__":

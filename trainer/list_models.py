@@ -17,7 +17,7 @@ def main() -> None:
 
     from trainer.models import model_summary
 
-    # Counting is an old function of TensorFlow, which says so.
+    # TensorFlow's profiler warns that it is deprecated.
     tf.get_logger().setLevel("ERROR")
     print(model_summary.table(image_size))
 

@@ -1,4 +1,4 @@
-"""Draws what an augmentation recipe does: images before and after each op.
+"""Draws images before and after each op of an augmentation recipe.
 
     python -m trainer.preview --data=data/siim/256 --augment=seed_segmentation \\
         --output=preview.png

@@ -18,8 +18,9 @@ from trainer.distributed import cluster
 from trainer.distributed import runtime
 from trainer.distributed.cluster import Cluster
 from trainer.input.fold_dataset import FoldDataset
+from trainer.models import batch_norm
+from trainer.models import encoders
 from trainer.models import registry
-from trainer.models.fused import batch_norm
 from trainer.models.weights import pretrained
 from trainer.models.weights import transfer
 from trainer.optim import losses
@@ -65,7 +66,7 @@ class Session:
             self.moving_average = None
             if config.ema_momentum:
                 self.moving_average = MovingAverage(self.model, config.ema_momentum)
-        self.encoders = runtime.encoders(self.model)
+        self.encoders = encoders.find(self.model)
         if config.frozen_epochs and not self.encoders:
             raise ConfigError(
                 "Expected a model with an encoder. Received: "

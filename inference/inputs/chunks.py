@@ -135,11 +135,7 @@ def read(
 
 def _stream(dataset: Dataset, shards: Sequence[Shard], done: Sequence[bool]):
     """Returns an iterator over (index, batch) of the chunks that are not done."""
-    decode = Decoder(
-        image_size=dataset.manifest.image_size,
-        pixel_encoding=dataset.manifest.options["pixel_encoding"],
-        with_mask=False,
-    )
+    decode = Decoder.of(dataset.manifest, with_mask=False)
     files, first_indices = [], []
     for shard, chunks in zip(shards, plan(shards), strict=True):
         if not all(done[chunk.index] for chunk in chunks):

@@ -24,8 +24,8 @@ from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from flags import trainer as trainer_flags
 from trainer.input.fold_dataset import FoldDataset
+from trainer.models import batch_norm
 from trainer.models import encoders
-from trainer.models.fused import batch_norm
 from trainer.models.weights import pretrained
 from trainer.optim import optimizers
 from trainer.session import Session
@@ -89,23 +89,35 @@ def smaller(monkeypatch):
         dropout_rate=0.4,
         model_name="efficientnet-b4",
     )
-    monkeypatch.setitem(encoders.NETWORKS, "b4", shallow)
-    networks = keras.applications
-    monkeypatch.setattr(networks, "DenseNet169", networks.DenseNet121)
-    monkeypatch.setattr(networks, "EfficientNetB4", networks.EfficientNetB0)
+    smaller = {
+        "b4": shallow,
+        "densenet169": keras.applications.DenseNet121,
+        "efficientnet_b4": keras.applications.EfficientNetB0,
+    }
+    for name, network in smaller.items():
+        replace_network(monkeypatch, name, network)
 
 
 @pytest.fixture
 def nothing_to_load(monkeypatch, tmp_path):
     """No file is stored, and none can be had from the libraries."""
 
-    def unreachable(**_):
-        raise OSError
+    def without_weights(network):
+        def build(weights, **options):
+            if weights is not None:
+                raise OSError
+            return network(weights=None, **options)
+
+        return build
 
     monkeypatch.setattr(pretrained, "STORE", tmp_path)
-    monkeypatch.setattr(pretrained.efficientnet, "EfficientNetB4", unreachable)
-    for name in pretrained._APPLICATIONS:
-        monkeypatch.setitem(pretrained._APPLICATIONS, name, unreachable)
+    for name, spec in encoders.ENCODERS.items():
+        replace_network(monkeypatch, name, without_weights(spec.network))
+
+
+def replace_network(monkeypatch, name, network):
+    spec = dataclasses.replace(encoders.ENCODERS[name], network=network)
+    monkeypatch.setitem(encoders.ENCODERS, name, spec)
 
 
 @contextlib.contextmanager

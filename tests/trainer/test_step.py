@@ -14,9 +14,9 @@ from trainer.augment import compiled
 from trainer.augment import draws
 from trainer.augment import recipe
 from trainer.distributed import runtime
+from trainer.models import batch_norm
 from trainer.models import registry
 from trainer.models import vae_cnn
-from trainer.models.fused import batch_norm
 from trainer.optim import losses
 from trainer.optim.ema import MovingAverage
 

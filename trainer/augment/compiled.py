@@ -1,8 +1,8 @@
 """A recipe as one compiled function: image by image for a CPU, at once for a GPU.
 
-On a CPU the images take turns, so that one image's work stays in the cache, and
-what an image did not draw is skipped. Compiled, because the sampling as separate
-ops passes over memory some thirty times. Both give the same pixels.
+On a CPU, one image at a time fits the cache, and the ops that it did not draw are
+skipped. XLA compiles both, because sampling as separate ops passes over memory about
+thirty times. Both return the same pixels.
 """
 
 import functools
@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from trainer.augment.recipe import Recipe
 
-# As Recipe.__call__: images, masks and seeds to images and masks.
+# The signature of Recipe.__call__: images, masks, seeds -> images, masks.
 Augment = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
@@ -25,7 +25,7 @@ def image_by_image(recipe: Recipe) -> Augment:
     def augment(images, masks, seeds):
         signature = tuple(tf.TensorSpec(t.shape[1:], tf.uint8) for t in (images, masks))
         return tf.map_fn(
-            lambda elements: recipe.one(*elements),
+            lambda elements: recipe.augment_one(*elements),
             (images, masks, seeds),
             fn_output_signature=signature,
         )
@@ -35,7 +35,7 @@ def image_by_image(recipe: Recipe) -> Augment:
 
 @functools.cache
 def at_once(recipe: Recipe) -> Augment:
-    """Returns `recipe` as a function that suits a GPU; the results are the same."""
+    """Returns `recipe` as a function that runs fastest on a GPU."""
     if not recipe.steps:
         return recipe
     return tf.function(recipe.__call__, jit_compile=True)

@@ -1,25 +1,25 @@
-"""Random numbers of one image, as a pure function of the image's own seed.
+"""Random numbers of each image, as a pure function of the image's own seed.
 
-Every image has a seed, so its augmentation does not depend on which batch or
-replica it is in. The numbers are made from the generator's integers, for
-TensorFlow and XLA make other floats of the same integers. They are float64, as is
-all that is computed from them before it is rounded to pixels: so the last bits, in
-which compilers differ, decide nothing.
+Each image has a seed, so that its augmentation does not depend on its batch or
+replica. The numbers are built from the generator's integers, because TensorFlow and
+XLA make different floats of the same integers. They, and all that is computed from
+them before rounding to pixels, are float64, so that the last bits, in which compilers
+differ, do not matter.
 """
 
 import tensorflow as tf
 
 _BITS = 24
-_GENERATOR = "philox"  # What is chosen otherwise depends on the device.
+_GENERATOR = "philox"  # The default depends on the device.
 
 
 def seeds_of_step(seed: int, step: tf.Tensor, count: int) -> tf.Tensor:
     """Returns the seeds of the images of one global batch, [count, 2] int32.
 
     Args:
-      seed: of the run.
-      step: scalar, which batch.
-      count: images of the batch, all replicas together.
+      seed: the run's.
+      step: scalar, number of the batch.
+      count: images in the global batch.
     """
     step_seed = tf.random.experimental.stateless_fold_in(
         [seed, 1], step, alg=_GENERATOR
@@ -27,20 +27,20 @@ def seeds_of_step(seed: int, step: tf.Tensor, count: int) -> tf.Tensor:
     return _integers([count, 2], step_seed)
 
 
-def unit(seeds: tf.Tensor, shape: list[int]) -> tf.Tensor:
+def stateless_uniform(seeds: tf.Tensor, shape: list[int]) -> tf.Tensor:
     """Returns [B, *shape] float64, uniform in [0, 1), from seeds [B, 2] int32."""
-    drawn = [_integers(shape, seed) for seed in tf.unstack(seeds)]
-    return _fractions(tf.stack(drawn))
+    integers = [_integers(shape, seed) for seed in tf.unstack(seeds)]
+    return _fractions(tf.stack(integers))
 
 
-def between(drawn: tf.Tensor, low: float, high: float) -> tf.Tensor:
-    """Returns numbers of [0, 1) as numbers of [low, high); `low` if both equal."""
-    return low + (high - low) * drawn
+def rescale(uniforms: tf.Tensor, low: float, high: float) -> tf.Tensor:
+    """Maps numbers in [0, 1) to [low, high), or to `low` if both are equal."""
+    return low + (high - low) * uniforms
 
 
-def as_seeds(drawn: tf.Tensor) -> tf.Tensor:
-    """Returns seeds [B, 2] int32 from numbers of [0, 1), [B, 2]."""
-    return tf.cast(drawn * 2.0**_BITS, tf.int32)
+def as_seeds(uniforms: tf.Tensor) -> tf.Tensor:
+    """Returns seeds [B, 2] int32 from numbers in [0, 1), [B, 2]."""
+    return tf.cast(uniforms * 2.0**_BITS, tf.int32)
 
 
 def _integers(shape: list[int], seed: tf.Tensor) -> tf.Tensor:

@@ -1,7 +1,7 @@
-"""Ops that move image and mask as a whole: each is one map of coordinates.
+"""Ops that move image and mask as a whole, each by one map of coordinates.
 
-Each op is a frozen dataclass; called with a plan, which images it acts on ([B]
-bool), and its numbers ([B, num_draws] in [0, 1)), it returns a new plan.
+Each op is a frozen dataclass. Its call takes an AugmentState, `active` [B] bool (the
+images to act on) and `uniforms` [B, num_draws] in [0, 1), and returns a new state.
 """
 
 import dataclasses
@@ -10,18 +10,18 @@ from typing import ClassVar
 import numpy as np
 import tensorflow as tf
 
+from trainer.augment import augment_state
 from trainer.augment import draws
-from trainer.augment import plan
 
 
 @dataclasses.dataclass(frozen=True)
 class Identity:
-    """Changes nothing: a choice for `oneof`."""
+    """Changes nothing; a choice for `oneof`."""
 
     num_draws: ClassVar[int] = 0
 
-    def __call__(self, to, active, drawn):
-        return to
+    def __call__(self, state, active, uniforms):
+        return state
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +30,8 @@ class HorizontalFlip:
 
     num_draws: ClassVar[int] = 0
 
-    def __call__(self, to, active, drawn):
-        return to.with_flip(active)
+    def __call__(self, state, active, uniforms):
+        return state.with_flip(active)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,19 +43,19 @@ class Rotation:
     num_draws: ClassVar[int] = 1
 
     def __post_init__(self):
-        plan.check(self, limit=(0, 180))
+        augment_state.check_bounds(self, limit=(0, 180))
 
-    def __call__(self, to, active, drawn):
-        degrees = draws.between(drawn, -self.limit, self.limit)
+    def __call__(self, state, active, uniforms):
+        degrees = draws.rescale(uniforms, -self.limit, self.limit)
         angle = _per_image(degrees[:, 0]) * (np.pi / 180.0)
-        centre = (to.size - 1) / 2
+        centre = (state.size - 1) / 2
 
         def rotate(x, y):
             cos, sin = tf.cos(angle), tf.sin(angle)
             x, y = x - centre, y - centre
             return cos * x - sin * y + centre, sin * x + cos * y + centre
 
-        return to.with_map(active, rotate)
+        return state.with_map(active, rotate)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,17 +68,17 @@ class Zoom:
     num_draws: ClassVar[int] = 1
 
     def __post_init__(self):
-        plan.check(self, low=(0.01, 10), high=(0.01, 10))
-        plan.check(self, low=(0.01, self.high))
+        augment_state.check_bounds(self, low=(0.01, 10), high=(0.01, 10))
+        augment_state.check_bounds(self, low=(0.01, self.high))
 
-    def __call__(self, to, active, drawn):
-        share = _per_image(draws.between(drawn[:, 0], self.low, self.high))
-        centre = (to.size - 1) / 2
+    def __call__(self, state, active, uniforms):
+        share = _per_image(draws.rescale(uniforms[:, 0], self.low, self.high))
+        centre = (state.size - 1) / 2
 
         def zoom(x, y):
             return (x - centre) * share + centre, (y - centre) * share + centre
 
-        return to.with_map(active, zoom)
+        return state.with_map(active, zoom)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,12 +90,12 @@ class Shift:
     num_draws: ClassVar[int] = 2
 
     def __post_init__(self):
-        plan.check(self, limit=(0, 1))
+        augment_state.check_bounds(self, limit=(0, 1))
 
-    def __call__(self, to, active, drawn):
-        offset = to.size * draws.between(drawn, -self.limit, self.limit)
+    def __call__(self, state, active, uniforms):
+        offset = state.size * draws.rescale(uniforms, -self.limit, self.limit)
         right, down = (_per_image(offset[:, k]) for k in (0, 1))
-        return to.with_map(active, lambda x, y: (x + right, y + down))
+        return state.with_map(active, lambda x, y: (x + right, y + down))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,21 +108,21 @@ class RandomSizedCrop:
     num_draws: ClassVar[int] = 3
 
     def __post_init__(self):
-        plan.check(self, low=(0.01, 1), high=(0.01, 1))
-        plan.check(self, low=(0.01, self.high))
+        augment_state.check_bounds(self, low=(0.01, 1), high=(0.01, 1))
+        augment_state.check_bounds(self, low=(0.01, self.high))
 
-    def __call__(self, to, active, drawn):
-        side = draws.between(drawn[:, 0], self.low, self.high)
-        # Pixel centres: the crop's borders, not its outer pixels, meet the image's.
+    def __call__(self, state, active, uniforms):
+        side = draws.rescale(uniforms[:, 0], self.low, self.high)
+        # Coordinates are of pixel centres; borders of the crop map to the image's.
         left, top = (
-            _per_image(drawn[:, k] * (1 - side) * to.size) - 0.5 for k in (1, 2)
+            _per_image(uniforms[:, k] * (1 - side) * state.size) - 0.5 for k in (1, 2)
         )
         side = _per_image(side)
 
         def crop(x, y):
             return (x + 0.5) * side + left, (y + 0.5) * side + top
 
-        return to.with_map(active, crop)
+        return state.with_map(active, crop)
 
 
 def _per_image(value: tf.Tensor) -> tf.Tensor:

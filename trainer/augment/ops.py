@@ -26,7 +26,7 @@ OPS = {
 
 
 def describe(op: Any) -> str:
-    """Returns an op as a recipe would name it, such as "rotation(15)"."""
+    """Returns an op as written in a recipe, such as "rotation(15)"."""
     name = next(name for name, kind in OPS.items() if type(op) is kind)
     values = [
         f"{value:g}" if isinstance(value, (int, float)) else str(value)

@@ -2,9 +2,9 @@
 
     hflip(p=0.5)|oneof(contrast(0.2), gamma(0.8, 1.2), brightness(0.2), p=0.3)
 
-Ops act in the order written, but for smoothing, which comes after all intensities
-and before all movement. `p` is the probability of acting on an image; `oneof`
-picks one of its ops, all equally likely.
+Ops act in the order written, except that smoothing comes after all changes of
+intensity and before all movement. `p` is the probability of acting on an image;
+`oneof` picks one of its ops, all equally likely.
 """
 
 import dataclasses
@@ -13,14 +13,14 @@ import tensorflow as tf
 
 from data_prep.core import spec
 from data_prep.core.errors import ConfigError
+from trainer.augment import augment_state
 from trainer.augment import draws
 from trainer.augment import photometric
-from trainer.augment import plan
 from trainer.augment import smoothing
 from trainer.augment import warp
+from trainer.augment.augment_state import AugmentState
+from trainer.augment.augment_state import Choose
 from trainer.augment.ops import OPS
-from trainer.augment.plan import Choose
-from trainer.augment.plan import Plan
 
 # The 2019 solution's list for segmentation.
 SEED_SEGMENTATION = (
@@ -29,7 +29,7 @@ SEED_SEGMENTATION = (
     "|oneof(elastic(120, 6, 3.6), grid(5, 0.3), optical(2, 0.5), p=0.3)"
     "|crop(0.6875, 1, p=0.25)"
 )
-# Its list for classification.
+# The 2019 solution's list for classification.
 SEED_CLASSIFICATION = (
     "inversion(p=0.5)"
     "|hflip(p=0.5)"
@@ -44,8 +44,8 @@ NAMED = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Sometimes:
-    """One of `choices`, each an op, with probability `p` for each image."""
+class OneOf:
+    """Applies one of the ops in `choices` to an image with probability `p`."""
 
     p: float
     choices: tuple
@@ -54,28 +54,28 @@ class Sometimes:
     def num_draws(self) -> int:
         return 2 + sum(op.num_draws for op in self.choices)
 
-    def __call__(self, to: Plan, drawn: tf.Tensor) -> Plan:
+    def __call__(self, state: AugmentState, uniforms: tf.Tensor) -> AugmentState:
         for_p, for_choice, *for_ops = _split(
-            drawn, [1, 1, *(op.num_draws for op in self.choices)]
+            uniforms, [1, 1, *(op.num_draws for op in self.choices)]
         )
-        acts = for_p[:, 0] < self.p
+        active = for_p[:, 0] < self.p
         choice = tf.cast(for_choice[:, 0] * len(self.choices), tf.int32)
         for k, (op, numbers) in enumerate(zip(self.choices, for_ops, strict=True)):
-            to = op(to, acts & (choice == k), numbers)
-        return to
+            state = op(state, active & (choice == k), numbers)
+        return state
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """Augments a batch; an image's seed alone decides what happens to it."""
+    """Augments a batch; what happens to an image depends on its seed alone."""
 
-    steps: tuple[Sometimes, ...]
+    steps: tuple[OneOf, ...]
 
     def __call__(self, images: tf.Tensor, masks: tf.Tensor, seeds: tf.Tensor):
-        """Augments all images at once, by ops of static shape alone.
+        """Augments all images at once, with static shapes.
 
-        Every op is computed for every image, and used where it was drawn. That
-        suits a GPU; for a CPU see trainer/augment/compiled.py.
+        Every op is computed for every image, and used where it was drawn. That suits a
+        GPU; for a CPU see trainer/augment/compiled.py.
 
         Args:
           images: [B, S, S, 1] uint8, B and S static.
@@ -83,14 +83,14 @@ class Recipe:
           seeds: [B, 2] int32, one for each image.
 
         Returns:
-          Images and masks of the same shapes and types.
+          Images and masks of the same shapes and dtypes.
         """
-        return self._apply(images, masks, seeds, plan.choose_by_value)
+        return self._apply(images, masks, seeds, augment_state.select)
 
-    def one(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor):
-        """Augments one image, [S, S, 1], computing only what was drawn."""
+    def augment_one(self, image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor):
+        """Augments one image, [S, S, 1], computing only the ops that were drawn."""
         batch = (tensor[tf.newaxis] for tensor in (image, mask, seed))
-        images, masks = self._apply(*batch, plan.choose_by_branch)
+        images, masks = self._apply(*batch, augment_state.cond)
         return images[0], masks[0]
 
     def _apply(self, images, masks, seeds, choose: Choose):
@@ -98,11 +98,11 @@ class Recipe:
             return images, masks
         images, masks = images[..., 0], masks[..., 0]
         widths = [step.num_draws for step in self.steps]
-        drawn = draws.unit(seeds, [sum(widths)])
-        to = Plan.empty(images, choose)
-        for step, numbers in zip(self.steps, _split(drawn, widths), strict=True):
-            to = step(to, numbers)
-        images, masks = _move(to, _smooth(to, _recolour(to)), masks)
+        uniforms = draws.stateless_uniform(seeds, [sum(widths)])
+        state = AugmentState.empty(images, choose)
+        for step, numbers in zip(self.steps, _split(uniforms, widths), strict=True):
+            state = step(state, numbers)
+        images, masks = _move(state, _smooth(state, _recolour(state)), masks)
         return images[..., tf.newaxis], masks[..., tf.newaxis]
 
 
@@ -115,48 +115,48 @@ def parse(text: str) -> Recipe:
     text = NAMED.get(text, text)
     if not text:
         return Recipe(())
-    return Recipe(tuple(_sometimes(term) for term in spec.parse(text)))
+    return Recipe(tuple(_parse_step(term) for term in spec.parse(text)))
 
 
-def _sometimes(term: spec.Term) -> Sometimes:
+def _parse_step(term: spec.Term) -> OneOf:
     kwargs = dict(term.kwargs)
     p = kwargs.pop("p", 1.0)
     if not isinstance(p, (int, float)) or not 0 <= p <= 1:
         raise ConfigError(f"Expected p in 0..1. Received: {str(term)!r}")
     rest = spec.Term(term.name, term.args, tuple(kwargs.items()))
     if term.name != "oneof":
-        return Sometimes(p, (spec.call(rest, OPS, kind="augmentation"),))
+        return OneOf(p, (spec.call(rest, OPS, kind="augmentation"),))
     choices = [spec.Term(a) if isinstance(a, str) else a for a in term.args]
     if kwargs or not choices or not all(isinstance(c, spec.Term) for c in choices):
         raise ConfigError(f"Expected ops, and p, in oneof. Received: {str(term)!r}")
-    return Sometimes(p, tuple(spec.call(c, OPS, kind="augmentation") for c in choices))
+    return OneOf(p, tuple(spec.call(c, OPS, kind="augmentation") for c in choices))
 
 
-def _split(drawn: tf.Tensor, widths: list[int]) -> list[tf.Tensor]:
-    return tf.split(drawn, widths, axis=1)
+def _split(uniforms: tf.Tensor, widths: list[int]) -> list[tf.Tensor]:
+    return tf.split(uniforms, widths, axis=1)
 
 
-def _recolour(to: Plan) -> tf.Tensor:
-    return to.choose(
-        to.recoloured,
-        lambda: photometric.recolour(to.images, to.table),
-        to.images,
+def _recolour(state: AugmentState) -> tf.Tensor:
+    return state.choose(
+        state.recoloured,
+        lambda: photometric.recolour(state.images, state.table),
+        state.images,
     )
 
 
-def _smooth(to: Plan, images: tf.Tensor) -> tf.Tensor:
-    if not to.largest_sigma:
+def _smooth(state: AugmentState, images: tf.Tensor) -> tf.Tensor:
+    if not state.largest_sigma:
         return images
-    return to.choose(
-        to.sigma > 0,
-        lambda: smoothing.smooth(images, to.sigma, to.largest_sigma),
+    return state.choose(
+        state.sigma > 0,
+        lambda: smoothing.smooth(images, state.sigma, state.largest_sigma),
         images,
     )
 
 
-def _move(to: Plan, images: tf.Tensor, masks: tf.Tensor):
-    """Samples the moved images once; mirrors those that are only flipped."""
-    if not to.maps:
+def _move(state: AugmentState, images: tf.Tensor, masks: tf.Tensor):
+    """Samples moved images once; mirrors images that are only flipped."""
+    if not state.maps:
         return images, masks
 
     def mirror():
@@ -166,15 +166,15 @@ def _move(to: Plan, images: tf.Tensor, masks: tf.Tensor):
         x, y = (
             tf.tile(p, [images.shape[0], 1, 1]) for p in warp.lattice(images.shape[1])
         )
-        # The last op's output is what we see: going back to the input starts there.
-        for map_ in reversed(to.maps):
+        # From the output back to the input: the last map comes first.
+        for map_ in reversed(state.maps):
             x, y = map_(x, y)
-        # Most images have no lesion, and an empty mask stays empty.
+        # Most images have no lesion; an empty mask needs no sampling.
         has_lesion = tf.reduce_any(masks > 0, axis=[1, 2])
         return (
             warp.sample_images(images, x, y),
-            to.choose(has_lesion, lambda: warp.sample_masks(masks, x, y), masks),
+            state.choose(has_lesion, lambda: warp.sample_masks(masks, x, y), masks),
         )
 
-    still = to.choose(to.flipped & ~to.moved, mirror, (images, masks))
-    return to.choose(to.moved, sample, still)
+    unmoved = state.choose(state.flipped & ~state.moved, mirror, (images, masks))
+    return state.choose(state.moved, sample, unmoved)

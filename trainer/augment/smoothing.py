@@ -1,21 +1,21 @@
-"""Gaussian smoothing of a batch, each image with a sigma of its own."""
+"""Gaussian smoothing of a batch, with one sigma per image."""
 
 import tensorflow as tf
 
-_TRUNCATE = 4.0  # Sigmas, as in SciPy and scikit-image.
-# Weights, and what one pass leaves to the other, are whole numbers of these parts:
-# small enough for float32 to hold every sum exactly, in whichever order.
+_TRUNCATE = 4.0  # In sigmas, as in SciPy and scikit-image.
+# Weights, and the values between the two passes, are multiples of 1 / these, so that
+# float32 holds every sum exactly, in any order.
 _PARTS = 2048
 _BETWEEN = 32
 
 
 def smooth(images: tf.Tensor, sigma: tf.Tensor, largest_sigma: float) -> tf.Tensor:
-    """Filters separably; the image is mirrored beyond its border, not repeated.
+    """Filters separably; mirrors the image at its border without repeating it.
 
     Args:
       images: [B, S, S] uint8.
-      sigma: [B] float64, in pixels; 0 leaves an image as it is.
-      largest_sigma: the most that `sigma` can be; it sets the filter's reach.
+      sigma: [B] float64, in pixels; 0 leaves an image unchanged.
+      largest_sigma: upper bound of `sigma`; it sets the filter's reach.
 
     Returns:
       [B, S, S] uint8, within one grey level of the exact filter.
@@ -32,14 +32,14 @@ def smooth(images: tf.Tensor, sigma: tf.Tensor, largest_sigma: float) -> tf.Tens
 
 
 def _weights(sigma: tf.Tensor, reach: int) -> list[tf.Tensor]:
-    """Returns the weights from the middle outwards, each [B, 1, 1] float32."""
+    """Returns the weights from the centre outwards, each [B, 1, 1] float32."""
     offsets = tf.range(reach + 1, dtype=tf.float64)
-    # A tiny sigma has the whole weight in the middle, exactly.
+    # A tiny sigma puts the whole weight in the centre, exactly.
     heights = tf.exp(-0.5 * (offsets / tf.maximum(sigma, 1e-3)[:, tf.newaxis]) ** 2)
     total = 2 * tf.reduce_sum(heights, axis=1, keepdims=True) - 1
     outer = tf.cast(tf.round(_PARTS * heights / total), tf.float32)[:, 1:]
-    middle = _PARTS - 2 * tf.reduce_sum(outer, axis=1, keepdims=True)
-    weights = tf.concat([middle, outer], axis=1)
+    centre = _PARTS - 2 * tf.reduce_sum(outer, axis=1, keepdims=True)
+    weights = tf.concat([centre, outer], axis=1)
     return tf.unstack(weights[:, :, tf.newaxis, tf.newaxis], axis=1)
 
 
@@ -49,7 +49,7 @@ def _filter(values: tf.Tensor, weights: list[tf.Tensor], *, axis: int) -> tf.Ten
     padding[axis] = [reach, reach]
     padded = tf.pad(values, padding, "REFLECT")
 
-    def moved(offset):
+    def shifted(offset):
         start = reach + offset
         if axis == 1:
             return padded[:, start : start + size]
@@ -57,5 +57,5 @@ def _filter(values: tf.Tensor, weights: list[tf.Tensor], *, axis: int) -> tf.Ten
 
     total = weights[0] * values
     for offset, weight in enumerate(weights[1:], start=1):
-        total += weight * (moved(-offset) + moved(offset))
+        total += weight * (shifted(-offset) + shifted(offset))
     return total

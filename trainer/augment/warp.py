@@ -1,11 +1,11 @@
-"""One sampling of a batch of images and masks at given coordinates.
+"""Samples a batch of images and masks once, at coordinates (x, y) of the input.
 
-Coordinates are (x, y) of the source in pixels. They are computed on a lattice of
-about 64 x 64 cells, and interpolated between: for affine maps that is exact.
+The coordinates, in pixels, are computed on a lattice of about 64 x 64 cells and
+interpolated between its points, which is exact for affine maps.
 
-From the lattice on all numbers are whole, in 1/256 pixel, though most are held as
-float32, in which a CPU computes faster. So no rounding depends on the order of
-operations, and every compiler and device gives the same pixels.
+After the lattice all numbers are integers in 1/256 pixel, most of them held as float32,
+in which a CPU computes faster. So no rounding depends on the order of operations, and
+every compiler and device gives the same pixels.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ _ONE = 1 << _FRACTION_BITS
 
 
 def spacing(size: int) -> int:
-    """Returns the distance of the lattice's points in images of `size` pixels."""
+    """Returns the distance between the lattice's points in pixels, for side `size`."""
     return max(1, size // _CELLS)
 
 
@@ -36,8 +36,7 @@ def lattice(size: int) -> tuple[tf.Tensor, tf.Tensor]:
 def sample_images(images: tf.Tensor, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     """Samples images bilinearly.
 
-    Outside of the image it is mirrored without repeating its border (OpenCV's
-    reflect-101).
+    Outside, the image is mirrored without repeating its border (OpenCV's reflect-101).
 
     Args:
       images: [B, S, S] uint8.
@@ -45,51 +44,53 @@ def sample_images(images: tf.Tensor, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
       y: [B, L, L] float64, on the lattice.
 
     Returns:
-      Images of the same shape and type.
+      Images of the same shape and dtype.
     """
-    start, x, y = _places(images, x, y)
-    # On the last row and column the neighbour beyond has no weight.
-    neighbours = tf.gather(_packed(images), start)
+    start, x, y = _split_coordinates(images, x, y)
+    # On the last row and column, the neighbour outside has weight 0.
+    neighbours = tf.gather(_pack(images), start)
     upper = _byte(neighbours, 0) * (_ONE - x) + _byte(neighbours, 1) * x
     lower = _byte(neighbours, 2) * (_ONE - x) + _byte(neighbours, 3) * x
     moved = upper * (_ONE - y) + lower * y
-    return tf.cast(_whole(_whole(moved + _ONE * _ONE // 2)), tf.uint8)
+    return tf.cast(_floor(_floor(moved + _ONE * _ONE // 2)), tf.uint8)
 
 
 def sample_masks(masks: tf.Tensor, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-    """Samples masks at the nearest pixel, as `sample_images` does otherwise.
+    """Samples masks at the nearest pixel, so that they stay 0 and 1.
 
-    So a mask stays what it was: 0 and 1.
+    Arguments and borders: as in `sample_images`.
     """
     size = masks.shape[1]
-    start, x, y = _places(masks, x, y)
+    start, x, y = _split_coordinates(masks, x, y)
     half = _ONE // 2
     nearest = start + tf.where(y >= half, size, 0) + tf.where(x >= half, 1, 0)
     return tf.gather(tf.reshape(masks, [-1]), nearest)
 
 
-def _places(images: tf.Tensor, x: tf.Tensor, y: tf.Tensor):
-    """Returns index of the upper left neighbour, and the rest in 1/256 pixel."""
+def _split_coordinates(images: tf.Tensor, x: tf.Tensor, y: tf.Tensor):
+    """Returns the index of the upper left neighbour, and x, y of the rest in 1/256."""
     count, size = images.shape[0], images.shape[1]
     pixels = _ONE * tf.range(float(size))
     from_left, from_top = lattice(size)
-    x = _mirrored(_dense(x - from_left, size) + pixels, size)
-    y = _mirrored(_dense(y - from_top, size) + pixels[:, tf.newaxis], size)
+    x = _mirror(_interpolate_displacement(x - from_left, size) + pixels, size)
+    y = _mirror(
+        _interpolate_displacement(y - from_top, size) + pixels[:, tf.newaxis], size
+    )
     first = size * size * tf.range(count)[:, tf.newaxis, tf.newaxis]
-    start = _whole(y) * size + _whole(x) + first
+    start = _floor(y) * size + _floor(x) + first
     return start, x & (_ONE - 1), y & (_ONE - 1)
 
 
-def _whole(number: tf.Tensor) -> tf.Tensor:
+def _floor(number: tf.Tensor) -> tf.Tensor:
     return tf.bitwise.right_shift(number, _FRACTION_BITS)
 
 
-def _byte(word: tf.Tensor, which: int) -> tf.Tensor:
-    return tf.bitwise.right_shift(word, 8 * which) & 255
+def _byte(word: tf.Tensor, index: int) -> tf.Tensor:
+    return tf.bitwise.right_shift(word, 8 * index) & 255
 
 
-def _packed(images: tf.Tensor) -> tf.Tensor:
-    """Returns each pixel with its right, lower and lower right one as an int32."""
+def _pack(images: tf.Tensor) -> tf.Tensor:
+    """Packs each pixel with its right, lower and lower right neighbour in an int32."""
     size = images.shape[2]
     flat = tf.reshape(tf.cast(images, tf.int32), [-1])
     length = flat.shape[0]
@@ -100,11 +101,11 @@ def _packed(images: tf.Tensor) -> tf.Tensor:
     return packed
 
 
-def _dense(displacement: tf.Tensor, size: int) -> tf.Tensor:
+def _interpolate_displacement(displacement: tf.Tensor, size: int) -> tf.Tensor:
     """Interpolates [B, L, L] float64 pixels to [B, S, S] float32 in 1/256 pixel."""
     step, points = spacing(size), num_points(size)
-    whole = tf.cast(tf.round(displacement * _ONE), tf.float32)
-    columns = tf.einsum("blk,tk->blt", whole, tf.constant(_interpolation(size)))
+    rounded = tf.cast(tf.round(displacement * _ONE), tf.float32)
+    columns = tf.einsum("blk,tk->blt", rounded, tf.constant(_interpolation(size)))
     share = tf.constant(np.arange(step, dtype=np.float32)[:, np.newaxis])
     upper, lower = columns[:, :-1, tf.newaxis], columns[:, 1:, tf.newaxis]
     dense = upper * (step - share) + lower * share
@@ -121,10 +122,10 @@ def _interpolation(size: int) -> np.ndarray:
     return weights
 
 
-def _mirrored(position: tf.Tensor, size: int) -> tf.Tensor:
+def _mirror(position: tf.Tensor, size: int) -> tf.Tensor:
     """Mirrors positions into the image; float32 to int32, in 1/256 pixel."""
     last = float(_ONE * (size - 1))
-    # Not floormod, which is a call for each number.
+    # tf.math.floormod would be one function call per number.
     position -= 2 * last * tf.floor(position * (1 / (2 * last)))
     mirrored = last - tf.abs(last - position)
     return tf.cast(tf.clip_by_value(mirrored, 0.0, last), tf.int32)

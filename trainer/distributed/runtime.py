@@ -90,13 +90,3 @@ def check_batch_size(num_parts: int, global_batch_size: int) -> None:
             f"{num_parts} devices and accumulated parts",
             fix=f"choose a multiple of {num_parts}",
         )
-
-
-def encoders(model: keras.Model) -> list[keras.Model]:
-    """Returns the models within a model that are encoders, by their names."""
-    found = []
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            is_encoder = layer.name.startswith("encoder_")
-            found += [layer] if is_encoder else encoders(layer)
-    return found

@@ -1,1 +1,1 @@
-"""From records to training batches: sampling, order, decoding, pipeline."""
+"""Turns records into batches: sampling, shuffling, decoding, tf.data pipelines."""

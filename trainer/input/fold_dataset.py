@@ -1,4 +1,4 @@
-"""The images that one run trains on, and those that it is validated on."""
+"""The training and validation images of one run."""
 
 import functools
 import pathlib
@@ -27,8 +27,8 @@ _CONNECT_S = 5.0
 class FoldDataset:
     """The training and validation shards of one fold.
 
-    Validation is on all images of its fold, whatever training samples: scores of
-    runs then compare, and "dice_positive" judges a segmenter of positives.
+    Validation covers all images of its fold, whatever training samples, so that scores
+    of runs are comparable; "dice_positive" judges a segmenter of positives.
     """
 
     def __init__(
@@ -40,18 +40,18 @@ class FoldDataset:
         data_service: str = "",
         place: WorkerRank = SINGLE,
     ):
-        """Chooses the shards and the order.
+        """Chooses the shards and the order of training images.
 
         Args:
-          config: of the run.
-          folder: the dataset.
+          config: the run's.
+          folder: the dataset's.
           cache: "none" to read files in every epoch, "memory" to read them once.
           data_service: address of a tf.data service, or empty.
-          place: of this process among those that share each batch.
+          place: this process's rank among those that share each batch.
 
         Raises:
-          CommandError: a fold that is not there, a class that its sampling needs and
-            the other folds lack, or too few images for one batch.
+          CommandError: the fold does not exist, the other folds lack a class that the
+            sampling needs, or there are too few images for one batch.
         """
         self.config, self.folder = config, folder
         self.cache, self.data_service = cache, data_service
@@ -61,23 +61,23 @@ class FoldDataset:
         folds = [f for f in range(manifest.num_folds) if f != config.fold]
         self.validation_shards = manifest.train_shards([config.fold])
         self.num_validation = sum(s.num_records for s in self.validation_shards)
-        way = sampling.parse(config.sampling)
+        sampled = sampling.parse(config.sampling)
         shards = manifest.train_shards(folds)
-        self.train_shards = [s for s in shards if s.label in way.takes]
+        self.train_shards = [s for s in shards if s.label in sampled.takes]
         self.num_train = sum(s.num_records for s in self.train_shards)
-        of_class = {label: self._numbers(label) for label in _CLASSES}
-        for label in way.needs:
-            if not len(of_class[label]):
+        by_label = {label: self._numbers(label) for label in _CLASSES}
+        for label in sampled.needs:
+            if not len(by_label[label]):
                 raise CommandError(
                     ExitCode.FLAGS,
                     f"folds {folds} hold no image {_CLASSES[label]} a pneumothorax, "
                     f"which --sampling={config.sampling} needs",
                     fix="give --sampling=natural or convert more images",
                 )
-        self.order = way.order(
+        self.order = sampled.order(
             sampling.Request(
-                positives=of_class[sampling.POSITIVE],
-                negatives=of_class[sampling.NEGATIVE],
+                positives=by_label[sampling.POSITIVE],
+                negatives=by_label[sampling.NEGATIVE],
                 epochs=config.epochs,
                 batch_size=config.global_batch_size,
                 seed=config.seed,
@@ -94,20 +94,20 @@ class FoldDataset:
             )
 
     def check(self) -> None:
-        """Raises a CommandError unless every shard holds the bytes it was made with."""
+        """Raises a CommandError unless all shards have the manifest's checksums."""
         manifests.check_shards(self.folder, self.train_shards + self.validation_shards)
 
     def training(self, augment: Augment | None, first_step: int) -> tf.data.Dataset:
-        """Returns the endless batches from `first_step` on, see for_training.
+        """Returns endless batches from `first_step` on; see for_training.
 
         Raises:
-          CommandError: nobody answers at the address of the tf.data service.
+          CommandError: no tf.data service answers at its address.
         """
         if self.data_service:
             _check_answers(self.data_service)
         return input_pipeline.for_training(
             self.order,
-            self._store,
+            self._source,
             augment,
             batch_size=self.config.global_batch_size,
             seed=self.config.seed,
@@ -117,20 +117,20 @@ class FoldDataset:
         )
 
     def image_ids(self, step: int) -> list[str]:
-        """Returns the ids of the images that a step, counted from 0, trains on."""
+        """Returns the ids of the images of a training step, counted from 0."""
         size = self.config.global_batch_size
         slots = step * size + tf.range(size, dtype=tf.int64)
-        stored = record_store.RandomAccessSource(
+        source = record_store.RandomAccessSource(
             self.folder, self.train_shards, self._decoder
         )
-        batch = self._decoder(stored.read(self.order.numbers(slots)))
+        batch = self._decoder(source.read(self.order.numbers(slots)))
         return [image_id.decode() for image_id in batch["id"].numpy()]
 
     def validation(self, *, shared: bool = True) -> tf.data.Dataset:
         """Returns every validation image once, in padded batches.
 
         Args:
-          shared: only this process's share of each batch.
+          shared: whether to return only this process's share of each batch.
         """
         return input_pipeline.for_evaluation(
             [self.folder / s.name for s in self.validation_shards],
@@ -141,31 +141,27 @@ class FoldDataset:
         )
 
     def _numbers(self, label: int) -> np.ndarray:
-        """Returns the numbers of the training records of one class."""
+        """Returns the indices of the training records of one class."""
         labels = [s.label for s in self.train_shards]
         counts = [s.num_records for s in self.train_shards]
         return np.flatnonzero(np.repeat(labels, counts) == label)
 
     @functools.cached_property
-    def _store(self) -> record_store.RecordSource:
-        stored = record_store.RandomAccessSource(
+    def _source(self) -> record_store.RecordSource:
+        source = record_store.RandomAccessSource(
             self.folder, self.train_shards, self._decoder
         )
         if self.cache == "none":
-            return stored
-        return record_store.CachedSource(stored, self._decoder)
+            return source
+        return record_store.CachedSource(source, self._decoder)
 
     @functools.cached_property
     def _decoder(self) -> Decoder:
-        return Decoder(
-            image_size=self.manifest.image_size,
-            pixel_encoding=self.manifest.options["pixel_encoding"],
-            with_mask=True,
-        )
+        return Decoder.of(self.manifest, with_mask=True)
 
 
 def _check_answers(address: str) -> None:
-    """Fails soon where TensorFlow would try for hours."""
+    """Fails within seconds where TensorFlow would retry for hours."""
     url = urllib.parse.urlsplit(address)
     try:
         socket.create_connection((url.hostname, url.port), _CONNECT_S).close()

@@ -1,7 +1,7 @@
-"""Shuffled passes over records, in closed form: nothing has to be walked through.
+"""Shuffled epochs over records, in closed form.
 
-Where a record stands in a pass follows from (seed, pass, position) alone, so a run
-can start anywhere, and any number of processes agree without a word.
+The record at a position follows from (seed, epoch, position) alone, so that a run can
+start at any step, and processes agree on the order without communication.
 """
 
 import dataclasses
@@ -9,17 +9,17 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-_ROUNDS = 24  # Of the cipher. Four, TensorFlow's choice, are visibly uneven below 30.
+_ROUNDS = 24  # Of the cipher. TensorFlow's four are visibly uneven for sizes below 30.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ShuffledEpochs:
-    """Endless passes over some records, each in another order.
+    """Endless epochs over some records, each in another order.
 
     Attributes:
-      numbers: the records' numbers.
-      seed: of the run.
-      purpose: told apart from other shuffles of the same run by this.
+      numbers: the records' indices.
+      seed: the run's.
+      purpose: distinguishes this shuffle from others of the same run.
     """
 
     numbers: np.ndarray
@@ -27,44 +27,44 @@ class ShuffledEpochs:
     purpose: int
 
     def __call__(self, positions: tf.Tensor) -> tf.Tensor:
-        """Returns the record numbers at [B] int64 `positions` of the passes.
+        """Returns the record indices at [B] int64 `positions`, counted over all epochs.
 
         Positions k n to k n + n - 1 hold each of the n records once.
         """
         size = len(self.numbers)
-        places = permute(
+        indices = permute(
             positions % size,
             positions // size,
             size=size,
             seed=self.seed,
             purpose=self.purpose,
         )
-        return tf.gather(tf.constant(self.numbers, tf.int64), places)
+        return tf.gather(tf.constant(self.numbers, tf.int64), indices)
 
 
 def permute(
-    places: tf.Tensor, turns: tf.Tensor, *, size: int, seed: int, purpose: int
+    indices: tf.Tensor, epochs: tf.Tensor, *, size: int, seed: int, purpose: int
 ) -> tf.Tensor:
-    """Permutes 0 .. size - 1, for every turn in another way.
+    """Permutes 0 .. size - 1, differently for every epoch.
 
     Args:
-      places: [B] int64, in 0 .. size - 1.
-      turns: [B] int64; which permutation each place is put through.
-      size: how many places there are.
-      seed: of the run.
-      purpose: told apart from other shuffles of the same run by this.
+      indices: [B] int64, in 0 .. size - 1.
+      epochs: [B] int64; selects the permutation of each index.
+      size: number of indices.
+      seed: the run's.
+      purpose: distinguishes this shuffle from others of the same run.
 
     Returns:
       [B] int64.
     """
     key = tf.constant(seed % 2**64, tf.uint64)
-    for part in (tf.constant(purpose, tf.uint64), tf.cast(turns, tf.uint64)):
+    for part in (tf.constant(purpose, tf.uint64), tf.cast(epochs, tf.uint64)):
         key = _mixed(_mixed(key) + part)
-    # The cipher reads three 32-bit words, and has weak neighbouring keys: with 0, 1,
-    # 2 ... for keys, a third of the permutations of 1000 places came up twice.
+    # The cipher reads three 32-bit words, and similar keys are weak: with the keys 0,
+    # 1, 2 ..., a third of the permutations of 1000 indices came up twice.
     words = [key, tf.bitwise.right_shift(key, _word(32)), _mixed(key)]
     return tf.raw_ops.RandomIndexShuffle(
-        index=places,
+        index=indices,
         seed=tf.stack([tf.cast(w & _word(2**32 - 1), tf.uint32) for w in words], -1),
         max_index=tf.constant(size - 1, tf.int64),
         rounds=_ROUNDS,

@@ -1,4 +1,4 @@
-"""A sheet of images before and after each op of a recipe, and the whole of it."""
+"""Draws images before and after each op of a recipe and after the whole recipe."""
 
 import pathlib
 
@@ -13,32 +13,32 @@ from data_prep.dataset import manifest as manifests
 from trainer.augment import draws
 from trainer.augment import ops
 from trainer.augment import recipe
+from trainer.augment.recipe import OneOf
 from trainer.augment.recipe import Recipe
-from trainer.augment.recipe import Sometimes
 from trainer.config import PreviewConfig
 from trainer.input.records import Decoder
 
 
 def write(config: PreviewConfig) -> None:
-    """Writes the sheet: one row for each op, acting always, and one for the recipe.
+    """Writes the sheet: one row per op, with probability 1, and one for the recipe.
 
     Raises:
-      CommandError: no dataset, one without training images, or a damaged one.
-      ConfigError: a recipe that cannot be parsed.
+      CommandError: no dataset, no training images in it, or a damaged one.
+      ConfigError: the recipe cannot be parsed.
     """
     rows = _rows(recipe.parse(config.augment))
     batch = _images(config.data, config.num_images)
     sheet = _draw(rows, batch["image"], batch["mask"], config.seed)
-    # OpenCV's order of colours to PNG's.
+    # OpenCV's BGR to PNG's RGB.
     encoded = tf.io.encode_png(sheet[..., ::-1]).numpy()
-    with durable.atomic_write(config.output) as aside:
-        aside.write_bytes(encoded)
+    with durable.atomic_write(config.output) as path:
+        path.write_bytes(encoded)
 
 
 def _rows(whole: Recipe) -> list[tuple[str, Recipe]]:
-    found = [op for step in whole.steps for op in step.choices]
-    # An op may stand in a recipe twice; one row shows it.
-    rows = [(ops.describe(op), Recipe((Sometimes(1.0, (op,)),))) for op in found]
+    all_ops = [op for step in whole.steps for op in step.choices]
+    rows = [(ops.describe(op), Recipe((OneOf(1.0, (op,)),))) for op in all_ops]
+    # The dict leaves out repetitions of an op.
     return [*dict(rows).items(), ("the whole recipe", whole)]
 
 
@@ -53,7 +53,7 @@ def _images(folder: pathlib.Path, count: int) -> dict[str, tf.Tensor]:
             f"{folder} has no training images",
             fix="convert a folder with --source",
         )
-    enough = next(
+    num_shards = next(
         (
             k
             for k in range(1, len(shards))
@@ -61,13 +61,9 @@ def _images(folder: pathlib.Path, count: int) -> dict[str, tf.Tensor]:
         ),
         len(shards),
     )
-    manifests.check_shards(folder, shards[:enough])
-    names = [str(folder / shard.name) for shard in shards[:enough]]
-    decode = Decoder(
-        image_size=manifest.image_size,
-        pixel_encoding=manifest.options["pixel_encoding"],
-        with_mask=True,
-    )
+    manifests.check_shards(folder, shards[:num_shards])
+    names = [str(folder / shard.name) for shard in shards[:num_shards]]
+    decode = Decoder.of(manifest, with_mask=True)
     records = list(tf.data.TFRecordDataset(names).take(count))
     return decode(tf.stack(records))
 

@@ -1,7 +1,7 @@
-"""Records by number: read where they lie, or all held in memory.
+"""Sources of records by index: in files, or all in memory.
 
-Either gets the numbers of one batch, so nothing is read, parsed or decoded but what
-is delivered.
+A source gets the indices of one batch, so that it reads, parses and decodes no record
+that is not used.
 """
 
 import logging
@@ -22,45 +22,47 @@ _HELD = {"image", "bits", "label"}
 
 
 class RecordSource(Protocol):
-    """Two functions of a batch, each for a map of its own.
+    """Two functions of a batch, for two Dataset.map calls.
 
-    Under op determinism TensorFlow runs a map that reads files one call at a time;
-    decoding shall not wait for that.
+    Under op determinism TensorFlow makes one call at a time of a map that reads files;
+    a map of its own keeps decoding parallel.
     """
 
     def read(self, numbers: tf.Tensor) -> tf.Tensor:
-        """Turns [B] int64 record numbers to what `decode` wants; B is static."""
+        """Turns [B] int64 record indices into the input of `decode`; B is static."""
 
     def decode(self, read: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns "image", "mask" and "label" as `Decoder` does, perhaps more."""
+        """Returns at least "image", "mask" and "label", as `Decoder` does."""
 
 
 class RandomAccessSource:
-    """Reads each record from its place in a file, and checks its checksums.
+    """Reads each record at its offset in a file, and checks its checksums.
 
     Attributes:
-      count: how many records there are; their numbers run through the shards in turn.
+      count: number of records; their indices run through the shards in turn.
     """
 
     def __init__(self, folder: pathlib.Path, chosen: Sequence[Shard], decode: Decoder):
-        """Looks up where the records begin.
+        """Looks up the records' offsets.
 
         Raises:
-          CommandError: a shard is damaged, or does not hold what the manifest says.
+          CommandError: a shard is damaged, or its number of records differs from the
+            manifest's.
         """
         self._decode = decode
         names, offsets = [], []
         for shard in chosen:
             path = (folder / shard.name).resolve()
-            found = shards.offsets(path)
-            if len(found) != shard.num_records:
+            offsets_in_file = shards.offsets(path)
+            count = len(offsets_in_file)
+            if count != shard.num_records:
                 raise CommandError(
                     ExitCode.CORRUPT,
-                    f"{path} holds {len(found)} records instead of {shard.num_records}",
+                    f"{path} holds {count} records instead of {shard.num_records}",
                     fix="delete the dataset folder and convert again",
                 )
-            names += [str(path)] * len(found)
-            offsets += found
+            names += [str(path)] * count
+            offsets += offsets_in_file
         self.count = len(names)
         with tf.device("CPU"):
             self._names = tf.constant(names)
@@ -69,19 +71,19 @@ class RandomAccessSource:
     def read(self, numbers: tf.Tensor) -> tf.Tensor:
         """Returns the [B] serialised records; B is static."""
 
-        def one(number: tf.Tensor) -> tf.data.Dataset:
+        def read_one(number: tf.Tensor) -> tf.data.Dataset:
             # TFRecordDataset itself has no argument for the offset.
             file = tf.raw_ops.TFRecordDatasetV2(
                 filenames=[tf.gather(self._names, number)],
                 compression_type="",
-                buffer_size=0,  # It would be filled with the records behind.
+                buffer_size=0,  # A buffer would prefetch the next records.
                 byte_offsets=[tf.gather(self._offsets, number)],
             )
             return tf.data.experimental.from_variant(
                 file, tf.TensorSpec([], tf.string)
             ).take(1)
 
-        records = tf.data.Dataset.from_tensor_slices(numbers).flat_map(one)
+        records = tf.data.Dataset.from_tensor_slices(numbers).flat_map(read_one)
         batch = records.batch(numbers.shape[0], drop_remainder=True)
         return batch.get_single_element()
 
@@ -91,44 +93,44 @@ class RandomAccessSource:
 
 
 class CachedSource:
-    """Holds all records, pixels decoded and mask bits packed.
+    """Holds all records in memory, with decoded pixels and packed mask bits.
 
-    It takes S * S * 9 / 8 bytes an image, whatever the encoding in the records.
+    An image takes S * S * 9 / 8 bytes, whatever the encoding of the records.
     """
 
-    def __init__(self, stored: RandomAccessSource, decode: Decoder):
-        """Loads everything that `stored` has."""
+    def __init__(self, source: RandomAccessSource, decode: Decoder):
+        """Loads all records of `source`."""
         self._decode = decode
-        numbers = tf.data.Dataset.range(stored.count).batch(1, drop_remainder=True)
-        records = numbers.map(stored.read, num_parallel_calls=2)
+        numbers = tf.data.Dataset.range(source.count).batch(1, drop_remainder=True)
+        records = numbers.map(source.read, num_parallel_calls=2)
         packed = records.unbatch().batch(_LOADED_AT_ONCE).map(decode.packed)
         self._tensors: dict[str, tf.Tensor] = {}
-        at = 0
+        num_loaded = 0
         for batch in packed.prefetch(1):
-            places = tf.range(at, at + len(batch["image"]))
+            indices = tf.range(num_loaded, num_loaded + len(batch["image"]))
             for key in _HELD & batch.keys():
-                self._fill(key, places, batch[key], stored.count)
-            at += len(places)
+                self._fill(key, indices, batch[key], source.count)
+            num_loaded += len(indices)
         held = self._tensors.values()
         size = sum(t.dtype.size * t.shape.num_elements() for t in held)
-        logging.info("%d records take %d MiB of memory", at, size >> 20)
+        logging.info("%d records take %d MiB of memory", num_loaded, size >> 20)
 
-    def _fill(self, key: str, places: tf.Tensor, rows: tf.Tensor, count: int) -> None:
-        # In place: tf.concat and tf.Variable would need all of it twice.
+    def _fill(self, key: str, indices: tf.Tensor, rows: tf.Tensor, count: int) -> None:
+        # In place, since tf.concat and tf.Variable would need twice the memory.
         with tf.device("CPU"):
             if key not in self._tensors:
                 self._tensors[key] = tf.raw_ops.Empty(
                     shape=[count, *rows.shape[1:]], dtype=rows.dtype
                 )
             self._tensors[key] = tf.raw_ops.InplaceUpdate(
-                x=self._tensors[key], i=places, v=rows
+                x=self._tensors[key], i=indices, v=rows
             )
 
     def read(self, numbers: tf.Tensor) -> tf.Tensor:
-        """Returns the numbers: there is nothing left to read."""
+        """Returns the indices, since no file has to be read."""
         return numbers
 
     def decode(self, read: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns "image", "mask" and "label" of the records, [B] of each."""
+        """Returns "image", "mask" and "label" of [B] records."""
         batch = {k: tf.gather(t, read) for k, t in self._tensors.items()}
         return self._decode.unpacked(batch)

@@ -1,4 +1,4 @@
-"""Serialised records to batches of tensors, by the table that wrote them."""
+"""Decodes serialised records to batches, by the schema that wrote them."""
 
 import dataclasses
 import functools
@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from data_prep.dataset import schema
+from data_prep.dataset.manifest import Manifest
 
 _TYPES = {bytes: tf.string, int: tf.int64}
 
@@ -18,12 +19,21 @@ class Decoder:
     Attributes:
       image_size: side S of the stored images, in pixels.
       pixel_encoding: "raw" or "png".
-      with_mask: whether the records hold masks; those of a test split do not.
+      with_mask: whether the records hold masks; records of a test split do not.
     """
 
     image_size: int
     pixel_encoding: str
     with_mask: bool
+
+    @classmethod
+    def of(cls, manifest: Manifest, *, with_mask: bool) -> "Decoder":
+        """Returns the decoder of a dataset's records."""
+        return cls(
+            image_size=manifest.image_size,
+            pixel_encoding=manifest.options["pixel_encoding"],
+            with_mask=with_mask,
+        )
 
     def __call__(self, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         """Decodes [B] serialised records.
@@ -36,10 +46,10 @@ class Decoder:
         return self.unpacked(self.packed(serialized))
 
     def packed(self, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Decodes [B] serialised records, but leaves the masks packed.
+        """Decodes [B] serialised records without unpacking the masks.
 
         Returns:
-          As a call does, with "bits" [B, S * S / 16] uint16 in the place of "mask".
+          The fields of `__call__`, with "bits" [B, S * S / 16] uint16 for "mask".
         """
         # No default values: a record that lacks a field is an error.
         features = {
@@ -61,18 +71,18 @@ class Decoder:
         return batch
 
     def unpacked(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Returns what `packed` gave with "mask" in the place of "bits"."""
+        """Returns the result of `packed` with "mask" instead of "bits"."""
         batch = dict(batch)
         if self.with_mask:
             bits = batch.pop("bits")
-            # Two bytes at a time from a table, and only those that are not 0: masks
-            # are mostly empty. A quarter of the time of shifting and masking.
+            # Look up two bytes at a time, and only those that are not 0, since masks
+            # are mostly empty: a quarter of the time of shifting and masking bits.
             words = tf.reshape(bits, [-1])
-            places = tf.where(words != 0)
-            found = tf.cast(tf.gather_nd(words, places), tf.int32)
+            indices = tf.where(words != 0)
+            nonzero = tf.cast(tf.gather_nd(words, indices), tf.int32)
             pixels = tf.scatter_nd(
-                places,
-                tf.gather(tf.constant(_pairs()), found),
+                indices,
+                tf.gather(tf.constant(_pairs()), nonzero),
                 tf.stack([tf.size(words, tf.int64), tf.constant(16, tf.int64)]),
             )
             batch["mask"] = self._shaped(pixels, bits)
@@ -97,6 +107,6 @@ class Decoder:
 
 @functools.cache
 def _pairs() -> np.ndarray:
-    """Returns [65536, 16] uint8: the pixels of two bytes read as one little-endian."""
+    """Returns [65536, 16] uint8, the 16 pixels of each little-endian uint16."""
     pairs = np.arange(1 << 16, dtype="<u2").view(np.uint8).reshape(-1, 2)
     return np.unpackbits(pairs, axis=1)

@@ -1,13 +1,13 @@
-"""Which images an epoch holds, chosen by a spec: `positive_fraction(0.8:0.4)`.
+"""The images of an epoch, chosen by a spec such as `positive_fraction(0.8:0.4)`.
 
-An order maps the slots of a run, counted from 0 over all steps, to record numbers.
-An epoch is a fixed number of full batches, whatever it holds:
+A Sampler maps the slots of a run, counted from 0 over all steps, to record indices. An
+epoch is a fixed number of full batches:
 
-- `natural`: all images; `positives`: those with a pneumothorax. Passes over them are
-  shuffled and run on across the end of an epoch, so that none is left out.
-- `positive_fraction(...)`: as many images as `natural` has, of which the wanted part
-  is positive, exactly. Each class is dealt out without replacement: all of it is
-  seen before any of it is seen again, over the ends of epochs too.
+- `natural`: all images; `positives`: those with a pneumothorax. Each pass over them is
+  shuffled, and continues across the end of an epoch, so that no image is left out.
+- `positive_fraction(...)`: as many images as `natural`, of which exactly the requested
+  fraction is positive. Each class is sampled without replacement, also across the ends
+  of epochs: all of it is seen before any image repeats.
 """
 
 import dataclasses
@@ -21,20 +21,20 @@ from data_prep.core.errors import ConfigError
 from trainer.input import index_shuffle
 
 POSITIVE, NEGATIVE = 1, 0  # Labels of records.
-_POSITIVES, _NEGATIVES, _SLOTS, _ALL = range(4)  # Purposes of shuffles.
+_POSITIVES, _NEGATIVES, _SLOTS, _ALL = range(4)  # Purposes of the shuffles.
 _BOTH = frozenset({POSITIVE, NEGATIVE})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
-    """What an order is made for.
+    """The arguments that a Sampler is made from.
 
     Attributes:
-      positives: numbers of the records with a pneumothorax, [p] int64.
-      negatives: numbers of those without that are read, [n] int64.
-      epochs: how many the run has.
-      batch_size: of the whole step, all replicas together.
-      seed: of the run.
+      positives: indices of the records with a pneumothorax, [p] int64.
+      negatives: indices of the records without one that are read, [n] int64.
+      epochs: the run's number of epochs.
+      batch_size: images in the global batch.
+      seed: the run's.
     """
 
     positives: np.ndarray
@@ -49,8 +49,8 @@ class Sampler:
     """The images of a run, slot by slot.
 
     Attributes:
-      steps_per_epoch: full batches of an epoch; 0 where there are too few images.
-      numbers: (slots [B] int64) -> record numbers [B] int64.
+      steps_per_epoch: full batches in an epoch; 0 where there are too few images.
+      numbers: (slots [B] int64) -> record indices [B] int64.
     """
 
     steps_per_epoch: int
@@ -59,12 +59,12 @@ class Sampler:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """A way to choose images.
+    """A method of choosing images.
 
     Attributes:
-      needs: labels of the classes that must be there.
+      needs: labels of the classes that must not be empty.
       takes: labels of the classes that are read.
-      order: makes the order of one run.
+      order: makes the Sampler of one run.
     """
 
     needs: frozenset[int]
@@ -75,56 +75,56 @@ class Sampling:
 def natural() -> Sampling:
     """Every image equally often."""
 
-    def order_of(request: Request) -> Sampler:
+    def sampler(request: Request) -> Sampler:
         numbers = np.concatenate([request.positives, request.negatives])
-        return _passes(np.sort(numbers), _ALL, request)
+        return _shuffled(np.sort(numbers), _ALL, request)
 
-    return Sampling(needs=frozenset(), takes=_BOTH, order=order_of)
+    return Sampling(needs=frozenset(), takes=_BOTH, order=sampler)
 
 
 def positives() -> Sampling:
     """Only images with a pneumothorax, as for the segmenter of a cascade."""
     only = frozenset({POSITIVE})
 
-    def order_of(request: Request) -> Sampler:
-        return _passes(request.positives, _POSITIVES, request)
+    def sampler(request: Request) -> Sampler:
+        return _shuffled(request.positives, _POSITIVES, request)
 
-    return Sampling(needs=only, takes=only, order=order_of)
+    return Sampling(needs=only, takes=only, order=sampler)
 
 
 def positive_fraction(*fractions: float | tuple[float, float]) -> Sampling:
-    """The wanted part of each epoch positive, by a schedule.
+    """A scheduled fraction of each epoch is positive.
 
     The sliding sample rate of the competition's first (0.8, 0.6, 0.4) and fourth
     (0.8 to 0.22, linear) places: https://github.com/sneddy/pneumothorax-segmentation,
-    https://github.com/amirassov/kaggle-pneumothorax. There an epoch is one pass over
-    the positives and its length varies; here the length is fixed and the images come
-    in the same succession, so that a fraction of at least the natural one shows every
-    positive in every epoch.
+    https://github.com/amirassov/kaggle-pneumothorax. There, an epoch is one pass over
+    the positives and its length varies. Here, the length is fixed and the order of the
+    images is the same, so that with at least the natural fraction every epoch shows
+    every positive.
 
     Args:
-      *fractions: one `a:b` for a straight line from the first epoch to the last, or
-        values of equally long parts of the run, in (0, 1].
+      *fractions: one `a:b`, linear from the first epoch to the last, or values for
+        equally long parts of the run; all in (0, 1].
     """
-    line = len(fractions) == 1 and isinstance(fractions[0], tuple)
-    values = fractions[0] if line else fractions
-    numbers = all(type(v) in (int, float) for v in values)
-    if not (values and numbers and all(0 < v <= 1 for v in values)):
+    linear = len(fractions) == 1 and isinstance(fractions[0], tuple)
+    values = fractions[0] if linear else fractions
+    numeric = all(type(v) in (int, float) for v in values)
+    if not (values and numeric and all(0 < v <= 1 for v in values)):
         term = spec.Term("positive_fraction", fractions)
         raise ConfigError(
             "Expected one range such as 0.8:0.4 or some fractions, above 0 and at "
             f"most 1. Received: {term}"
         )
 
-    def order_of(request: Request) -> Sampler:
+    def sampler(request: Request) -> Sampler:
         epochs = np.arange(request.epochs)
-        if line:
+        if linear:
             scheduled = np.interp(epochs, [0, max(1, request.epochs - 1)], values)
         else:
             scheduled = np.take(values, epochs * len(values) // request.epochs)
         return _mixed(scheduled, request)
 
-    return Sampling(needs=_BOTH, takes=_BOTH, order=order_of)
+    return Sampling(needs=_BOTH, takes=_BOTH, order=sampler)
 
 
 SAMPLINGS = {
@@ -138,12 +138,12 @@ def parse(text: str) -> Sampling:
     """Parses a spec.
 
     Raises:
-      ConfigError: unknown way (listing the known ones) or bad arguments.
+      ConfigError: unknown sampling (listing the known ones) or bad arguments.
     """
     return spec.call(spec.parse_one(text), SAMPLINGS, kind="sampling")
 
 
-def _passes(numbers: np.ndarray, purpose: int, request: Request) -> Sampler:
+def _shuffled(numbers: np.ndarray, purpose: int, request: Request) -> Sampler:
     return Sampler(
         steps_per_epoch=len(numbers) // request.batch_size,
         numbers=index_shuffle.ShuffledEpochs(
@@ -153,17 +153,17 @@ def _passes(numbers: np.ndarray, purpose: int, request: Request) -> Sampler:
 
 
 def _mixed(scheduled: np.ndarray, request: Request) -> Sampler:
-    """Deals positives and negatives to the slots of each epoch, by their parts.
+    """Assigns positives and negatives to the slots of each epoch.
 
     Args:
-      scheduled: [epochs] the part of positives; the last one holds on for ever.
-      request: what the order is made for.
+      scheduled: [epochs] fraction of positives; later epochs have the last one.
+      request: the arguments of the Sampler.
     """
     count = len(request.positives) + len(request.negatives)
     steps = count // request.batch_size
     size = steps * request.batch_size
-    wanted = np.rint(scheduled * size).astype(np.int64)
-    before = np.concatenate([[0], np.cumsum(wanted)])
+    num_positive = np.rint(scheduled * size).astype(np.int64)
+    before = np.concatenate([[0], np.cumsum(num_positive)])
     positive, negative = (
         index_shuffle.ShuffledEpochs(
             numbers=numbers, seed=request.seed, purpose=purpose
@@ -175,19 +175,19 @@ def _mixed(scheduled: np.ndarray, request: Request) -> Sampler:
     )
 
     def numbers(slots: tf.Tensor) -> tf.Tensor:
-        epoch, place = slots // size, slots % size
+        epoch, position = slots // size, slots % size
         rank = index_shuffle.permute(
-            place, epoch, size=size, seed=request.seed, purpose=_SLOTS
+            position, epoch, size=size, seed=request.seed, purpose=_SLOTS
         )
-        last = len(wanted) - 1
-        here = tf.gather(tf.constant(wanted), tf.minimum(epoch, last))
-        dealt = tf.gather(tf.constant(before), tf.minimum(epoch, last))
-        dealt += tf.maximum(epoch - last, 0) * int(wanted[-1])
-        # Ranks below `here` are this epoch's positives, in their stream's succession.
+        last = len(num_positive) - 1
+        of_epoch = tf.gather(tf.constant(num_positive), tf.minimum(epoch, last))
+        num_seen = tf.gather(tf.constant(before), tf.minimum(epoch, last))
+        num_seen += tf.maximum(epoch - last, 0) * int(num_positive[-1])
+        # Ranks below `of_epoch` are this epoch's positives, in stream order.
         return tf.where(
-            rank < here,
-            positive(dealt + rank),
-            negative(tf.maximum(epoch * size - dealt + rank - here, 0)),
+            rank < of_epoch,
+            positive(num_seen + rank),
+            negative(tf.maximum(epoch * size - num_seen + rank - of_epoch, 0)),
         )
 
     return Sampler(steps_per_epoch=steps, numbers=numbers)

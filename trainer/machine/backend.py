@@ -1,8 +1,8 @@
-"""Imports TensorFlow and Keras: quietly, and with our settings instead of the user's.
+"""Imports TensorFlow and Keras quietly, with our settings instead of the user's.
 
-Every command that computes calls `load()` first. The user's own `keras.json` and
-`KERAS_BACKEND` belong to other projects; here layers, weights and saved runs are of
-TensorFlow's backend, with channels last.
+Every command that computes calls `load()` first. The user's `keras.json` and
+`KERAS_BACKEND` are meant for other projects; here layers, weights and saved runs use
+the TensorFlow backend with channels last.
 """
 
 import contextlib
@@ -20,17 +20,17 @@ IMAGE_DATA_FORMAT = "channels_last"
 
 
 def load() -> None:
-    """Imports TensorFlow and Keras, and sets what a user's `keras.json` may change.
+    """Imports TensorFlow and Keras, and overrides the settings of `keras.json`.
 
     Raises:
-      CommandError: they are not installed, do not load, or Keras is loaded already with
-        another backend.
+      CommandError: they are not installed, do not load, or Keras is already loaded
+        with another backend.
     """
-    # Read when Keras is imported; wins over keras.json.
+    # Keras reads it when it is imported; it overrides keras.json.
     os.environ["KERAS_BACKEND"] = BACKEND
     try:
         with _quiet():
-            # It imports TensorFlow.
+            # Keras imports TensorFlow.
             import keras
     except Exception as e:
         raise _explained(e) from e
@@ -46,8 +46,8 @@ def load() -> None:
 
 
 def _explained(e: Exception) -> Exception:
-    """Returns an error that says why the libraries do not load, or `e` itself."""
-    # Late: they need this module's names.
+    """Returns an error that explains why the libraries do not load, or `e` itself."""
+    # Imported late, since they import this module.
     from trainer.machine import keras_settings
     from trainer.machine import tensorflow_process
     from trainer.machine.finding import Status
@@ -57,7 +57,7 @@ def _explained(e: Exception) -> Exception:
             return CommandError(ExitCode.ENVIRONMENT, finding.text, fix=finding.fix)
     if not isinstance(e, ImportError):
         return e
-    # TensorFlow's own message may begin with a traceback, or be empty.
+    # TensorFlow's message may start with a traceback, or be empty.
     lines = str(e).split("\n")
     why = tensorflow_process.raised(lines) or lines[0] or type(e).__name__
     return CommandError(
@@ -69,7 +69,7 @@ def _explained(e: Exception) -> Exception:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Imports in silence, and shows Python's warnings afterwards."""
+    """Hides stderr during an import, and shows Python's warnings afterwards."""
     with quiet.stderr_away(), warnings.catch_warnings(record=True) as caught:
         yield
     for w in caught:

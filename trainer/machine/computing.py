@@ -1,4 +1,4 @@
-"""The lines on TensorFlow, Keras and what the devices computed."""
+"""The doctor's lines on TensorFlow, Keras and the devices' convolutions."""
 
 from data_prep.core import installing
 from trainer.machine import packages
@@ -8,7 +8,7 @@ from trainer.machine.finding import ok
 from trainer.machine.finding import warning
 from trainer.machine.tensorflow_process import Probe
 
-# As convolution.py names it. On a GPU only --jit compiles with it.
+# The name in convolution.py. On a GPU only --jit uses it.
 _XLA = "XLA"
 _NO_JIT = "--jit does not work here"
 _FIX_JIT = "train without --jit, or see what `XLA tools` says"
@@ -16,11 +16,11 @@ _SETTINGS = "fix the Keras settings above first"
 
 
 def check_imports(probe: Probe, *, settings_bad: bool = False) -> list[Finding]:
-    """Returns whether TensorFlow and Keras load, and which they are.
+    """Returns whether TensorFlow and Keras load, and their versions.
 
     Args:
-      probe: of both.
-      settings_bad: whether keras.json is known to stop them: TensorFlow imports Keras.
+      probe: the result for both.
+      settings_bad: whether keras.json is known to stop Keras, which TensorFlow imports.
     """
     if not probe.version:
         fix = _SETTINGS if settings_bad else import_fix(probe.death)
@@ -39,7 +39,7 @@ def check_imports(probe: Probe, *, settings_bad: bool = False) -> list[Finding]:
 
 
 def import_fix(death: str) -> str:
-    """Returns what fixes an import that ended so."""
+    """Returns the fix for an import that failed with this message."""
     if "SIGILL" in death:
         return "use a machine whose processor has AVX, which TensorFlow needs"
     if "GLIBC" in death:
@@ -50,10 +50,10 @@ def import_fix(death: str) -> str:
 
 
 def check_trials(probe: Probe, *, compiles: bool = False) -> list[Finding]:
-    """Returns a line for each device: what it computed in each precision, how fast.
+    """Returns a line for each device: precisions that work, and their speed.
 
     Args:
-      probe: of the convolutions.
+      probe: the result of the convolutions.
       compiles: whether a GPU is newer than TensorFlow's kernels, so that its first
         use may take longer than the probe waits.
     """
@@ -86,7 +86,7 @@ def _unfinished(probe: Probe, compiles: bool) -> Finding:
     text = f"a convolution in {what}{ended}: {probe.death}"
     if device.startswith("GPU") and what.startswith(_XLA):
         return warning(device, f"{_NO_JIT}: {text}", _FIX_JIT)
-    return fault(device, text, _mend(device))
+    return fault(device, text, _fix(device))
 
 
 def _is_wrong(trial: dict) -> bool:
@@ -103,10 +103,10 @@ def _wrong(device: str, trial: dict) -> Finding:
         )
     if device.startswith("GPU") and trial["what"].startswith(_XLA):
         return warning(device, f"{_NO_JIT}: {text}", _FIX_JIT)
-    return fault(device, text, _mend(device))
+    return fault(device, text, _fix(device))
 
 
-def _mend(device: str) -> str:
+def _fix(device: str) -> str:
     if device.startswith("GPU"):
         return (
             "end what else runs on it (nvidia-smi), update the driver, or go without "

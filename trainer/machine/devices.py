@@ -1,4 +1,4 @@
-"""What this process computes on: a command's first line, loud where a GPU lies idle."""
+"""The first line of a command: the devices it uses, with a warning for idle GPUs."""
 
 import collections
 import logging
@@ -13,7 +13,7 @@ from trainer.machine import gpu_findings
 from trainer.machine import gpus
 from trainer.machine.gpus import Cause
 
-# Set for the processes that a command starts after it has warned by itself.
+# Set in processes that a command starts after it has warned.
 WARNED = "PNEUMOTHORAX_WARNED_OF_IDLE_GPUS"
 _DOCTOR = "`python -m trainer.doctor` examines this machine"
 
@@ -21,17 +21,16 @@ _DOCTOR = "`python -m trainer.doctor` examines this machine"
 def announce(
     computed_by: str, *, most_gpus: int | None = None, require_gpu: bool = False
 ) -> None:
-    """Logs what this process runs on, and warns of GPUs that it does not use.
+    """Logs the devices of this process, and warns of GPUs that it does not use.
 
-    TensorFlow itself goes to the CPU without a word where it cannot open a GPU. A
-    process that was started with the variable `WARNED` does not repeat the warning.
+    TensorFlow itself falls back to the CPU silently where it cannot open a GPU. A
+    process that starts with the variable `WARNED` does not repeat the warning.
 
     Args:
       computed_by: a precision or an engine; ends the line.
-      most_gpus: that the command makes use of; 0 for a command that runs on the CPU,
-        None for all that TensorFlow opens.
-      require_gpu: whether to fail instead of running without a GPU, or without one of
-        those that are there.
+      most_gpus: how many GPUs the command can use; 0 for a command that runs on the
+        CPU, None for all that TensorFlow opens.
+      require_gpu: whether to fail where a GPU is missing or not used.
 
     Raises:
       CommandError: a GPU is required, and one is not used.
@@ -57,7 +56,7 @@ def announce(
     if warned:
         return
     if driver and driver.problem and not causes and most_gpus != 0:
-        # TensorFlow opens all that it may: somebody else's problem, or a small one.
+        # TensorFlow opens every visible GPU, so that the problem does not stop us.
         logging.warning("%s; %s", driver.problem, driver.fix)
     if causes:
         present = gpus.describe(driver.gpus) if driver else "an NVIDIA GPU"
@@ -65,7 +64,7 @@ def announce(
 
 
 def _names_of_opened() -> list[str]:
-    """Returns the names of the GPUs that TensorFlow can use here, as they are sold."""
+    """Returns the product names of the GPUs that TensorFlow can use here."""
     return [
         tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
         for gpu in tf.config.list_physical_devices("GPU")

@@ -1,4 +1,4 @@
-"""Whether a folder's file system can hold our results, and keeps its promises."""
+"""Checks that a file system has room, syncs, renames and locks."""
 
 import os
 import pathlib
@@ -13,7 +13,7 @@ from trainer.machine.finding import fault
 from trainer.machine.finding import ok
 from trainer.machine.finding import warning
 
-# The competition's 12,000 films take 4 GB at 256 and 512 px, a byte a pixel.
+# The competition's 12,000 films take 4 GB at 256 and 512 px, one byte per pixel.
 GOOD_FREE = 10 << 30
 LEAST_FREE = 1 << 30
 _ELSEWHERE = "choose an --output on another disk, such as a local one"
@@ -32,7 +32,7 @@ def look(output: pathlib.Path) -> list[Finding]:
 def existing(folder: pathlib.Path) -> pathlib.Path:
     """Returns the folder, or the nearest one above it that exists."""
     folder = folder.absolute()
-    # Not Path.is_dir(), which raises where a folder above may not be entered.
+    # Path.is_dir() would raise where a parent folder is not accessible.
     while not os.path.isdir(folder):
         folder = folder.parent
     return folder
@@ -56,7 +56,7 @@ def check_free(
 
 
 def check_promises(folder: pathlib.Path) -> list[Finding]:
-    """Tries in a folder what every command relies on: syncs, renames, locks."""
+    """Tests syncs, renames and locks in a folder, which every command relies on."""
     try:
         trial = pathlib.Path(tempfile.mkdtemp(prefix=".doctor-", dir=folder))
     except OSError as e:

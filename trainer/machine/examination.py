@@ -1,4 +1,4 @@
-"""All checks, in the order in which they are shown."""
+"""All checks of the doctor, in display order."""
 
 import functools
 import os
@@ -17,7 +17,7 @@ Check = Callable[[], list[Finding]]
 
 
 def examine(output: pathlib.Path) -> Iterator[tuple[str, list[Finding]]]:
-    """Yields the title of each section with its findings, as they are made.
+    """Yields the title and the findings of each section, as they are made.
 
     Args:
       output: the folder whose file system is tested.
@@ -27,7 +27,7 @@ def examine(output: pathlib.Path) -> Iterator[tuple[str, list[Finding]]]:
 
 
 def guarded(name: str, check: Check) -> list[Finding]:
-    """Runs a check; what it raises becomes a red line, and the others go on."""
+    """Runs a check; an exception becomes a red line, and the other checks continue."""
     try:
         return check()
     except ImportError as e:
@@ -45,8 +45,8 @@ def exit_code(findings: list[Finding]) -> ExitCode:
 
 
 def _sections(output: pathlib.Path) -> list[tuple[str, list[tuple[str, Check]]]]:
-    # The modules are loaded by the checks: one that misses a package, or that does not
-    # parse, is then one red line.
+    # The checks import the modules, so that a module that does not import is one red
+    # line.
     return [
         (
             "Software",
@@ -87,7 +87,7 @@ def _keras_settings() -> list[Finding]:
 
 
 def _before_tensorflow() -> list[Finding]:
-    """Asks the driver while no process of ours holds memory of a GPU."""
+    """Queries the driver before a process of ours holds GPU memory."""
     _driver()
     return []
 

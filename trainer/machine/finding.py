@@ -1,10 +1,10 @@
-"""What one check of the machine found."""
+"""The result of one check of the machine."""
 
 import dataclasses
 import enum
 
 
-# Not a StrEnum: the doctor also has to say that Python 3.10 is too old.
+# Not a StrEnum: the doctor must run on Python 3.10 to say that it is too old.
 class Status(str, enum.Enum):  # noqa: UP042
     """How bad a finding is; the values are in `--json`."""
 
@@ -18,10 +18,10 @@ class Finding:
     """One line of the doctor.
 
     Attributes:
-      name: of the check, stable.
+      name: the check's stable name.
       status: FAULT where the project cannot run, or not as the user must expect.
-      text: what was found, in a few words.
-      fix: the command or step that fixes it; empty where nothing is to be done.
+      text: the finding in a few words.
+      fix: the command or step that fixes it; empty where nothing has to be done.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Finding:
 
 
 def ok(name: str, text: str, fix: str = "") -> Finding:
-    """Returns a green finding; its `fix` is what could be added."""
+    """Returns a green finding; its `fix` says what could be added."""
     return Finding(name=name, status=Status.OK, text=text, fix=fix)
 
 

@@ -1,6 +1,6 @@
-"""Why TensorFlow does not use a GPU: from what driver and TensorFlow say to causes.
+"""Explains why TensorFlow does not use a GPU, from the facts of driver and TensorFlow.
 
-Functions of facts only: nothing here asks the machine.
+The functions are pure: none of them queries the machine.
 """
 
 import re
@@ -25,7 +25,7 @@ _KERNELS = re.compile(r"(sm|compute)_(\d+)(\d)([af]?)")
 
 
 def before_tensorflow(driver: Driver, setting: str | None) -> list[Cause]:
-    """Returns what the driver and CUDA_VISIBLE_DEVICES explain by themselves."""
+    """Returns the causes that driver and CUDA_VISIBLE_DEVICES show by themselves."""
     if driver.problem and not driver.gpus:
         return [Cause(driver.problem, driver.fix)]
     if not driver.gpus:
@@ -41,11 +41,11 @@ def before_tensorflow(driver: Driver, setting: str | None) -> list[Cause]:
 
 
 def of_tensorflow(driver: Driver, probe: Probe) -> list[Cause]:
-    """Returns what TensorFlow's build and its log explain, the likeliest first.
+    """Returns the causes that TensorFlow's build and log show, the likeliest first.
 
     Args:
-      driver: with GPUs, of which TensorFlow opens too few.
-      probe: of the TensorFlow that opens them.
+      driver: a driver with GPUs, of which TensorFlow opens too few.
+      probe: the result of importing that TensorFlow.
     """
     if not probe.version:
         return [
@@ -98,8 +98,8 @@ def too_old_driver(driver: Driver, probe: Probe) -> list[Cause]:
 
 
 def closed_libraries(probe: Probe) -> list[Cause]:
-    """Returns a cause for the libraries that TensorFlow looked for in vain."""
-    # TensorRT is optional, and 2.16 asks for it at every start.
+    """Returns causes for the libraries that TensorFlow could not open."""
+    # TensorRT is optional; TensorFlow 2.16 looks for it at every start.
     missing = [name for name in probe.missing if "nvinfer" not in name]
     of_driver = [name for name in missing if name.startswith(_OF_DRIVER)]
     others = [name for name in missing if name not in of_driver]
@@ -128,7 +128,7 @@ def closed_libraries(probe: Probe) -> list[Cause]:
 
 
 def without_kernels(gpu: Gpu, probe: Probe) -> list[Cause]:
-    """Returns a cause where the build can run nothing on a GPU of this kind."""
+    """Returns a cause where the build has no kernels for a GPU of this kind."""
     if kernels(gpu.compute_capability, probe) != "none":
         return []
     capability = ".".join(map(str, gpu.compute_capability))
@@ -153,9 +153,9 @@ def compiles(driver: Driver | None, probe: Probe) -> bool:
 def kernels(capability: tuple[int, int], probe: Probe) -> str:
     """Returns "ready", "compiled at first use", or "none" for a compute capability.
 
-    Machine code runs on GPUs of its own major version that are not older; PTX, which
-    `compute_` entries carry beside it, is compiled for every newer one ("CUDA C++
-    Programming Guide", application compatibility).
+    Machine code runs on GPUs of the same major version that are not older. `compute_`
+    entries also carry PTX, which is compiled for every newer GPU ("CUDA C++ Programming
+    Guide", application compatibility).
     """
     found = [
         _KERNELS.fullmatch(k) for k in probe.build.get("cuda_compute_capabilities", ())
@@ -176,9 +176,9 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(n) for n in re.findall(r"\d+", version))
 
 
-def _all(found: tuple[Gpu, ...]) -> str:
-    many = len(found) > 1
-    return f"{'all of ' if many else ''}{gpus.describe(found)}"
+def _all(hidden: tuple[Gpu, ...]) -> str:
+    many = len(hidden) > 1
+    return f"{'all of ' if many else ''}{gpus.describe(hidden)}"
 
 
 def _listed(names: list[str]) -> str:

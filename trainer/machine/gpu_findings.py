@@ -1,4 +1,4 @@
-"""The lines on GPUs: what the driver shows, what TensorFlow opens, and why not all."""
+"""The doctor's lines on GPUs: the driver's, TensorFlow's, and why they differ."""
 
 import pathlib
 
@@ -17,12 +17,12 @@ from trainer.machine.tensorflow_process import Probe
 _BUS = pathlib.Path("/sys/bus/pci/devices")
 _NVIDIA, _DISPLAY = "0x10de", "0x03"
 _AMD = pathlib.Path("/dev/kfd")
-# Below it, training in a batch of usual size will not fit.
+# With less, training with a usual batch size does not fit.
 _LEAST_MEMORY = 2 << 30
 
 
 def on_bus(bus: pathlib.Path = _BUS) -> int:
-    """Returns how many NVIDIA GPUs the PCI bus has, with or without a driver."""
+    """Returns the number of NVIDIA GPUs on the PCI bus, with or without a driver."""
     count = 0
     for device in bus.glob("*"):
         try:
@@ -40,7 +40,7 @@ def has_amd() -> bool:
 
 
 def without_driver(num_on_bus: int, *, amd: bool) -> list[Finding]:
-    """Returns the lines of a machine without NVIDIA's driver."""
+    """Returns the lines for a machine without NVIDIA's driver."""
     if amd:
         return [warning("GPU", "AMD, which this project's TensorFlow does not use")]
     if num_on_bus:
@@ -50,7 +50,7 @@ def without_driver(num_on_bus: int, *, amd: bool) -> list[Finding]:
 
 
 def no_driver(num_on_bus: int) -> Cause:
-    """Returns why GPUs of NVIDIA are not used that the bus has and no driver."""
+    """Returns the cause for NVIDIA GPUs on the bus that have no driver."""
     return Cause(
         f"{num_on_bus} x NVIDIA on the bus, but no driver",
         "install NVIDIA's driver 525.60.13 or newer; nvidia-smi tests it",
@@ -60,12 +60,12 @@ def no_driver(num_on_bus: int) -> Cause:
 def check(
     driver: Driver, setting: str | None, probe: Probe, order: str | None = None
 ) -> list[Finding]:
-    """Returns the lines of a machine with NVIDIA's driver.
+    """Returns the lines for a machine with NVIDIA's driver.
 
     Args:
-      driver: what it answered before TensorFlow took memory.
+      driver: its answer from before TensorFlow allocated memory.
       setting: CUDA_VISIBLE_DEVICES; None where it is not set.
-      probe: of TensorFlow.
+      probe: the result of importing TensorFlow.
       order: CUDA_DEVICE_ORDER; None where it is not set.
     """
     if not driver.gpus:
@@ -80,10 +80,10 @@ def check(
         findings.append(fault("GPU", driver.problem, driver.fix))
     hidden = gpu_causes.before_tensorflow(driver, setting)
     if hidden:
-        # It may be meant so: this is how one asks for the CPU.
+        # A warning, since this is also how a user selects the CPU.
         return findings + [warning("GPU use", c.reason, c.fix) for c in hidden]
     if not probe.version:
-        # Its own line has the reason.
+        # The line on TensorFlow has the reason.
         return [*findings, warning("GPU use", "not seen: TensorFlow does not load")]
     if probe.num_gpus < len(visible):
         causes = gpu_causes.of_tensorflow(driver, probe)
@@ -112,7 +112,7 @@ def _first_use(gpu: Gpu, probe: Probe) -> list[Finding]:
         f"GPU {gpu.index} is newer than TensorFlow's kernels ({capability}): its first "
         "run compiles them, for up to 30 minutes"
     )
-    # CUDA keeps what it compiled there, 1 GB unless told.
+    # CUDA caches what it compiles, by default up to 1 GB.
     return [warning("GPU kernels", text, "export CUDA_CACHE_MAXSIZE=4294967296")]
 
 

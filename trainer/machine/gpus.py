@@ -1,7 +1,7 @@
-"""GPUs as NVIDIA's driver shows them, beside those that TensorFlow opens.
+"""The GPUs that NVIDIA's driver reports, compared with those that TensorFlow opens.
 
-The driver is asked by its management library (NVML), which sees every GPU of the
-machine, also those that CUDA_VISIBLE_DEVICES hides or TensorFlow cannot use.
+The driver's management library (NVML) sees every GPU of the machine, including those
+that CUDA_VISIBLE_DEVICES hides or TensorFlow cannot use.
 """
 
 import collections
@@ -45,11 +45,11 @@ class Gpu:
 
     Attributes:
       index: its number in the driver's order, which is the order of the bus.
-      name: as NVIDIA sells it.
+      name: NVIDIA's product name.
       compute_capability: major and minor version of its instruction set.
-      memory_bytes: its memory; 0 where the driver does not tell.
-      free_bytes: what nobody uses of it; 0 where the driver does not tell.
-      uuid: "GPU-..." as CUDA_VISIBLE_DEVICES takes it; empty where not told.
+      memory_bytes: its memory; 0 where the driver does not report it.
+      free_bytes: its free memory; 0 where the driver does not report it.
+      uuid: "GPU-..." as in CUDA_VISIBLE_DEVICES; empty where not reported.
     """
 
     index: int
@@ -62,12 +62,12 @@ class Gpu:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Driver:
-    """What NVIDIA's driver answered.
+    """The answer of NVIDIA's driver.
 
     Attributes:
-      version: of the driver, such as "550.54.15"; empty where it did not tell.
-      gpus: those that it can address.
-      problem: why it told nothing, or not all; empty when it answered.
+      version: such as "550.54.15"; empty where it did not report one.
+      gpus: the GPUs that it can address.
+      problem: why it reported nothing, or not all; empty where it did.
       fix: what fixes the problem.
     """
 
@@ -79,14 +79,14 @@ class Driver:
 
 @dataclasses.dataclass(frozen=True)
 class Cause:
-    """Why a GPU is not used, and what changes that."""
+    """Why a GPU is not used, and how to fix it."""
 
     reason: str
     fix: str
 
 
 def driver() -> Driver | None:
-    """Asks NVIDIA's driver for its GPUs.
+    """Queries NVIDIA's driver for its GPUs.
 
     Returns:
       Its answer; None where the machine has no NVIDIA driver.
@@ -115,20 +115,20 @@ def driver() -> Driver | None:
 
 
 def describe(gpus: tuple[Gpu, ...]) -> str:
-    """Returns how many of which, such as "2 x NVIDIA H100 80GB HBM3"."""
+    """Returns counts and names, such as "2 x NVIDIA H100 80GB HBM3"."""
     counts = collections.Counter(gpu.name for gpu in gpus)
     return ", ".join(f"{count} x {name}" for name, count in counts.items())
 
 
 def visible(gpus: tuple[Gpu, ...], setting: str | None) -> tuple[Gpu, ...]:
-    """Returns the GPUs that the value of CUDA_VISIBLE_DEVICES leaves, in its order.
+    """Returns the GPUs that a value of CUDA_VISIBLE_DEVICES selects, in its order.
 
     Args:
       gpus: of the machine.
       setting: the variable's value; None where it is not set. As CUDA reads it, the
-        first entry that names no GPU ends the list, and an entry that comes twice
-        leaves none. Numbers are taken in the driver's order, which CUDA's may differ
-        from: see `known_by`.
+        first entry that names no GPU ends the list, and a repeated entry selects no
+        GPU at all. Numbers are in the driver's order, from which CUDA's may differ:
+        see `known_by`.
     """
     if setting is None:
         return gpus
@@ -146,7 +146,7 @@ def visible(gpus: tuple[Gpu, ...], setting: str | None) -> tuple[Gpu, ...]:
 
 
 def known_by(gpus: tuple[Gpu, ...], setting: str | None, order: str | None) -> bool:
-    """Returns whether `visible` names the very GPUs that CUDA takes.
+    """Returns whether `visible` returns the same GPUs that CUDA selects.
 
     CUDA numbers the fastest GPU first unless CUDA_DEVICE_ORDER is PCI_BUS_ID ("CUDA
     C++ Programming Guide", environment variables). GPUs of one model stay in the order
@@ -163,25 +163,25 @@ def known_by(gpus: tuple[Gpu, ...], setting: str | None, order: str | None) -> b
 
 
 def unused(driver: Driver | None, num_opened: int) -> list[Cause]:
-    """Tells why TensorFlow opens fewer GPUs than are there for this process.
+    """Explains why TensorFlow opens fewer GPUs than are visible to this process.
 
-    Takes no time where all are opened. Where one is not, TensorFlow is imported in
-    another process, to read what it says of its libraries.
+    Where one is not opened, imports TensorFlow in another process to read its log on
+    libraries; otherwise takes no time.
 
     Args:
-      driver: as `driver()` returned it.
+      driver: the result of `driver()`.
       num_opened: GPUs that TensorFlow lists in this process.
 
     Returns:
-      The causes, the likeliest first; none where all visible GPUs are opened, also
-      where the driver has a problem that kept TensorFlow from none of them.
+      The causes, the likeliest first; none where all visible GPUs are opened, even if
+      the driver has a problem.
     """
     if driver is None:
         return []
     setting = os.environ.get("CUDA_VISIBLE_DEVICES")
     if num_opened and num_opened >= len(visible(driver.gpus, setting)):
         return []
-    # Late: it imports this module.
+    # Imported late, since it imports this module.
     from trainer.machine import gpu_causes
     from trainer.machine import tensorflow_process
 
@@ -192,7 +192,7 @@ def unused(driver: Driver | None, num_opened: int) -> list[Cause]:
 
 
 def _slice(gpu: Gpu) -> Gpu:
-    """Returns what is known of a slice: which model it is of, but not its memory."""
+    """Returns a slice of a GPU, whose model is known but whose memory is not."""
     return dataclasses.replace(
         gpu, name=f"a slice of {gpu.name}", memory_bytes=0, free_bytes=0
     )
@@ -205,7 +205,7 @@ def _names(entry: str, gpu: Gpu) -> bool:
 
 
 def _without_library() -> Driver | None:
-    """Tells a machine without a GPU from a container that was not given one."""
+    """Distinguishes a machine without a GPU from a container without access to it."""
     if not _KERNEL_MODULE.exists():
         return None
     return Driver(
@@ -219,7 +219,7 @@ def _without_library() -> Driver | None:
 
 
 def _silent(e: Any) -> Driver:
-    """Returns a driver that answered with an error."""
+    """Returns a Driver whose problem is an NVML error."""
     what, fix = _DRIVER_FAULTS.get(e.value, (f"{e} (NVML error {e.value})", _REINSTALL))
     problem = f"NVIDIA's driver does not answer: {what}"
     return Driver(version="", gpus=(), problem=problem, fix=fix)
@@ -254,9 +254,9 @@ def _gpu(index: int) -> Gpu:
     )
 
 
-def _or_none(question, handle) -> Any:
-    """Asks what not every GPU answers: one with its memory in the CPU's, a slice."""
+def _or_none(query, handle) -> Any:
+    """Queries what some GPUs do not answer, such as slices or integrated ones."""
     try:
-        return question(handle)
+        return query(handle)
     except pynvml.NVMLError:
         return None

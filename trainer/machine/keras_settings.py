@@ -11,7 +11,7 @@ from trainer.machine.finding import ok
 from trainer.machine.finding import warning
 
 _NAME = "Keras settings"
-# What Keras refuses to be imported with (keras/src/backend/config.py).
+# With other values Keras raises on import (keras/src/backend/config.py).
 _ALLOWED = {
     "floatx": ("float16", "float32", "float64"),
     "image_data_format": ("channels_last", "channels_first"),
@@ -33,7 +33,7 @@ def path() -> pathlib.Path:
 
 
 def check(file: pathlib.Path, wanted_backend: str) -> list[Finding]:
-    """Returns what a settings file and KERAS_BACKEND say, and whether that matters.
+    """Returns whether a settings file and KERAS_BACKEND have an effect here.
 
     Args:
       file: keras.json, which need not exist.
@@ -66,7 +66,7 @@ def check(file: pathlib.Path, wanted_backend: str) -> list[Finding]:
 
 
 def _refused(settings) -> str:
-    """Returns the setting that Keras's import ends at; empty where there is none."""
+    """Returns the setting that makes Keras raise on import; empty where none does."""
     if not isinstance(settings, dict):
         return f"a {type(settings).__name__} instead of an object"
     for key, allowed in _ALLOWED.items():

@@ -1,4 +1,4 @@
-"""What can be read here, and what each optional package would add."""
+"""The DICOM decoders that work here, and what each optional package adds."""
 
 from data_prep.core import installing
 from trainer.machine.finding import Finding
@@ -6,7 +6,7 @@ from trainer.machine.finding import fault
 from trainer.machine.finding import ok
 from trainer.machine.finding import warning
 
-# Name of the line, the distribution that tells whether it is there, what it adds.
+# Name of the line, the distribution that shows that it is installed, what it adds.
 _EXTRAS = (
     ("extra gpu", "nvidia-cudnn-cu12", "CUDA and cuDNN for NVIDIA GPUs"),
     ("extra codecs", "pyjpegls", "JPEG-LS in DICOM"),
@@ -20,10 +20,10 @@ _EXTRAS = (
 
 
 def check_decoders(lacking: dict[str, str]) -> list[Finding]:
-    """Returns which kinds of DICOM can be decoded.
+    """Returns which DICOM transfer syntaxes can be decoded.
 
     Args:
-      lacking: as `data_prep.source.dicom_pixels.decoders()` returns it.
+      lacking: the result of `data_prep.source.dicom_pixels.decoders()`.
     """
     gone = {syntax: plugin for syntax, plugin in lacking.items() if plugin}
     if not gone:
@@ -44,7 +44,7 @@ def check_extras(versions: dict[str, str]) -> list[Finding]:
     """Returns a line for each optional package.
 
     Args:
-      versions: of the distributions in `distributions()`; "" where not installed.
+      versions: of each distribution in `distributions()`; "" where not installed.
     """
     findings = []
     for name, distribution, adds in _EXTRAS:
@@ -56,7 +56,7 @@ def check_extras(versions: dict[str, str]) -> list[Finding]:
 
 
 def distributions() -> tuple[str, ...]:
-    """Returns the distributions that tell which extras are installed."""
+    """Returns the distributions that show which extras are installed."""
     return tuple(distribution for _, distribution, _ in _EXTRAS)
 
 

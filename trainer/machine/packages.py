@@ -1,4 +1,4 @@
-"""Installed packages, and whether they fit each other and what was tested."""
+"""Checks that installed packages fit each other and the tested versions."""
 
 import importlib.metadata
 import sys
@@ -13,7 +13,7 @@ from trainer.machine.finding import warning
 # The first and last minor versions that the test suite ran on.
 PYTHONS = ((3, 11), (3, 13))
 TENSORFLOWS = ((2, 16), (2, 21))
-# What the project needs, in which versions: pyproject.toml has the same, and why.
+# The project's requirements, as in pyproject.toml, which says why.
 REQUIRED = {
     "tensorflow": ">=2.16.2,<2.22",
     "keras": ">=3.8,<3.16",
@@ -36,7 +36,7 @@ REQUIRED = {
     "matplotlib": ">=3.8,<4",
     "tensorboard": ">=2.16.2,<2.22",
 }
-# Distributions with the same modules.
+# Distributions that install the same modules.
 _SAME = {
     "tensorflow": installing.TENSORFLOWS[1:],
     "opencv-python-headless": (
@@ -83,7 +83,7 @@ def tensorflow_version(version: str) -> list[Finding]:
 
 
 def fit() -> list[Finding]:
-    """Returns the packages that are missing, too old, too new, or there twice."""
+    """Returns the packages that are missing, too old, too new, or installed twice."""
     have = {name: installed(name) for name in REQUIRED}
     unmet, seen = _walk([found[0] for found in have.values() if found])
     findings = _missing(have) + _outside(have) + unmet + _twice(have)
@@ -94,7 +94,7 @@ def fit() -> list[Finding]:
 
 
 def installed(name: str) -> list[str]:
-    """Returns the installed distributions that give the modules of `name`."""
+    """Returns the installed distributions that provide the modules of `name`."""
     return list(filter(installing.version, (name, *_SAME.get(name, ()))))
 
 
@@ -115,7 +115,7 @@ def _outside(have: dict[str, list[str]]) -> list[Finding]:
     try:
         from packaging.specifiers import SpecifierSet
     except ImportError:
-        # `_walk` says so.
+        # `_walk` reports it.
         return []
     findings = []
     for name, found in have.items():
@@ -134,7 +134,7 @@ def _twice(have: dict[str, list[str]]) -> list[Finding]:
     findings = []
     for name, found in have.items():
         others = " ".join(other for other in found if other != name)
-        # Removing one also removes files of the other.
+        # Uninstalling one also removes files of the other.
         again = f"pip install --force-reinstall --no-deps {name}"
         if len(found) > 1:
             text = f"{' and '.join(found)} overwrite each other's files"
@@ -144,7 +144,7 @@ def _twice(have: dict[str, list[str]]) -> list[Finding]:
 
 
 def _walk(roots: list[str]) -> tuple[list[Finding], set[str]]:
-    """Follows what packages say they need; returns what is unmet, and all names."""
+    """Follows the packages' requirements; returns the unmet ones, and all names."""
     try:
         from packaging.requirements import Requirement
         from packaging.utils import canonicalize_name

@@ -1,7 +1,7 @@
-"""Keeps what native libraries write to stderr off the screen, but not their deaths.
+"""Hides what native libraries write to stderr, except crashes.
 
-TensorFlow 2.21 writes four lines when it is imported, before it reads any of its log
-levels, and XLA introduces itself in the middle of a progress bar.
+TensorFlow 2.21 writes four lines on import, before it reads its log levels, and XLA
+logs a line in the middle of a progress bar.
 """
 
 import contextlib
@@ -15,11 +15,11 @@ _STDERR = 2
 
 @contextlib.contextmanager
 def stderr_away() -> Iterator[None]:
-    """Sends stderr's file descriptor to nowhere, and then back.
+    """Redirects stderr's file descriptor to /dev/null, and restores it.
 
-    What goes wrong in Python comes as an exception. A signal that ends the process,
-    such as an illegal instruction, is still told on stderr, with the place in Python
-    where it happened. Where stderr is closed there is nothing to keep quiet.
+    Python errors still raise. A signal that kills the process, such as an illegal
+    instruction, is still reported on stderr with the Python stack. Does nothing where
+    stderr is closed.
     """
     if sys.stderr:
         sys.stderr.flush()
@@ -36,7 +36,7 @@ def stderr_away() -> Iterator[None]:
         yield
     finally:
         os.dup2(kept, _STDERR)
-        # Python does not tell which file it had; this is the one of its own option.
+        # Python does not say which file was set; stderr is what its own option sets.
         if enabled:
             faulthandler.enable(_STDERR)
         else:

@@ -1,4 +1,4 @@
-"""Cores and memory that this process may use, as container and host leave them."""
+"""Cores and memory available to this process in its container and host."""
 
 import os
 import pathlib
@@ -10,17 +10,17 @@ from trainer.machine.finding import fault
 from trainer.machine.finding import ok
 from trainer.machine.finding import warning
 
-# TensorFlow itself takes half a GB; the presets at 256 px several on a CPU.
+# TensorFlow itself takes half a GB; the presets at 256 px take several on a CPU.
 LEAST_MEMORY = 1 << 30
 GOOD_MEMORY = 4 << 30
-# NCCL, which adds the gradients of several GPUs, talks through it. Docker gives 64 MB.
+# NCCL reduces the gradients of several GPUs through it. Docker's default is 64 MB.
 GOOD_SHARED = 512 << 20
 _SHARED = pathlib.Path("/dev/shm")
 _CGROUP = pathlib.Path("/sys/fs/cgroup")
 
 
 def check_cores(usable: int, host: int) -> list[Finding]:
-    """Returns how many cores there are for us."""
+    """Returns the number of usable cores."""
     if usable < host:
         text = f"{usable} of {host} (affinity, container or job set the limit)"
         return [ok("cores", text)]
@@ -51,7 +51,7 @@ def check_shared(size: int, num_gpus: int) -> list[Finding]:
 
 
 def look(num_gpus: int) -> list[Finding]:
-    """Asks this machine for all three."""
+    """Queries this machine for all three."""
     total, available = memory()
     return [
         *check_cores(cores.available(), os.cpu_count() or 1),
@@ -74,7 +74,7 @@ def memory(
     cgroup: pathlib.Path = _CGROUP,
     own: pathlib.Path = pathlib.Path("/proc/self/cgroup"),
 ) -> tuple[int, int]:
-    """Returns total and available bytes: the host's, or a cgroup's limit below that."""
+    """Returns total and available bytes, of the host or of a smaller cgroup limit."""
     lines = (line.split() for line in meminfo.read_text().splitlines())
     host = {words[0].rstrip(":"): int(words[1]) << 10 for words in lines if words}
     total = host["MemTotal"]
@@ -90,7 +90,7 @@ def memory(
 
 
 def _memory_groups(cgroup: pathlib.Path, own: pathlib.Path):
-    """Yields the folders that may limit us, with their files' names (cgroup v2, v1)."""
+    """Yields the folders of our cgroups, with their files' names (v2 or v1)."""
     v2 = ("memory.max", "memory.current", "inactive_file")
     v1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
     lines = own.read_text().splitlines() if own.exists() else []
@@ -100,10 +100,10 @@ def _memory_groups(cgroup: pathlib.Path, own: pathlib.Path):
             continue
         root, names = (cgroup, v2) if not controllers else (cgroup / "memory", v1)
         folder = root / name.lstrip("/")
-        # A limit of a parent binds, too. A container may not see its own name.
-        for place in (folder, *folder.parents):
-            if place == root or root in place.parents:
-                yield place, *names
+        # A parent's limit also applies. A container may not see its own folder.
+        for ancestor in (folder, *folder.parents):
+            if ancestor == root or root in ancestor.parents:
+                yield ancestor, *names
 
 
 def _number(path: pathlib.Path) -> int | None:
@@ -115,7 +115,7 @@ def _number(path: pathlib.Path) -> int | None:
 
 
 def _cache(folder: pathlib.Path, name: str) -> int:
-    """Returns what the kernel gives back of a group's memory when it is needed."""
+    """Returns the memory of a group that the kernel can reclaim, in bytes."""
     try:
         lines = (folder / "memory.stat").read_text().splitlines()
     except OSError:

@@ -1,7 +1,6 @@
-"""The doctor's findings as lines for people, in colour or plain, and as JSON.
+"""Formats the doctor's findings as text, in colour or plain, and as JSON.
 
-Colours are written by hand: where the package for them is missing, this must still
-tell so.
+Colours are escape codes, not rich's: the doctor must run where rich is missing.
 """
 
 import json
@@ -18,7 +17,7 @@ _WIDTH = 79
 _WORDS = {Status.OK: "ok", Status.WARNING: "warning", Status.FAULT: "FAULT"}
 _COLOURS = {Status.OK: "32", Status.WARNING: "33", Status.FAULT: "31;1"}
 _INDENT = 28
-# Commands begin further left, so that most fit in a line and can be copied.
+# Commands start further left, so that most fit in one line and can be copied.
 _FIX_INDENT = 10
 
 
@@ -37,7 +36,7 @@ def section(title: str, findings: list[Finding], *, colour: bool) -> str:
 
 
 def summary(findings: list[Finding], *, colour: bool) -> str:
-    """Returns what is wrong once more, the worst last, where the eye is."""
+    """Returns all warnings and faults again, the worst last, and the result."""
     warnings = [f for f in findings if f.status is Status.WARNING]
     faults = [f for f in findings if f.status is Status.FAULT]
     lines = []
@@ -67,7 +66,7 @@ def as_json(findings: list[Finding]) -> str:
 
 
 def _lines(finding: Finding, colour: bool) -> list[str]:
-    # Green with something to do is something that could be added.
+    # A green finding with a fix is something that could be added.
     could = finding.status is Status.OK and finding.fix
     word = f"{'-' if could else _WORDS[finding.status]:<8}"
     word = _painted(word, finding.status, colour)
@@ -83,7 +82,7 @@ def _lines(finding: Finding, colour: bool) -> list[str]:
 
 
 def _wrapped(text: str, indent: int) -> list[str]:
-    # Names of options and files stay whole: they are to be copied.
+    # Options and file names stay unbroken, to be copied.
     return textwrap.wrap(
         " ".join(text.split()),
         _WIDTH - indent,

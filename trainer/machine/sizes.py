@@ -1,4 +1,4 @@
-"""Bytes as people read them."""
+"""Sizes in bytes for display."""
 
 
 def shown(count: int) -> str:

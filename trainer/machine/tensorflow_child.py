@@ -1,4 +1,4 @@
-"""What the process that `tensorflow_process` starts does: it tells facts."""
+"""The main function of the process that `tensorflow_process` starts."""
 
 import json
 from typing import Any
@@ -9,23 +9,23 @@ MARK = "doctor-fact:"
 def main(*, thorough: bool) -> None:
     """Imports TensorFlow and lists its GPUs; `thorough` also loads Keras and computes.
 
-    One fact a line, as it is found: what is printed stays, however the process ends.
+    Prints one fact per line at once, so that a crash loses none of them.
     """
     import tensorflow as tf
 
     build = dict(tf.sysconfig.get_build_info())
-    _tell("tensorflow", {"version": tf.__version__, "build": build})
+    _report("tensorflow", {"version": tf.__version__, "build": build})
     try:
         found = tf.config.list_physical_devices("GPU")
-        _tell("gpus", [device.name for device in found])
+        _report("gpus", [device.name for device in found])
     except tf.errors.OpError as e:
-        _tell("refusal", e.message)
+        _report("refusal", e.message)
     if thorough:
         _keras()
         from trainer.machine import convolution
 
-        convolution.try_all(_tell)
-    _tell("end", True)
+        convolution.try_all(_report)
+    _report("end", True)
 
 
 def _keras() -> None:
@@ -35,10 +35,10 @@ def _keras() -> None:
         backend.load()
         import keras
 
-        _tell("keras", keras.__version__)
-    except Exception as e:  # noqa: BLE001 - whatever it is, it is what the user must see
-        _tell("keras_fault", f"{type(e).__name__}: {e}")
+        _report("keras", keras.__version__)
+    except Exception as e:  # noqa: BLE001 - the user must see any error
+        _report("keras_fault", f"{type(e).__name__}: {e}")
 
 
-def _tell(kind: str, value: Any) -> None:
+def _report(kind: str, value: Any) -> None:
     print(MARK + json.dumps([kind, value], default=str), flush=True)

@@ -1,7 +1,7 @@
-"""TensorFlow imported in a process of its own, so that its death can be read.
+"""Imports TensorFlow in another process, so that its crash can be reported.
 
-An illegal instruction, a missing symbol or a library that TensorFlow cannot open ends
-that process or shows in its log. Here it becomes facts.
+An illegal instruction, a missing symbol or a library that TensorFlow cannot open kills
+that process or shows in its log. `read` turns both into facts.
 """
 
 import dataclasses
@@ -18,15 +18,15 @@ from typing import Any
 from trainer.machine import backend
 from trainer.machine.tensorflow_child import MARK
 
-# Imports take 3 to 10 seconds; from a cold network disk, minutes.
+# Imports take 3 to 10 seconds, or minutes from a cold network disk.
 TIMEOUT_S = 240
 _ROOT = pathlib.Path(__file__).parents[2]
-# dso_loader.cc says so of each CUDA library, at a level that is off by default.
+# dso_loader.cc logs this for each CUDA library, at a level that is off by default.
 _NOT_LOADED = re.compile(
     r"Could not load dynamic library '([^']+)'; dlerror: ([^;\n]*)"
 )
 _NO_GPU = re.compile(r"(failed call to cuInit: .+)|(Ignoring visible gpu device .+)")
-# The last line of a traceback. TensorFlow's own wraps another one.
+# The last line of a traceback. TensorFlow's own error wraps another traceback.
 _RAISED = re.compile(
     r"^(?:[\w.]*(?:Error|Exception|Found)|CommandError): (?!Traceback).*"
 )
@@ -34,20 +34,20 @@ _RAISED = re.compile(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Probe:
-    """What an import of TensorFlow showed.
+    """The result of importing TensorFlow.
 
     Attributes:
       version: TensorFlow's; empty where the import failed.
       build: `tf.sysconfig.get_build_info()`.
       num_gpus: GPUs that TensorFlow lists.
       missing: libraries that did not open, by name, with the loader's reason.
-      refusals: what TensorFlow says of GPUs that it cannot use.
-      keras: version of Keras; empty where it failed or was not asked for.
+      refusals: TensorFlow's messages on GPUs that it cannot use.
+      keras: version of Keras; empty where it failed or was not requested.
       keras_fault: why Keras does not load; empty where it does.
-      trials: of `convolution.try_all`.
-      unfinished: the trial in which the process died: its device and what it tried.
-      death: how the process ended too early, in one line; empty where it did not.
-      late: whether it was ended because it took too long.
+      trials: results of `convolution.try_all`.
+      unfinished: the trial in which the process died: its device and precision.
+      death: how the process died, in one line; empty where it did not.
+      late: whether it was killed because it took too long.
     """
 
     version: str = ""
@@ -68,12 +68,12 @@ def probe(*, thorough: bool = False) -> Probe:
     """Imports TensorFlow in another process and lists its GPUs there.
 
     Args:
-      thorough: whether to load Keras and to compute on every device, too.
+      thorough: whether to also load Keras and compute on every device.
     """
     child = "from trainer.machine import tensorflow_child as c; c.main(thorough={})"
     paths = [path for path in (os.environ.get("PYTHONPATH"), str(_ROOT)) if path]
     changes = {
-        # As trainer/machine/backend.py does: TensorFlow may import Keras.
+        # As in trainer/machine/backend.py, since TensorFlow may import Keras.
         "KERAS_BACKEND": backend.BACKEND,
         "TF_CPP_MIN_LOG_LEVEL": "0",
         "TF_CPP_VMODULE": "dso_loader=1",
@@ -96,12 +96,12 @@ def probe(*, thorough: bool = False) -> Probe:
 
 
 def read(returncode: int, output: str, log: str) -> Probe:
-    """Returns the facts in what such a process left: exit code, stdout, stderr."""
+    """Returns the facts in the exit code, stdout and stderr of such a process."""
     lines = [line for line in output.splitlines() if line.startswith(MARK)]
-    told = [json.loads(line.removeprefix(MARK)) for line in lines]
-    facts = dict(told)
+    reported = [json.loads(line.removeprefix(MARK)) for line in lines]
+    facts = dict(reported)
     tensorflow = facts.get("tensorflow", {})
-    began = bool(told) and told[-1][0] == "begin"
+    began = bool(reported) and reported[-1][0] == "begin"
     return Probe(
         version=tensorflow.get("version", ""),
         build=tensorflow.get("build", {}),
@@ -110,8 +110,8 @@ def read(returncode: int, output: str, log: str) -> Probe:
         refusals=_refusals(facts.get("refusal", ""), log),
         keras=facts.get("keras", ""),
         keras_fault=facts.get("keras_fault", ""),
-        trials=tuple(value for kind, value in told if kind == "trial"),
-        unfinished=told[-1][1] if began else {},
+        trials=tuple(value for kind, value in reported if kind == "trial"),
+        unfinished=reported[-1][1] if began else {},
         death="" if "end" in facts else _death(returncode, log),
     )
 
@@ -122,13 +122,13 @@ def raised(lines: list[str]) -> str:
 
 
 def _refusals(raised: str, log: str) -> tuple[str, ...]:
-    said = [a or b for a, b in _NO_GPU.findall(log)]
-    # Once each: two parts of TensorFlow may ask.
-    return tuple(dict.fromkeys([*said, raised] if raised else said))
+    messages = [a or b for a, b in _NO_GPU.findall(log)]
+    # Without repetitions, since two parts of TensorFlow may log the same message.
+    return tuple(dict.fromkeys([*messages, raised] if raised else messages))
 
 
 def _death(returncode: int, log: str) -> str:
-    """Returns how a process ended, and the line that tells why."""
+    """Returns how a process ended, and the line that says why."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     if returncode >= 0:
         return (raised(lines) or (lines or ["it said nothing"])[-1])[:300]
@@ -136,8 +136,8 @@ def _death(returncode: int, log: str) -> str:
         name = signal.Signals(-returncode).name
     except ValueError:
         name = f"signal {-returncode}"
-    # The faulthandler's stack begins where it happened.
+    # The faulthandler's stack starts at the innermost frame.
     places = [line for line in lines if line.startswith('File "')]
-    said = [line for line in lines if re.match(r"\S+ \d\d:\d\d:\S+ F |F\d{4} ", line)]
-    reason = said[:1] or places[:1] or lines[-1:] or ["it said nothing"]
+    fatal = [line for line in lines if re.match(r"\S+ \d\d:\d\d:\S+ F |F\d{4} ", line)]
+    reason = fatal[:1] or places[:1] or lines[-1:] or ["it said nothing"]
     return f"killed by {name}: {reason[0][:300]}"

@@ -1,4 +1,4 @@
-"""What XLA compiles with for GPUs: the assembler `ptxas` and the library libdevice."""
+"""Checks XLA's tools for GPUs: the assembler `ptxas` and the library libdevice."""
 
 import glob
 import os
@@ -20,18 +20,18 @@ _SETTING = "--xla_gpu_cuda_data_dir"
 
 
 def check(environment: Mapping[str, str], folders: list[pathlib.Path]) -> list[Finding]:
-    """Returns whether XLA finds its tools; asked only where there is a GPU.
+    """Returns whether XLA finds its tools; called only where there is a GPU.
 
     Args:
-      environment: for XLA_FLAGS, CUDA_HOME and PATH.
-      folders: where XLA looks beside XLA_FLAGS.
+      environment: variables, of which XLA_FLAGS, CUDA_HOME and PATH are read.
+      folders: where XLA looks in addition to XLA_FLAGS.
     """
-    given = re.search(rf"{_SETTING}[= ](\S+)", environment.get("XLA_FLAGS", ""))
-    given = pathlib.Path(given[1]) if given else None
-    if given and not (given / _LIBDEVICE).exists():
-        text = f"XLA_FLAGS names {given}, which has no {_LIBDEVICE}"
+    match = re.search(rf"{_SETTING}[= ](\S+)", environment.get("XLA_FLAGS", ""))
+    configured = pathlib.Path(match[1]) if match else None
+    if configured and not (configured / _LIBDEVICE).exists():
+        text = f"XLA_FLAGS names {configured}, which has no {_LIBDEVICE}"
         return [warning(_NAME, text, "correct XLA_FLAGS, or unset it")]
-    folders = [given, *folders] if given else folders
+    folders = [configured, *folders] if configured else folders
     path = shutil.which("ptxas", path=environment.get("PATH", ""))
     missing = [] if path else [_PTXAS]
     missing = [
@@ -50,12 +50,12 @@ def check(environment: Mapping[str, str], folders: list[pathlib.Path]) -> list[F
 
 
 def usual_folders() -> list[pathlib.Path]:
-    """Returns where XLA looks by itself: pip's CUDA compiler, and CUDA toolkits."""
+    """Returns XLA's default folders: pip's CUDA compiler, and CUDA toolkits."""
     packages = pathlib.Path(sysconfig.get_paths()["purelib"])
     toolkits = [pathlib.Path(p) for p in sorted(glob.glob("/usr/local/cuda*"))]
     return [packages / "nvidia/cuda_nvcc", *toolkits, pathlib.Path("/opt/cuda")]
 
 
 def look() -> list[Finding]:
-    """Asks this machine."""
+    """Checks this machine."""
     return check(os.environ, usual_folders())

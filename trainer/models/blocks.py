@@ -1,14 +1,12 @@
-"""Blocks of the EfficientNet decoders, and the outputs of every segmenter."""
+"""Blocks of the EfficientNet decoders, and the output layers of every network."""
 
 import keras
-
-from trainer.models.fused.dropout import Dropout
 
 SLOPE = 0.1
 
 
 def residual(x, filters: int, name: str):
-    """Adds two convolutions of `x` to its batch-normalised self; keeps the shape."""
+    """Adds two convolutions of `x` to `x` after batch norm; keeps the shape."""
     layers = keras.layers
     skip = layers.BatchNormalization(name=f"{name}_skip_bn")(x)
     x = layers.LeakyReLU(SLOPE, name=f"{name}_lrelu")(x)
@@ -37,12 +35,12 @@ def upsample(x, filters: int, name: str):
 
 
 def join(tensors: list, rate: float, name: str):
-    """Concatenates and drops out single activations."""
+    """Concatenates along channels; drops out single activations."""
     if len(tensors) > 1:
         x = keras.layers.Concatenate(name=f"{name}_concat")(tensors)
     else:
         x = tensors[0]
-    return Dropout(rate, name=f"{name}_drop")(x)
+    return keras.layers.Dropout(rate, name=f"{name}_drop")(x)
 
 
 def unit_range(image):
@@ -51,11 +49,11 @@ def unit_range(image):
 
 
 def mask_logits(x, name: str = "mask_logits"):
-    """The output of a segmenter: [B, S, S, 1] float32 logits."""
+    """Returns the output of a segmenter, [B, S, S, 1] float32 logits."""
     return keras.layers.Conv2D(1, 1, dtype="float32", name=name)(x)
 
 
 def label_logit(features):
-    """A classifier on an encoder's features: [B, 1] float32 logits."""
+    """Returns a classifier of an encoder's features, [B, 1] float32 logits."""
     x = keras.layers.GlobalAveragePooling2D(name="label_pool")(features)
     return keras.layers.Dense(1, dtype="float32", name="label_logit")(x)

@@ -1,4 +1,4 @@
-"""What each registered model costs: parameters, arithmetic, memory."""
+"""Parameters, arithmetic and memory of each registered model."""
 
 import dataclasses
 import math
@@ -6,31 +6,35 @@ import math
 import keras
 import tensorflow as tf
 
+from data_prep.core import text_table
+from trainer.models import encoders
 from trainer.models import registry
 
-# The side that the original trained at, in pixels, and where the network is from.
+# {model: (side in pixels that the original trained at, where it comes from)}
 KNOWN = {
-    "densenet169": (448, "Huang et al. 2017"),
-    "efficientnet_b4": (256, "Tan and Le 2019"),
-    "inception_resnet_v2": (256, "Szegedy et al. 2017"),
+    name: (spec.image_size, spec.source)
+    for name, spec in encoders.ENCODERS.items()
+    if not spec.taps
+} | {
     "nested_unetpp": (256, "Zhou et al. 2018"),
     "uefficientnet": (256, "2019 solution, on EfficientNet"),
     "uefficientnetpp": (256, "2019 solution, on EfficientNet"),
     "unet": (512, "2019 solution, after Ronneberger et al. 2015"),
     "vae_cnn": (512, "2019 solution, after Myronenko 2018"),
-    "xception": (320, "Chollet 2017"),
 }
+_HEADER = ("model", "px", "parameters", "GFLOP", "activations, MiB", "source")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Of one model.
+    """What one model costs.
 
     Attributes:
-      parameters: all weights, moving statistics included.
-      gflop: of one image's forward pass, a multiplication and an addition each.
-      activation_mib: of one image's layer outputs in float32; a training step keeps
-        about so much for the backward pass.
+      parameters: number of all weights, including moving statistics.
+      gflop: one image's forward pass in 1e9 floating-point operations; a
+        multiply-add counts as two.
+      activation_mib: memory of one image's layer outputs in float32, in MiB; a
+        training step keeps about that much for the backward pass.
     """
 
     parameters: int
@@ -39,7 +43,7 @@ class Cost:
 
 
 def cost(model_spec: str, image_size: int) -> Cost:
-    """Builds a model of a spec, such as `unet` or `unet(n_pools=4)`, and counts."""
+    """Returns the cost of a spec such as `unet` or `unet(n_pools=4)`."""
     keras.backend.clear_session()
     model = registry.build_from_spec(model_spec, image_size=image_size)
     image = tf.TensorSpec([1, image_size, image_size, 1], tf.float32)
@@ -47,45 +51,36 @@ def cost(model_spec: str, image_size: int) -> Cost:
     graph = function.get_concrete_function(image).graph
     options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()
     options["output"] = "none"
-    counted = tf.compat.v1.profiler.profile(graph, options=options)
+    profile = tf.compat.v1.profiler.profile(graph, options=options)
     return Cost(
         parameters=model.count_params(),
-        gflop=counted.total_float_ops / 1e9,
+        gflop=profile.total_float_ops / 1e9,
         activation_mib=4 * _num_activations(model) / 2**20,
     )
 
 
 def table(image_size: int | None) -> str:
-    """Returns a line for each model, at its own size or at one for all."""
-    header = ("model", "px", "parameters", "GFLOP", "activations, MiB", "source")
-    lines = [header]
+    """Returns a line for each model, at its own size or at `image_size` for all."""
+    rows = []
     for name in sorted(registry.MODELS):
         size, source = KNOWN[name]
         size = image_size or size
-        found = cost(name, size)
-        lines.append(
+        costs = cost(name, size)
+        rows.append(
             (
                 name,
                 str(size),
-                f"{found.parameters:,}",
-                f"{found.gflop:.1f}",
-                f"{found.activation_mib:.0f}",
+                f"{costs.parameters:,}",
+                f"{costs.gflop:.1f}",
+                f"{costs.activation_mib:.0f}",
                 source,
             )
         )
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            # Names to the left, numbers to the right.
-            cell.ljust(width) if place in (0, 5) else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
+    return text_table.render(_HEADER, rows, left=("model", "source"))
 
 
 def _num_activations(model: keras.Model) -> int:
-    """Counts the numbers that all layers put out for one image."""
+    """Returns the number of values that all layers output for one image."""
     total = 0
     for layer in model.layers:
         if isinstance(layer, keras.Model):

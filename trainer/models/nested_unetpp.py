@@ -2,7 +2,7 @@
 
 Source: Zhou et al. 2018, https://arxiv.org/abs/1807.10165; widths and blocks after
 https://github.com/MrGiovanni/UNetPlusPlus. Node X[i][j] stands at level i (side
-S / 2**i) and takes X[i][0..j-1] and the upsampled X[i+1][j-1].
+S / 2**i); its inputs are X[i][0..j-1] and the upsampled X[i+1][j-1].
 """
 
 import keras
@@ -10,7 +10,6 @@ import keras
 from data_prep.core.errors import ConfigError
 from trainer.models import blocks
 from trainer.models import encoders
-from trainer.models.fused.dropout import Dropout
 
 DEPTH = 4
 
@@ -27,25 +26,25 @@ def build(
 ) -> keras.Model:
     """Returns a model from [B, S, S, 1] in 0..255 to a dict of logits.
 
-    Without deep supervision there is "mask" alone, from X[0][4]. With it there are
-    also "mask_1" to "mask_4" from X[0][1] to X[0][4], each to be trained on the
-    truth, and "mask" is the logit of their mean probability. The plain network
-    from 32 filters has 9,041,601 parameters, 99 more with deep supervision.
+    Without deep supervision "mask" is the only output, from X[0][4]. With it the
+    outputs "mask_1" to "mask_4" come from X[0][1] to X[0][4], each to be trained on
+    the truth, and "mask" is the logit of their mean probability. The plain network
+    with 32 filters has 9,041,601 parameters, 99 more with deep supervision.
 
     Args:
       image_size: S, in pixels, a multiple of 32.
       encoder: "plain" for the paper's own column X[.][0], or "b0" to "b7" for
         X[1..4][0] from an EfficientNet's taps; X[0][0] stays plain.
-      start_filters: channels at level 0; each deeper one doubles.
+      start_filters: channels at level 0; each deeper level doubles them.
       dropout: rate after every convolution of a node.
       drop_connect: rate in the last block of an EfficientNet.
       deep_supervision: whether every node of level 0 has a head.
-      label: whether to classify the image, too, from X[4][0].
+      label: whether to add a classifier of the image, from X[4][0].
 
     Raises:
-      ConfigError: for an encoder that is neither plain nor known.
+      ConfigError: an unknown encoder.
     """
-    known = ["plain", *sorted(encoders.NETWORKS)]
+    known = ["plain", *sorted(encoders.TAPPED)]
     if encoder not in known:
         raise ConfigError(
             f"Unknown encoder. Expected one of {known}. Received: encoder={encoder!r}"
@@ -53,7 +52,7 @@ def build(
     filters = [start_filters * 2**i for i in range(DEPTH + 1)]
     image = keras.Input((image_size, image_size, 1), name="image")
     x = _node(blocks.unit_range(image), filters[0], dropout, "x00")
-    # rows[i] holds X[i][0], X[i][1], ... as far as they exist.
+    # rows[i] holds the nodes X[i][0], X[i][1], ... that exist so far.
     rows = [[x]]
     if encoder == "plain":
         for i in range(1, DEPTH + 1):
@@ -86,11 +85,11 @@ def build(
 
 
 class MeanProbability(keras.layers.Layer):
-    """From a list of logits to the logit of their mean probability."""
+    """Maps a list of logits to the logit of their mean probability."""
 
     def call(self, logits):
         z = keras.ops.stack(logits)
-        # Of sums of logarithms, since probabilities round to 0 and 1.
+        # In the log domain, since float32 probabilities round to 0 and 1.
         return keras.ops.logsumexp(
             keras.ops.log_sigmoid(z), axis=0
         ) - keras.ops.logsumexp(keras.ops.log_sigmoid(-z), axis=0)
@@ -106,5 +105,5 @@ def _node(x, filters: int, dropout: float, name: str):
             kernel_initializer="he_normal",
             name=f"{name}_conv{k}",
         )(x)
-        x = Dropout(dropout, name=f"{name}_conv{k}_drop")(x)
+        x = keras.layers.Dropout(dropout, name=f"{name}_conv{k}_drop")(x)
     return x

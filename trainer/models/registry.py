@@ -1,4 +1,4 @@
-"""Every model by its name. What a model is: see `build`."""
+"""Every model by its name. `build` says what a model is."""
 
 import keras
 
@@ -7,37 +7,37 @@ from data_prep.core.errors import ConfigError
 from trainer.models import classifiers
 from trainer.models import nested_unetpp
 from trainer.models import uefficientnet
-from trainer.models import uefficientnetpp
 from trainer.models import unet
 from trainer.models import vae_cnn
-from trainer.models.fused import batch_norm
-from trainer.models.fused import swish
+from trainer.models.fused.fuse import fuse
 
 MODELS = {
     "densenet169": classifiers.densenet169,
     "efficientnet_b4": classifiers.efficientnet_b4,
     "inception_resnet_v2": classifiers.inception_resnet_v2,
     "nested_unetpp": nested_unetpp.build,
-    "uefficientnet": uefficientnet.build,
-    "uefficientnetpp": uefficientnetpp.build,
+    "uefficientnet": uefficientnet.uefficientnet,
+    "uefficientnetpp": uefficientnet.uefficientnetpp,
     "unet": unet.build,
     "vae_cnn": vae_cnn.build,
     "xception": classifiers.xception,
 }
 
 
-def build(name: str, *, image_size: int, **options) -> keras.Model:
+def build(name: str, *, image_size: int, fused: bool = True, **options) -> keras.Model:
     """Builds a model by name.
 
     Args:
       name: a key of MODELS.
       image_size: side S of the square input, in pixels; a multiple of 32.
+      fused: whether to use the faster layers of trainer/models/fused/, which round
+        differently.
       **options: of the model's own `build`.
 
     Returns:
-      A model from [B, S, S, 1] uint8-valued float in 0..255 to a dict of float32
-      logits: "mask" [B, S, S, 1] and/or "label" [B, 1]; beside "mask", its
-      separately supervised heads "mask_1", "mask_2", ... Every layer is named.
+      A model from [B, S, S, 1] float in 0..255 to a dict of float32 logits: "mask"
+      [B, S, S, 1], "label" [B, 1], or both; a model with deep supervision adds
+      "mask_1", "mask_2", ... to "mask". Every layer has a name.
 
     Raises:
       ConfigError: unknown name, option that does not fit, or bad size.
@@ -48,14 +48,13 @@ def build(name: str, *, image_size: int, **options) -> keras.Model:
         )
     term = spec.Term(name, (), (("image_size", image_size), *options.items()))
     model = spec.call(term, MODELS, kind="model")
-    batch_norm.fuse(model)
-    swish.fuse(model)
+    fuse(model, fused)
     return model
 
 
-def build_from_spec(text: str, *, image_size: int) -> keras.Model:
+def build_from_spec(text: str, *, image_size: int, fused: bool = True) -> keras.Model:
     """Builds a model from a spec like `uefficientnetpp(encoder=b0, dropout=0.3)`."""
     term = spec.parse_one(text)
     if term.args:
         raise ConfigError(f"Expected options as name=value. Received: model={text!r}")
-    return build(term.name, image_size=image_size, **dict(term.kwargs))
+    return build(term.name, image_size=image_size, fused=fused, **dict(term.kwargs))

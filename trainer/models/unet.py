@@ -8,7 +8,7 @@ import keras
 
 from data_prep.core.errors import ConfigError
 from trainer.models import blocks
-from trainer.models.fused.instance_norm import InstanceNormalization
+from trainer.models.instance_norm import InstanceNormalization
 
 MAX_FILTERS = 320
 SLOPE = 0.3
@@ -23,18 +23,18 @@ def build(
 ) -> keras.Model:
     """Returns a model from [B, S, S, 1] in 0..255 to {"mask": logits}.
 
-    From 30 filters it has 9,669,361 parameters with 5 poolings and 14,281,201
-    with 6, at any size.
+    With 30 filters it has 9,669,361 parameters for 5 poolings and 14,281,201 for 6,
+    at any size.
 
     Args:
       image_size: S, in pixels, a multiple of 2**n_pools.
-      starting_filters: of the first level; doubled at each deeper one, to at most
-        MAX_FILTERS.
-      n_pools: how often the side is halved.
-      label: whether to classify the image, too, from the deepest level.
+      starting_filters: channels of the first level; each deeper level doubles them,
+        to at most MAX_FILTERS.
+      n_pools: number of times that the side is halved.
+      label: whether to add a classifier of the image, from the deepest level.
 
     Raises:
-      ConfigError: a size that cannot be halved so often.
+      ConfigError: a size that is no multiple of 2**n_pools.
     """
     if n_pools < 1 or image_size % 2**n_pools:
         raise ConfigError(
@@ -42,8 +42,8 @@ def build(
             f"image_size={image_size}, n_pools={n_pools}"
         )
     image = keras.Input((image_size, image_size, 1), name="image")
-    # No pixel becomes 0: on an image of zeros no channel of any level would have a
-    # spread, and the gradient would grow a thousandfold at each norm.
+    # Black becomes -1, not 0: on an all-zero image every channel would be constant, and
+    # the gradient would grow a thousandfold at each norm.
     x = keras.layers.Rescaling(1 / 127.5, offset=-1, name="normalise")(image)
     skips = []
     for level in range(n_pools):
@@ -70,7 +70,7 @@ def _convolve(x, filters: int, name: str):
     for k in (1, 2):
         x = layers.Conv2D(filters, 3, padding="same", name=f"{name}_conv{k}")(x)
         x = layers.LeakyReLU(SLOPE, name=f"{name}_conv{k}_lrelu")(x)
-        # One group a channel. The original divides by std + 0.001; this divisor
-        # has the same floor, and no infinite slope where a channel is constant.
+        # The original divides by std + 0.001. This divisor has the same lower bound,
+        # and a finite gradient where a channel is constant.
         x = InstanceNormalization(epsilon=1e-6, name=f"{name}_conv{k}_norm")(x)
     return x

@@ -1,9 +1,9 @@
-"""A residual encoder-decoder that a variational autoencoder regularises, in 2-D.
+"""A residual encoder-decoder in 2-D, regularised by a variational autoencoder.
 
 Source: Myronenko 2018, https://arxiv.org/abs/1810.11654, wired as
-https://github.com/jchen42703/pneumothorax-seg-cnn does. Unlike there the
-reconstruction has the image's one channel and its target is in 0..1, the latent
-grid has the paper's 16 channels, and the terms are losses of a layer.
+https://github.com/jchen42703/pneumothorax-seg-cnn does. Unlike there, the
+reconstruction has the image's one channel and its target is in 0..1, the latent grid
+has the paper's 16 channels, and a layer adds the loss terms.
 """
 
 import keras
@@ -13,7 +13,7 @@ from trainer.models import blocks
 from trainer.models.variational import VariationalBranch
 
 GROUPS = 8
-# Residual blocks a level, at strides 1, 2, 4 and 8.
+# Residual blocks per level, at strides 1, 2, 4 and 8.
 REPEATS = (1, 2, 2, 4)
 _HIDDEN = 256
 _LATENT_CHANNELS = 16
@@ -31,23 +31,23 @@ def build(
 ) -> keras.Model:
     """Returns a model from [B, S, S, 1] in 0..255 to {"mask": logits}.
 
-    From 32 filters encoder and segmenting decoder have 6,014,721 parameters, the
-    VAE branch at 512 pixels 6,878,289 (it has dense layers, so that it depends on
-    the size). In training the branch adds two terms to `model.losses`; otherwise
-    it is not computed.
+    With 32 filters, encoder and segmenting decoder have 6,014,721 parameters, and the
+    VAE branch 6,878,289 at 512 pixels (its dense layers depend on the size). In
+    training the branch adds two terms to `model.losses`; in prediction it is not
+    computed.
 
     Args:
       image_size: S, in pixels, a multiple of 32.
-      start_filters: channels of the first level, a multiple of GROUPS; each
-        deeper one doubles.
+      start_filters: channels of the first level, a multiple of GROUPS; each deeper
+        level doubles them.
       dropout: rate of whole channels after the first convolution.
-      latent_size: of the vector that the reconstruction is drawn from.
-      reconstruction_weight: of the mean squared error.
-      divergence_weight: of the divergence per pixel.
-      label: whether to classify the image, too, from the encoder's end.
+      latent_size: length of the vector that the reconstruction is decoded from.
+      reconstruction_weight: factor of the mean squared error.
+      divergence_weight: factor of the divergence per pixel.
+      label: whether to add a classifier of the image, from the encoder's end.
 
     Raises:
-      ConfigError: filters that do not divide into groups.
+      ConfigError: `start_filters` is no multiple of GROUPS.
     """
     if start_filters < 1 or start_filters % GROUPS:
         raise ConfigError(
@@ -84,8 +84,8 @@ def build(
 
 
 def _latent_encoder(features, latent_size: int) -> keras.Model:
-    given = keras.Input(features.shape[1:], name="vae_features")
-    x = _normalise(given, "vae_down")
+    inputs = keras.Input(features.shape[1:], name="vae_features")
+    x = _normalise(inputs, "vae_down")
     x = _conv(x, _LATENT_CHANNELS, 3, "vae_down", strides=2)
     x = keras.layers.Flatten(name="vae_flatten")(x)
     x = keras.layers.Dense(_HIDDEN, name="vae_hidden")(x)
@@ -93,15 +93,15 @@ def _latent_encoder(features, latent_size: int) -> keras.Model:
         name: keras.layers.Dense(latent_size, dtype="float32", name=f"vae_{name}")(x)
         for name in ("mean", "log_variance")
     }
-    return keras.Model(given, moments, name="vae_encode")
+    return keras.Model(inputs, moments, name="vae_encode")
 
 
 def _latent_decoder(image_size: int, filters: list, latent_size: int) -> keras.Model:
     side = image_size // 16
-    given = keras.Input((latent_size,), name="vae_latent")
+    latent = keras.Input((latent_size,), name="vae_latent")
     x = keras.layers.Dense(
         side * side * _LATENT_CHANNELS, activation="relu", name="vae_grid"
-    )(given)
+    )(latent)
     x = keras.layers.Reshape((side, side, _LATENT_CHANNELS), name="vae_reshape")(x)
     x = _up(x, filters[3], "vae_up3")
     for level in (2, 1, 0):
@@ -109,7 +109,7 @@ def _latent_decoder(image_size: int, filters: list, latent_size: int) -> keras.M
         x = _residual(x, filters[level], f"vae_up{level}_res")
     x = _conv(x, filters[0], 3, "vae_end")
     x = keras.layers.Conv2D(1, 1, dtype="float32", name="vae_reconstruction")(x)
-    return keras.Model(given, x, name="vae_decode")
+    return keras.Model(latent, x, name="vae_decode")
 
 
 def _residual(x, filters: int, name: str):

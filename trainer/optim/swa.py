@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer import step
-from trainer.models.fused import batch_norm
+from trainer.models import batch_norm
 
 
 class WeightAverage:

@@ -97,8 +97,8 @@ def _training(folder: pathlib.Path, case: Case, strategy):
     from trainer import step
     from trainer.augment import compiled
     from trainer.augment import recipe
+    from trainer.models import batch_norm
     from trainer.models import registry
-    from trainer.models.fused import batch_norm
     from trainer.optim import losses
     from trainer.optim import optimizers
 

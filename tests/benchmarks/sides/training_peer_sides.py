@@ -31,8 +31,8 @@ def ours(network: str, size: int, count: int, cores: int):
 
     from trainer import step
     from trainer.distributed import runtime
+    from trainer.models import batch_norm
     from trainer.models import registry
-    from trainer.models.fused import batch_norm
     from trainer.optim import losses
     from trainer.optim import optimizers
 

@@ -19,8 +19,8 @@ from tests.benchmarks.sides import augmentation_sides
 from trainer.config import Execution
 from trainer.config import TrainConfig
 from trainer.input.fold_dataset import FoldDataset
+from trainer.models import batch_norm
 from trainer.models import registry
-from trainer.models.fused import batch_norm
 from trainer.optim import losses
 from trainer.optim import optimizers
 from trainer.session import Session

@@ -1,10 +1,10 @@
-"""Batches to augment, and ways to do it."""
+"""Batches to augment, and functions that augment them."""
 
 import numpy as np
 import tensorflow as tf
 
+from trainer.augment import augment_state
 from trainer.augment import draws
-from trainer.augment import plan
 from trainer.augment import recipe
 from trainer.augment import warp
 
@@ -12,7 +12,7 @@ SIZE = 64
 
 
 def smooth(count=6, size=SIZE):
-    """Images without sharp edges, so that interpolation errs little."""
+    """Images without sharp edges, so that interpolation errors are small."""
     y, x = np.mgrid[:size, :size] / size
     images = [
         127 + 60 * np.sin(5 * x + k) * np.cos(4 * y - k) + 40 * (x - y)
@@ -29,7 +29,7 @@ def discs(count=6, size=SIZE, x=40, y=20, radius=8):
 
 
 def noise(count=6, size=SIZE):
-    """Images and masks of noise, where every rounding shows."""
+    """Images and masks of noise, in which every rounding difference shows."""
     rng = np.random.default_rng(0)
     shape = (count, size, size, 1)
     return rng.integers(0, 256, shape, np.uint8), rng.integers(0, 2, shape, np.uint8)
@@ -52,12 +52,16 @@ def assert_same(found, expected):
 
 
 def displacement(op, count, size):
-    """Returns by how much `op` moves the lattice's points, [count, 2, L, L]."""
-    to = plan.Plan.empty(tf.zeros([count, size, size], tf.uint8), plan.choose_by_value)
-    numbers = draws.unit(tensors(np.zeros([count, 1, 1, 1]))[2], [op.num_draws])
-    to = op(to, tf.ones([count], tf.bool), numbers)
+    """Returns the displacement of the lattice's points by `op`, [count, 2, L, L]."""
+    state = augment_state.AugmentState.empty(
+        tf.zeros([count, size, size], tf.uint8), augment_state.select
+    )
+    numbers = draws.stateless_uniform(
+        tensors(np.zeros([count, 1, 1, 1]))[2], [op.num_draws]
+    )
+    state = op(state, tf.ones([count], tf.bool), numbers)
     x, y = (tf.tile(p, [count, 1, 1]) for p in warp.lattice(size))
-    moved_x, moved_y = to.maps[0](x, y)
+    moved_x, moved_y = state.maps[0](x, y)
     return tf.stack([moved_x - x, moved_y - y], axis=1).numpy()
 
 

@@ -1,4 +1,4 @@
-"""The same pixels eagerly, in tf.data, under XLA and on replicas."""
+"""Augmentation gives the same pixels eagerly, in tf.data, under XLA and on replicas."""
 
 import numpy as np
 import tensorflow as tf
@@ -16,7 +16,7 @@ ALL = "|".join(sorted(ops.OPS))
 
 
 def test_same_seed_same_pixels_everywhere():
-    # With what is drawn for some images, and with what is drawn for all.
+    # With ops that some images draw, and with ops that all draw.
     text = f"{recipe.SEED_CLASSIFICATION}|{recipe.SEED_SEGMENTATION}|shift|contrast"
     augment = recipe.parse(text)
     parts = batches.tensors(*batches.noise(8), seed=5)

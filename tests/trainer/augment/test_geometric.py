@@ -1,4 +1,4 @@
-"""What each geometric op and distortion does."""
+"""Tests of each geometric op and distortion."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What each photometric op does."""
+"""Tests of each photometric op."""
 
 import numpy as np
 import pytest

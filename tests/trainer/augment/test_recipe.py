@@ -1,4 +1,4 @@
-"""Recipes: parsing, probabilities, and what holds for every op."""
+"""Recipes: parsing, probabilities, and properties of every op."""
 
 import numpy as np
 import pytest

@@ -27,7 +27,7 @@ def test_rotation_by_90_degrees_is_rot90(size):
 
 
 def test_sampling_is_bilinear_and_nearest():
-    """Against the same in float64, pixel by pixel, at coordinates in 1/256 pixel."""
+    """Compares with float64, pixel by pixel, at coordinates in 1/256 pixel."""
     images, masks = (array[0, ..., 0] for array in batches.noise(1))
     rng = np.random.default_rng(1)
     x, y = rng.integers(-300 * 256, 300 * 256, (2, 1, SIZE + 1, SIZE + 1)) / 256

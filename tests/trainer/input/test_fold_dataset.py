@@ -1,4 +1,4 @@
-"""What a fold's data refuses, and which files it chooses."""
+"""The files that a FoldDataset chooses, and the errors that it raises."""
 
 import dataclasses
 import itertools
@@ -35,7 +35,7 @@ def without(folder, tmp_path, label):
 
 
 def test_positives_are_chosen_by_file(folder, tmp_path):
-    """The files of negatives are not even opened: here they are not there."""
+    """The files of negatives are not even opened: the test deletes them."""
     data = FoldDataset(fakes.train_config(sampling="positives"), folder)
     assert {s.label for s in data.train_shards} == {1}
     assert {s.fold for s in data.train_shards} == {1, 2}
@@ -79,7 +79,7 @@ def test_too_few_for_a_batch(folder):
 
 
 def test_a_shard_of_another_length(folder, tmp_path):
-    """Cut between two records: each that is left is sound."""
+    """The file is cut between two records, so that the remaining records are valid."""
     copy = shutil.copytree(folder, tmp_path / "copy")
     data = FoldDataset(fakes.train_config(), copy)
     shard = data.train_shards[0]

@@ -31,7 +31,7 @@ def test_every_argument_matters():
 
 
 def test_neighbouring_turns_are_as_good_as_unrelated():
-    """Chi-squared per degree of freedom of where each of 30 comes, in 600 turns."""
+    """Chi-squared per degree of freedom of 30 indices' positions in 600 epochs."""
     size, turns = 30, 600
     index = tf.tile(tf.range(size, dtype=tf.int64), [turns])
     turn = tf.repeat(tf.range(turns, dtype=tf.int64), size)
@@ -45,7 +45,7 @@ def test_neighbouring_turns_are_as_good_as_unrelated():
 
     at = np.stack([np.bincount(column, minlength=size) for column in found.T])
     assert 0.8 < chi_squared(at) < 1.2
-    moved = (found[1:] - found[:-1]) % size  # From one turn to the next.
+    moved = (found[1:] - found[:-1]) % size  # From one epoch to the next.
     moves = np.stack([np.bincount(column, minlength=size) for column in moved.T])
     assert 0.8 < chi_squared(moves) < 1.2
 

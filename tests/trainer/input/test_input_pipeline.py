@@ -1,4 +1,4 @@
-"""Batches: what is in them, and that nothing but (seed, step) decides it."""
+"""Contents of batches, which are a function of (seed, step) alone."""
 
 import collections
 import itertools
@@ -143,7 +143,7 @@ def test_a_late_start_reads_nothing_before_it(data):
     batches = data.training(store=Counted(), first_step=far, num_parallel_calls=1)
     delivered = pixels(batches, 20)
     decoded = [schema.parse(record).pixels for record in decoded]
-    # Beyond what was delivered, only what waits in the prefetched batches.
+    # Nothing is read beyond the delivered and the prefetched batches.
     assert decoded[: len(delivered)] == delivered
     assert len(decoded) <= len(delivered) + 4 * BATCH_SIZE
 
@@ -201,7 +201,7 @@ def test_a_service_makes_the_same_batches(data, service, first_step):
 
 
 def test_a_service_of_two_workers_is_refused(data, service):
-    """As soon as the second one answers; what came until then was right."""
+    """The second worker's first batch raises; earlier batches are right."""
     service()
     expected = data.training().as_numpy_iterator()
     served = data.training(data_service=service()).as_numpy_iterator()

@@ -56,7 +56,7 @@ def test_positives_alone():
     ],
 )
 def test_the_fraction_follows_its_schedule(text, expected):
-    """Five epochs are scheduled; what comes after keeps the last fraction."""
+    """Five epochs are scheduled; later epochs keep the last fraction."""
     found = (epochs_of(text, 7) < 20).sum(axis=1)
     assert found.tolist() == [round(e * SIZE) for e in expected]
 
@@ -75,7 +75,7 @@ def test_one_epoch_of_a_line_is_its_start():
     "text", ["positive_fraction(0.8:0.4)", "positive_fraction(0.1)"]
 )
 def test_each_class_is_dealt_out_without_replacement(text):
-    """After any epoch, no image of a class came more than once more than another."""
+    """After any epoch, the counts of two images of a class differ by at most one."""
     epochs = epochs_of(text, 9)
     for done in range(1, 10):
         times = np.bincount(epochs[:done].ravel(), minlength=103)
@@ -85,7 +85,7 @@ def test_each_class_is_dealt_out_without_replacement(text):
 
 
 def test_classes_mix_within_an_epoch():
-    """Not all positives first: halves of an epoch hold about as many."""
+    """Positives are spread: both halves of an epoch hold about as many."""
     of_half = (epochs_of("positive_fraction(0.5)", 20).reshape(20, 2, -1) < 20).mean(2)
     assert of_half.min() > 0.25
     assert abs(of_half.mean(axis=0) - 0.5).max() < 0.05

@@ -1,4 +1,4 @@
-"""What the doctor's fixes say, on any machine: as in a checkout with its pins."""
+"""Makes the doctor's fixes those of a checkout with its pins, on any machine."""
 
 import pytest
 

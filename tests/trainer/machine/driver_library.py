@@ -1,4 +1,4 @@
-"""A made-up NVIDIA driver: a libnvidia-ml.so.1 whose answers a variable holds."""
+"""A fake NVIDIA driver: a libnvidia-ml.so.1 that answers as a variable says."""
 
 import ctypes
 import importlib.metadata
@@ -141,7 +141,7 @@ def needs_no_cuda() -> None:
 
 
 def environment(folder: pathlib.Path, *, gpus: str = "", **settings: str) -> dict:
-    """Returns an environment in which the driver in `folder` is found.
+    """Returns an environment in which the loader finds the driver in `folder`.
 
     Args:
       folder: of the libraries.

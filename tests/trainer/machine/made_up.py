@@ -1,4 +1,4 @@
-"""Made-up facts on a machine that several tests share."""
+"""Made-up facts about a machine, shared by several tests."""
 
 from trainer.machine.gpus import Driver
 from trainer.machine.gpus import Gpu

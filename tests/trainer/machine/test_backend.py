@@ -1,4 +1,4 @@
-"""Libraries that do not load are told in one line, and their deaths are not silent."""
+"""Libraries that do not load give a one-line error, and crashes are reported."""
 
 import os
 import pathlib
@@ -14,7 +14,7 @@ COMMAND = [sys.executable, "-m", "trainer.list_models", "--image_size=32"]
 
 
 def run(folder, code, command=COMMAND):
-    """Runs a command for which an import of Keras is this code."""
+    """Runs a command that executes this code when it imports Keras."""
     (folder / "keras.py").write_text(code)
     environment = os.environ | {"PYTHONPATH": str(folder)}
     return subprocess.run(
@@ -39,8 +39,8 @@ def test_the_line_that_tells_is_shown(tmp_path, code, said):
 
 
 @pytest.mark.parametrize("given", ["", "1"])
-def test_a_death_in_the_import_is_told(tmp_path, monkeypatch, given):
-    """Also of a user who asks Python to tell of all deaths, to stderr's descriptor."""
+def test_a_crash_in_the_import_is_reported(tmp_path, monkeypatch, given):
+    """Also where the user has enabled the faulthandler on stderr's descriptor."""
     monkeypatch.setenv("PYTHONFAULTHANDLER", given)
     code = "import os, signal; os.write(2, b'noise'); os.kill(os.getpid(), "
     done = run(tmp_path, code + "signal.SIGILL)")
@@ -51,7 +51,7 @@ def test_a_death_in_the_import_is_told(tmp_path, monkeypatch, given):
 
 
 @pytest.mark.parametrize("given", ["", "1"])
-def test_afterwards_deaths_are_told_as_before(tmp_path, monkeypatch, given):
+def test_later_crashes_are_reported_as_before(tmp_path, monkeypatch, given):
     monkeypatch.setenv("PYTHONFAULTHANDLER", given)
     code = (
         "from trainer.machine import quiet\nimport os, signal\n"

@@ -1,4 +1,4 @@
-"""The lines on imports and convolutions, of made-up facts."""
+"""The lines on imports and convolutions, from made-up facts."""
 
 import dataclasses
 import json
@@ -24,7 +24,7 @@ RIGHT = {
 }
 
 
-def test_imports_that_fail_name_what_mends_them():
+def test_imports_that_fail_name_their_fix():
     def fix(death):
         return only(computing.check_imports(Probe(death=death))).fix
 
@@ -60,13 +60,13 @@ def test_a_wrong_kernel_is_red():
 
 def test_a_process_that_dies_in_a_convolution_is_red():
     mark = tensorflow_process.MARK
-    told = [
+    facts = [
         ["tensorflow", {"version": "2.21.0", "build": BUILD}],
         ["begin", {"device": "GPU:0", "what": "float32"}],
         ["trial", RIGHT | {"device": "GPU:0", "gflops": 31000.0}],
         ["begin", {"device": "GPU:0", "what": "float16"}],
     ]
-    output = "\n".join(mark + json.dumps(fact) for fact in told)
+    output = "\n".join(mark + json.dumps(fact) for fact in facts)
     log = "F0000 00:00:1 9 cuda_dnn.cc:1] Check failed: broken cuDNN\n"
     probe = tensorflow_process.read(-6, output, log)
     rate, death = computing.check_trials(probe)

@@ -1,4 +1,4 @@
-"""The convolution that tries a device: its own arithmetic, and that it sees a fault."""
+"""The convolution that tests a device: its arithmetic, and that it detects errors."""
 
 import numpy as np
 import pytest
@@ -11,8 +11,8 @@ SMALL = Size(batch=2, side=8, channels=4)
 
 
 @pytest.fixture
-def told(monkeypatch):
-    """Returns the facts that `try_all` tells of the CPU, of a small and short trial."""
+def facts_reported(monkeypatch):
+    """Returns the facts that `try_all` reports on the CPU, in a small, short trial."""
     monkeypatch.setattr(convolution, "SIZES", {"CPU": SMALL, "GPU": SMALL})
     monkeypatch.setattr(convolution, "_SECONDS", 0.0)
     cpus = tf.config.list_physical_devices("CPU")
@@ -32,7 +32,7 @@ def test_numpy_agrees_with_a_convolution_by_hand():
     image = np.zeros((1, 3, 3, 1))
     image[0, 1, 1] = 1
     kernel = np.arange(9.0).reshape(3, 3, 1, 1)
-    # One pixel shows the kernel turned around.
+    # The convolution of one pixel is the mirrored kernel.
     result = convolution._convolved(image, kernel)[0, :, :, 0]
     np.testing.assert_array_equal(result, kernel[::-1, ::-1, 0, 0])
 
@@ -42,8 +42,8 @@ def test_operations_are_counted():
     assert SMALL.floating_point_operations() == 3 * 2 * 2 * 64 * 9 * 16
 
 
-def test_every_precision_is_within_its_tolerance_here(told):
-    facts = told()
+def test_every_precision_is_within_its_tolerance_here(facts_reported):
+    facts = facts_reported()
     trials = [value for kind, value in facts if kind == "trial"]
     assert [t["what"] for t in trials] == [
         "float32",
@@ -58,14 +58,14 @@ def test_every_precision_is_within_its_tolerance_here(told):
 
 
 @pytest.mark.parametrize("value", [1.1, float("nan")])
-def test_a_wrong_kernel_is_seen(told, monkeypatch, value):
+def test_a_wrong_kernel_is_seen(facts_reported, monkeypatch, value):
     right = tf.nn.conv2d
     monkeypatch.setattr(tf.nn, "conv2d", lambda *a: right(*a) * value)
-    for kind, trial in told():
+    for kind, trial in facts_reported():
         assert kind == "begin" or trial["difference"] > trial["tolerance"]
 
 
-def test_an_op_that_fails_does_not_end_the_others(told, monkeypatch):
+def test_an_op_that_fails_does_not_end_the_others(facts_reported, monkeypatch):
     right = tf.nn.conv2d
 
     def fails_in_float16(image, *rest):
@@ -75,7 +75,7 @@ def test_an_op_that_fails_does_not_end_the_others(told, monkeypatch):
         return tf.debugging.check_numerics(result / 0, "made up")
 
     monkeypatch.setattr(tf.nn, "conv2d", fails_in_float16)
-    errors = [value.get("error") for kind, value in told() if kind == "trial"]
+    errors = [value.get("error") for kind, value in facts_reported() if kind == "trial"]
     assert errors[0] is errors[2] is errors[3] is None
     assert errors[1].startswith("made up : Tensor had ")
 

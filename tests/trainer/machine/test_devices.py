@@ -1,4 +1,4 @@
-"""The first line says what a command runs on, and a GPU never lies idle in silence."""
+"""The first line names the devices of a command and warns of every idle GPU."""
 
 import dataclasses
 import json
@@ -43,7 +43,7 @@ def driver_of(count):
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Returns a function that makes a machine: GPUs there, GPUs opened, causes."""
+    """Returns a function that makes a machine: its GPUs, GPUs opened, causes."""
 
     def make(present, opened, causes=()):
         listed = [types.SimpleNamespace(name=f"gpu{k}") for k in range(opened)]
@@ -76,7 +76,7 @@ def test_the_line(machine, caplog, opened, most, line):
     assert [record.getMessage() for record in caplog.records] == [line]
 
 
-def test_an_idle_gpu_is_told_once_and_loudly(machine, caplog):
+def test_an_idle_gpu_causes_one_loud_warning(machine, caplog):
     machine(2, 0, [CAUSE])
     with caplog.at_level(logging.INFO):
         devices.announce("float32")
@@ -121,7 +121,7 @@ def test_a_parent_that_has_warned_allows_no_idle_gpu(machine, monkeypatch):
         devices.announce("float32", require_gpu=True)
 
 
-def test_a_gpu_without_a_driver_is_told_and_refused(machine, monkeypatch, caplog):
+def test_a_gpu_without_a_driver_is_reported_and_refused(machine, monkeypatch, caplog):
     machine(0, 0)
     monkeypatch.setattr(gpu_findings, "on_bus", lambda: 2)
     devices.announce("float32")
@@ -203,7 +203,7 @@ def test_commands(made_up_driver, dataset, tmp_path, module, arguments, required
 
 
 def test_a_process_of_it_opens_no_device():
-    """What asks for the devices' names must not reserve a GPU's memory."""
+    """Reading the devices' names must not reserve GPU memory."""
     code = (
         "from trainer.machine import backend; backend.load()\n"
         "from trainer.machine import devices; devices.announce('float32')\n"

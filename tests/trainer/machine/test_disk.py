@@ -51,7 +51,7 @@ def test_locks_that_fail(tmp_path, monkeypatch):
     assert (found.name, found.status) == ("locks", Status.FAULT)
     assert "do not work: No locks available" in found.text
     assert "another disk" in found.fix
-    # As on a network file system that answers, and locks nothing.
+    # Like a network file system whose locks do nothing.
     monkeypatch.setattr(fcntl, "flock", lambda *_: None)
     assert "given twice" in disk.check_promises(tmp_path)[-1].text
 

@@ -1,4 +1,4 @@
-"""The command as a user meets it, on this machine and on broken ones."""
+"""The command as a user runs it, on this machine and on broken ones."""
 
 import json
 import os
@@ -20,7 +20,7 @@ raise ImportError(text + "\\n\\nFailed to load the native TensorFlow runtime.")
 """
 
 
-# What a small or a full machine may be in want of, without being unsound.
+# Resources that a small or busy machine may lack without being broken.
 OF_SIZE = {"cores", "memory", "/dev/shm", "disk", "temporary files"}
 
 

@@ -1,4 +1,4 @@
-"""Why TensorFlow does not open a GPU, of made-up facts."""
+"""Why TensorFlow does not open a GPU, from made-up facts."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""The lines on GPUs, of made-up drivers and imports of TensorFlow."""
+"""The lines on GPUs, from made-up drivers and imports of TensorFlow."""
 
 import dataclasses
 

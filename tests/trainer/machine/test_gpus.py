@@ -1,4 +1,4 @@
-"""The driver's answers and faults, and what is asked of TensorFlow."""
+"""The driver's answers and errors, and when TensorFlow is imported."""
 
 import dataclasses
 import json
@@ -127,7 +127,7 @@ def test_real_tensorflow_names_the_libraries_that_it_misses(library):
 
 def test_real_tensorflow_tells_what_cuda_answered(library):
     made = driver_library.environment(library, gpus=H100, FAKE_CU_INIT="999")
-    # TensorFlow 2.16 misses a library besides.
+    # TensorFlow 2.16 also misses another library.
     causes = [c for c in answer(WHY, made) if "failed call to cuInit" in c["reason"]]
     assert "MADE_UP_ERROR" in causes[0]["reason"]
     assert "nvidia-smi" in causes[0]["fix"]

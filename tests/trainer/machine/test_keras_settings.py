@@ -36,7 +36,7 @@ def test_keras_settings_of_the_environment_and_none(tmp_path, monkeypatch):
     assert found.status is Status.WARNING
     assert "KERAS_BACKEND=torch" in found.text
     assert only(keras_settings.check(tmp_path / "none", "")).status is Status.OK
-    # A folder of that name cannot be read, by root neither.
+    # Not even root can read a folder as a file.
     unreadable = only(keras_settings.check(tmp_path, ""))
     assert unreadable.status is Status.FAULT
     assert "cannot be read: Is a directory" in unreadable.text

@@ -1,4 +1,4 @@
-"""The doctor also runs where the project does not: it has to say so."""
+"""The doctor also runs on a Python that is too old for the project, to say so."""
 
 import os
 import pathlib
@@ -22,7 +22,7 @@ def run(code, **settings):
 
 
 def test_its_modules_load_on_an_old_python():
-    """Python 3.10 has no StrEnum, and what stands for it here has none either."""
+    """Python 3.10 has no StrEnum; neither has its stand-in in this test."""
     code = (
         f"{OLD} del enum.StrEnum\n"
         "from trainer.machine import packages, screen\n"

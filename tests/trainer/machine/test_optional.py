@@ -10,14 +10,14 @@ def test_decoders():
     lacking = dicom_pixels.decoders()
     assert "JPEG Baseline (Process 1)" in lacking
     assert not any(lacking[name] for name in lacking if "JPEG-LS" not in name)
-    here = dict.fromkeys(lacking, "")
-    assert only(optional.check_decoders(here)).status is Status.OK
-    no_ls = here | {name: "pyjpegls" for name in lacking if "JPEG-LS" in name}
+    complete = dict.fromkeys(lacking, "")
+    assert only(optional.check_decoders(complete)).status is Status.OK
+    no_ls = complete | {name: "pyjpegls" for name in lacking if "JPEG-LS" in name}
     found = only(optional.check_decoders(no_ls))
     assert found.status is Status.WARNING
     assert "8 of 10" in found.text
     assert found.fix == "pip install pyjpegls"
-    no_jpeg = here | {"JPEG Baseline (Process 1)": "pillow"}
+    no_jpeg = complete | {"JPEG Baseline (Process 1)": "pillow"}
     found = only(optional.check_decoders(no_jpeg))
     assert found.status is Status.FAULT
     assert "JPEG Baseline" in found.text

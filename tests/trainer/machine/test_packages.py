@@ -37,7 +37,7 @@ def test_what_is_installed_here_fits():
     assert "numpy" in found[0].text
 
 
-def test_a_package_that_does_not_fit_is_named_with_what_mends_it(install):
+def test_a_package_that_does_not_fit_is_named_with_its_fix(install):
     install("pydicom", "3.9", "made-up-below>=2", "numpy<1.5", "nothing; extra == 'x'")
     install("made-up-below", "2.1", "made-up-absent>=3")
     found = {f.text: f for f in packages.fit()}

@@ -1,4 +1,4 @@
-"""The lines on cores and memory, and what a container leaves of it."""
+"""The lines on cores and memory, with and without a container."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""How an import of TensorFlow ended, as its process left it."""
+"""The facts in exit code and output of an import of TensorFlow."""
 
 from tests.trainer.machine.made_up import one
 from trainer.machine import gpu_causes

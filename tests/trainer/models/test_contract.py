@@ -1,4 +1,4 @@
-"""What every registered model must keep, whoever adds it."""
+"""The contract of every registered model."""
 
 import re
 
@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from trainer import step
 from trainer.distributed import runtime
+from trainer.models import batch_norm
 from trainer.models import registry
-from trainer.models.fused import batch_norm
 from trainer.optim import losses
 from trainer.optim import objective
 
@@ -22,8 +22,8 @@ _B0 = {
     "drop_connect": 0,
     "label": True,
 }
-# A small form of each model, without dropout, so that one replica equals two. What
-# is not listed is built as it is.
+# Options for a small form of each model, without dropout, so that one replica equals
+# two. Models that are not listed have their defaults.
 TINY = {
     "efficientnet_b4": {"drop_connect": 0},
     "nested_unetpp": {"start_filters": 2, "deep_supervision": True, "label": True},
@@ -32,7 +32,7 @@ TINY = {
     "unet": {"starting_filters": 2, "label": True},
     "vae_cnn": {"start_filters": 8, "dropout": 0, "latent_size": 4, "label": True},
 }
-# The smallest side of those that cannot take 64; a multiple of 32.
+# The smallest side, a multiple of 32, of models that cannot take 64.
 SMALLEST = {"inception_resnet_v2": 128, "xception": 96}
 LOSS = losses.parse("bce+dice")
 
@@ -118,7 +118,7 @@ def test_gradient_reaches_every_weight(model, size, no_noise):
     for weight, gradient in gradients_of(model, batch_of(3, size)):
         assert gradient is not None, weight.path
         assert np.isfinite(gradient).all(), weight.path
-        # A bias before a normalisation has none.
+        # A bias before a normalisation has no gradient.
         assert len(weight.shape) < 2 or np.any(gradient), weight.path
 
 

@@ -11,13 +11,13 @@ def test_every_model_is_known():
 
 
 def test_costs_by_hand():
-    """Of the stand-in: nine and one multiplications a pixel and filter, twice."""
+    """The stand-in has 9 + 1 multiply-adds (two operations) per pixel and filter."""
     found = model_summary.cost("tiny", 32)
     model = fakes.build_tiny(image_size=32)
     assert found.parameters == model.count_params()
     pixels = 32 * 32
     convolutions = 2 * pixels * (9 * 4 + 4)
-    # Beside them: scaling, batch norm, the activation and the bias.
+    # The rest is scaling, batch norm, activation and bias.
     assert convolutions < 1e9 * found.gflop < convolutions + 20 * pixels * 4
     # Scaled image, convolution, norm, activation, dropout, logits.
     assert found.activation_mib == pytest.approx(4 * pixels * (1 + 4 * 4 + 1) / 2**20)

@@ -18,7 +18,7 @@ def test_parameters(deep, parameters):
 
 @pytest.mark.parametrize("encoder", ["plain", "b0"])
 def test_dense_nodes(encoder):
-    """X[i][j] sees all nodes before it in its row, and the one below."""
+    """The inputs of X[i][j] are all earlier nodes of its row, and the one below."""
     model = registry.build(
         "nested_unetpp", image_size=64, encoder=encoder, start_filters=2
     )

@@ -64,7 +64,7 @@ def test_no_drop_connect_above_its_rate(model):
 
 
 def test_residual_blocks(name, model):
-    """A level of the U-Net has two, of the other one; both have two at the bottom."""
+    """A level of the U-Net has two, of the U-Net++ one; both have two at the bottom."""
     adds = [layer.name for layer in model.layers if isinstance(layer, keras.layers.Add)]
     counts = [sum(a.startswith(f"level{k}_") for a in adds) for k in range(5)]
     assert counts == [2 if name == "uefficientnet" else 1] * 5

@@ -1,1 +1,1 @@
-"""Faster forms of Keras layers."""
+"""Faster forms of Keras layers, put into a model by `fuse.fuse`."""

@@ -1,32 +1,24 @@
-"""Instance normalisation, in training by TensorFlow's fused kernels.
-
-Source: Ulyanov et al. 2016, https://arxiv.org/abs/1607.08022.
-"""
+"""Instance normalisation, in training by TensorFlow's fused kernels."""
 
 import keras
 import tensorflow as tf
 
+from trainer.models import instance_norm
+
 
 @keras.saving.register_keras_serializable("pneumothorax")
-class InstanceNormalization(keras.layers.GroupNormalization):
-    """Keras's layer with one group a channel: the same weights and values.
+class InstanceNormalization(instance_norm.InstanceNormalization):
+    """The plain layer with the same weights and values.
 
-    In training a channel of an image is taken for a channel of a batch of one, which
-    batch norm's kernel normalises in a fraction of the passes of Keras's ops. Takes
+    In training, each channel of each image becomes a channel of one image, which batch
+    norm's kernel normalises in a fraction of the passes of Keras's ops. Takes
     [B, H, W, C], channels last.
-
-    Args:
-      epsilon: added to the variance.
-      **options: of a Keras layer.
     """
-
-    def __init__(self, *, epsilon: float, **options):
-        super().__init__(groups=-1, epsilon=epsilon, **options)
 
     def call(self, inputs, training=None):
         dtype = keras.backend.standardize_dtype(inputs.dtype)
         if not training or dtype == "float64":
-            return super().call(inputs)
+            return super().call(inputs, training)
         count, height, width, channels = tf.unstack(tf.shape(inputs))
         pixels = tf.reshape(inputs, [count, height * width, channels])
         side_by_side = tf.transpose(pixels, [1, 0, 2])
@@ -41,8 +33,3 @@ class InstanceNormalization(keras.layers.GroupNormalization):
         ).y
         outputs = tf.reshape(outputs, [height * width, count, channels])
         return tf.reshape(tf.transpose(outputs, [1, 0, 2]), tf.shape(inputs))
-
-    def get_config(self):
-        config = super().get_config()
-        del config["groups"]
-        return config

@@ -2,9 +2,9 @@
 
 The files (Keras 2.2.0, one grey channel, https://github.com/i-pan/kaggle-rsna18)
 hold the convolutional networks only, layer by layer in the order of the graph.
-`nih_layers.json` lists what each of them must hold. Layers that Keras numbered by
-itself are matched by their rank among those of their kind: equal shapes would
-otherwise swap in silence.
+`nih_layers.json` lists what each of them must hold. Layers with automatic names are
+matched by their rank among the layers of their type, since a swap of two layers of
+equal shape would pass unnoticed.
 """
 
 import functools
@@ -18,12 +18,15 @@ import numpy as np
 
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
+from trainer.models import encoders
 
+# {model: file}
 FILES = {
-    "densenet169": "DenseNet169_NIH15_Px448.h5",
-    "inception_resnet_v2": "InceptionResNetV2_NIH15_Px256.h5",
-    "xception": "Xception_NIH15_Px320.h5",
+    name: spec.weights[encoders.NIH].name
+    for name, spec in encoders.ENCODERS.items()
+    if encoders.NIH in spec.weights
 }
+ORIGIN = encoders.NIH_ORIGIN
 _AUTO = re.compile(r"(conv2d|batch_normalization)(?:_(\d+))?")
 _FIX = "get the file again from i-pan/kaggle-rsna18, dataset rsna18-pna-checkpoints"
 
@@ -32,41 +35,43 @@ Layers = list[tuple[str, dict[str, np.ndarray]]]
 
 
 def load(path: pathlib.Path, model: keras.Model) -> int:
-    """Puts a file's weights into the encoder of a classifier.
+    """Sets the weights of a classifier's encoder from a file.
 
     Args:
       path: one of FILES, under any name.
       model: the classifier of trainer/models/classifiers.py that the file is for.
 
     Returns:
-      The number of layers that were filled: all that have weights.
+      The number of layers that were set: all that have weights.
 
     Raises:
-      CommandError: no such weights for this model, or the file is not what it should
-        be; the first layer that differs is named, and no weight has been changed.
+      CommandError: the model has no NIH weights, or the file differs from what
+        `nih_layers.json` lists; the message names the first layer that differs, and
+        no weight has changed.
     """
     encoder = _encoder(model)
-    found = _read(path)
-    wanted = layers_of(FILES[model.name])
-    if len(found) != len(wanted):
-        raise _refuse(path, f"{len(found)} layers with weights, not {len(wanted)}")
-    _check_names(path, [name for name, _ in found], [name for name, _ in wanted])
-    for (name, arrays), (_, shapes) in zip(found, wanted, strict=True):
+    layers = _read(path)
+    expected = layers_of(FILES[model.name])
+    if len(layers) != len(expected):
+        raise _refuse(path, f"{len(layers)} layers with weights, not {len(expected)}")
+    expected_names = [name for name, _ in expected]
+    _check_names(path, [name for name, _ in layers], expected_names)
+    for (name, arrays), (_, shapes) in zip(layers, expected, strict=True):
         if {k: list(a.shape) for k, a in arrays.items()} != shapes:
-            given = {k: a.shape for k, a in arrays.items()}
-            raise _refuse(path, f"layer {name} has {given}, not {shapes}")
+            actual = {k: a.shape for k, a in arrays.items()}
+            raise _refuse(path, f"layer {name} has {actual}, not {shapes}")
         if not all(np.isfinite(a).all() for a in arrays.values()):
             raise _refuse(path, f"layer {name} has weights that are not finite")
-    by_name = dict(_by_rank(encoder))
-    for (_, arrays), key in zip(found, keys([n for n, _ in wanted]), strict=True):
-        layer = by_name[key]
+    by_key = dict(_by_rank(encoder))
+    for (_, arrays), key in zip(layers, keys(expected_names), strict=True):
+        layer = by_key[key]
         layer.set_weights([arrays[v.name] for v in layer.weights])
-    return len(found)
+    return len(layers)
 
 
 @functools.cache
 def layers_of(file: str) -> list[tuple[str, dict[str, list[int]]]]:
-    """Returns (name, {weight: shape}) of all layers that a file of FILES holds."""
+    """Returns (name, {weight: shape}) for every layer of a file of FILES."""
     path = pathlib.Path(__file__).with_name("nih_layers.json")
     return [(name, shapes) for name, shapes in json.loads(path.read_text())[file]]
 
@@ -78,18 +83,18 @@ def _encoder(model: keras.Model) -> keras.Model:
             f"there are no NIH weights for {model.name}",
             fix=f"choose of {sorted(FILES)} or other --encoder_weights",
         )
-    encoder = model.get_layer(f"encoder_{model.name}")
-    if model.name == "densenet169" and encoder.layers[-1].name != "bn":
+    encoder, spec = encoders.spec_of(model)
+    if spec.weights[encoders.NIH].last_layer not in ("", encoder.layers[-1].name):
         raise CommandError(
             ExitCode.FLAGS,
-            "the NIH weights of densenet169 end before its last relu",
+            f"the NIH weights of {model.name} end before its last relu",
             fix="leave out final_relu=true",
         )
     return encoder
 
 
 def _read(path: pathlib.Path) -> Layers:
-    """Returns what a file of Keras 2 holds, layers without weights left out."""
+    """Returns the layers with weights that a file of Keras 2 holds."""
     layers = []
     try:
         with h5py.File(path) as file:
@@ -99,7 +104,7 @@ def _read(path: pathlib.Path) -> Layers:
                 if arrays:
                     group = file[name]
                     layers.append((name, {k: group[w][()] for k, w in arrays.items()}))
-    # What h5py raises on a damaged file depends on where the damage is.
+    # The exception that h5py raises depends on where the file is damaged.
     except (OSError, KeyError, ValueError, RuntimeError, UnicodeDecodeError) as e:
         raise _refuse(path, f"it cannot be read ({type(e).__name__})") from e
     return layers
@@ -109,18 +114,19 @@ def _texts(values) -> list[str]:
     return [v.decode() if isinstance(v, bytes) else str(v) for v in values]
 
 
-def _check_names(path: pathlib.Path, found: list[str], wanted: list[str]) -> None:
-    for name, key, expected_name, expected in zip(
-        found, keys(found), wanted, keys(wanted), strict=True
+def _check_names(path: pathlib.Path, names: list[str], expected: list[str]) -> None:
+    for name, key, expected_name, expected_key in zip(
+        names, keys(names), expected, keys(expected), strict=True
     ):
-        if key != expected:
+        if key != expected_key:
             raise _refuse(path, f"layer {name} stands where {expected_name} should")
 
 
 def keys(names: list[str]) -> list[tuple[str, int]]:
-    """Returns (name, 0) of named layers, (kind, rank) of those Keras numbered.
+    """Returns (name, 0) for named layers, (type, rank) for automatic names.
 
-    The numbers may begin anywhere, as they do when a process builds two networks.
+    Keras numbers layers from where the last network of the process ended, so that only
+    the rank of a number means something.
     """
     numbered: dict[str, list[int]] = {}
     for name in names:
@@ -136,7 +142,7 @@ def keys(names: list[str]) -> list[tuple[str, int]]:
         if match:
             keys.append((match[1], ranks[match[1]][int(match[2] or 0)]))
         else:
-            # Keras 3 has no slash in names.
+            # Keras 3 allows no slash in names.
             keys.append((name.replace("/", "_"), 0))
     return keys
 

@@ -1,53 +1,34 @@
-"""Weights to begin with, from files and from the libraries' own stores."""
+"""The weights that an encoder starts from: a file's, or published ones."""
 
 import logging
 import os
 import pathlib
 from collections.abc import Callable
 
-import efficientnet.tfkeras as efficientnet
 import keras
 import numpy as np
-from efficientnet.weights import IMAGENET_WEIGHTS_PATH
-from efficientnet.weights import NS_WEIGHTS_PATH
 
 from data_prep.core import durable
 from data_prep.core import installing
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
+from trainer.models import encoders
+from trainer.models.encoders import IMAGENET
+from trainer.models.encoders import NIH
+from trainer.models.encoders import NOISY_STUDENT
+from trainer.models.encoders import WeightFile
 from trainer.models.weights import nih_weights
 
-NONE, IMAGENET, NOISY_STUDENT, NIH = "none", "imagenet", "noisy-student", "nih"
+NONE = "none"
 # Where Keras keeps what it has downloaded.
 _HOME = os.environ.get("KERAS_HOME", pathlib.Path("~/.keras").expanduser())
 STORE = pathlib.Path(_HOME) / "models"
-_APPLICATIONS = {
-    "efficientnet_b4": keras.applications.EfficientNetB4,
-    "densenet169": keras.applications.DenseNet169,
-    "inception_resnet_v2": keras.applications.InceptionResNetV2,
-    "xception": keras.applications.Xception,
-}
-# What `weights="imagenet"` of each asks for.
-_FILES = {
-    "efficientnet_b4": "efficientnetb4_notop.h5",
-    "densenet169": "densenet169_weights_tf_dim_ordering_tf_kernels_notop.h5",
-    "inception_resnet_v2": (
-        "inception_resnet_v2_weights_tf_dim_ordering_tf_kernels_notop.h5"
-    ),
-    "xception": "xception_weights_tf_dim_ordering_tf_kernels_notop.h5",
-}
-_URL = "https://storage.googleapis.com/tensorflow/keras-applications"
-_PACKAGE_FILES = {
-    IMAGENET: (
-        "_weights_tf_dim_ordering_tf_kernels_autoaugment",
-        IMAGENET_WEIGHTS_PATH,
-    ),
-    NOISY_STUDENT: ("_noisy-student", NS_WEIGHTS_PATH),
-}
+# Large enough for every network; weights do not depend on it.
+_SOURCE_PX = 96
 
 
 def load(text: str, model: keras.Model) -> dict[str, str]:
-    """Begins a model's encoder with weights.
+    """Sets the weights of a model's encoder.
 
     Args:
       text: "none", "imagenet", "noisy-student" (EfficientNet of the segmenters),
@@ -60,27 +41,28 @@ def load(text: str, model: keras.Model) -> dict[str, str]:
       "sha256" where it was one file.
 
     Raises:
-      CommandError: the model has no encoder that these weights fit, the file is not
-        there and cannot be downloaded, or it is damaged.
+      CommandError: these weights fit no encoder of the model, the file does not exist
+        and cannot be downloaded, or it is damaged.
     """
     if text == NONE:
         return {"encoder_weights": NONE}
     if text in (IMAGENET, NOISY_STUDENT):
         _load_from_library(text, model)
         return {"encoder_weights": text}
+    _, spec = encoders.spec_of(model) or (None, None)
+    nih = spec.weights.get(NIH) if spec else None
     path = pathlib.Path(text)
     if text == NIH:
-        path = STORE / nih_weights.FILES.get(model.name, "")
+        path = STORE / (nih.name if nih else "")
     if not path.is_file():
-        file = nih_weights.FILES.get(model.name, "the weights")
         raise CommandError(
             ExitCode.ENVIRONMENT if text == NIH else ExitCode.FLAGS,
             f"no weights at {path}",
-            fix=f"download {file} from Kaggle's vaillant/rsna18-pna-checkpoints, "
-            "models/pretrained, and put it there",
+            fix=f"download {nih.name if nih else 'the weights'} from "
+            f"{nih_weights.ORIGIN}, and put it there",
         )
     digest = durable.sha256(path)
-    if text == NIH or model.name in nih_weights.FILES:
+    if text == NIH or nih:
         count = nih_weights.load(path, model)
     else:
         count = _load_from_library(str(path), model)
@@ -89,97 +71,83 @@ def load(text: str, model: keras.Model) -> dict[str, str]:
 
 
 def _load_from_library(text: str, model: keras.Model) -> int:
-    encoders = {layer.name: layer for layer in model.layers}
-    taps = encoders.get("taps")
-    if taps is not None:
-        return _load_efficientnet(text, taps)
-    if model.name in _APPLICATIONS and text != NOISY_STUDENT:
-        return _load_application(text, model)
-    raise CommandError(
-        ExitCode.FLAGS,
-        f"there are no {text} weights for {model.name}",
-        fix="choose other --encoder_weights",
-    )
-
-
-def _load_efficientnet(text: str, taps: keras.Model) -> int:
-    """Fills the encoder of a segmenter from the `efficientnet` package's store."""
-    (encoder,) = (x for x in taps.layers if x.name.startswith("encoder_"))
-    name = encoder.name.removeprefix("encoder_")
-    network = getattr(efficientnet, f"EfficientNet{name.upper()}")
-    infix, url = _PACKAGE_FILES.get(text, ("", ""))
-    source = _built(
-        lambda: network(weights=text, include_top=False, input_shape=(64, 64, 3)),
-        f"efficientnet-{name}{infix}_notop.h5" if url else text,
-        url,
-    )
-    return _copy(source, encoder)
-
-
-def _load_application(text: str, model: keras.Model) -> int:
-    encoder = model.get_layer(f"encoder_{model.name}")
-    if model.name == "densenet169" and encoder.layers[-1].name == "bn":
+    """Fills the encoder from `text`, a name of published weights or a path."""
+    published = text in (IMAGENET, NOISY_STUDENT)
+    found = encoders.spec_of(model)
+    if found is None or (published and text not in found[1].weights):
         raise CommandError(
             ExitCode.FLAGS,
-            "the ImageNet weights of densenet169 were trained with a last relu",
-            fix="write --model='densenet169(final_relu=true)'",
+            f"there are no {text} weights for {model.name}",
+            fix="choose other --encoder_weights",
         )
-    network = _APPLICATIONS[model.name]
-    from_store = text == IMAGENET
+    encoder, spec = found
+    file = spec.weights[text] if published else None
+    if file and file.last_layer not in ("", encoder.layers[-1].name):
+        raise CommandError(
+            ExitCode.FLAGS,
+            f"the ImageNet weights of {model.name} were trained with a last relu",
+            fix=f"write --model='{model.name}(final_relu=true)'",
+        )
+    shape = (_SOURCE_PX, _SOURCE_PX, 3)
     source = _built(
-        lambda: network(weights=text, include_top=False, input_shape=(96, 96, 3)),
-        _FILES[model.name] if from_store else text,
-        _URL if from_store else "",
+        lambda: spec.network(weights=text, include_top=False, input_shape=shape),
+        text,
+        file,
     )
     return _copy(source, encoder)
 
 
-def _built(build: Callable, file: str, url: str) -> keras.Model:
-    """Builds a network with the weights of a file, which may have to be downloaded."""
+def _built(
+    build: Callable[[], keras.Model], text: str, file: WeightFile | None
+) -> keras.Model:
+    """Builds a network with the weights of `file`, or where it is None of path `text`.
+
+    The library downloads what is not in STORE.
+    """
     try:
         return build()
-    # Of the many ways to fail, all are about the file; Keras raises bare Exception
-    # without a network.
+    # Every failure is about the file; without a network Keras raises bare Exception.
     except Exception as e:
-        if not url:
+        if file is None:
             raise CommandError(
                 ExitCode.CORRUPT,
-                f"{file} does not hold this network's weights ({type(e).__name__})",
+                f"{text} does not hold this network's weights ({type(e).__name__})",
                 fix="give the file that the library publishes, without its top",
             ) from e
         raise CommandError(
             ExitCode.ENVIRONMENT,
-            f"{file} could not be had ({type(e).__name__})",
-            fix=f"download it from {url} and put it into {STORE}",
+            f"{file.name} could not be downloaded ({type(e).__name__})",
+            fix=f"download it from {file.origin} ({file.checksum}) and put it into "
+            f"{STORE}",
         ) from e
 
 
 def _copy(source: keras.Model, encoder: keras.Model) -> int:
-    """Copies weights by name; three input channels are summed for one.
+    """Copies weights by name; sums the kernels of three input channels for one.
 
-    For a grey image in three equal channels the summed kernel gives the same. It is
-    an approximation where the three were normalised differently (DenseNet).
+    The summed kernel is exact for a grey image in three equal channels, and an
+    approximation where the three were normalised differently (DenseNet).
     """
-    theirs, mine = _weighted(source), _weighted(encoder)
-    for key, layer in mine.items():
-        if key not in theirs:
+    sources, targets = _weighted(source), _weighted(encoder)
+    for key, layer in targets.items():
+        if key not in sources:
             raise CommandError(
                 ExitCode.CORRUPT,
                 f"the downloaded network has no layer {layer.name}",
                 fix=installing.everything(),
             )
-        values = theirs[key].get_weights()
+        values = sources[key].get_weights()
         layer.set_weights(
             [
                 _summed(value, tuple(weight.shape))
                 for value, weight in zip(values, layer.weights, strict=True)
             ]
         )
-    return len(mine)
+    return len(targets)
 
 
 def _weighted(model: keras.Model) -> dict[tuple[str, int], keras.layers.Layer]:
-    """Returns the layers with weights; the input's normalisation is not one."""
+    """Returns the layers with weights, without the normalisation of the input."""
     layers = [
         layer
         for layer in model.layers

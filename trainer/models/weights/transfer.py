@@ -1,4 +1,4 @@
-"""Begins a run with another's weights: the same network's, or the same encoder's."""
+"""Starts a run from another run's weights: of the whole network, or of the encoder."""
 
 import logging
 import pathlib
@@ -10,7 +10,7 @@ from data_prep.core.errors import ExitCode
 from trainer.models import registry
 from trainer.run import run_folder
 
-# Which weights of the other run, the first that it has.
+# The first of these that the other run has.
 _WEIGHTS = ("swa", "best", "last")
 _SHOWN = 5
 
@@ -20,15 +20,15 @@ def load(path: pathlib.Path, model: keras.Model, spec: str) -> dict[str, str]:
 
     Args:
       path: a finished run folder.
-      model: the network to begin.
-      spec: what it was built from.
+      model: the network to copy into.
+      spec: the spec that `model` was built from.
 
     Returns:
       What was loaded, for the run's configuration: "init_from" and "sha256".
 
     Raises:
-      CommandError: no finished run, changed weights, no weight of an encoder in common,
-        or a network of the same spec whose weights do not all fit.
+      CommandError: no finished run, changed weights, no encoder in common, or a
+        network of the same spec whose weights do not all fit.
     """
     run = run_folder.open_finished(path)
     name = next(n for n in _WEIGHTS if f"{n}.weights.h5" in run.result["weights"])
@@ -37,40 +37,35 @@ def load(path: pathlib.Path, model: keras.Model, spec: str) -> dict[str, str]:
         run.config["model"], image_size=run.dataset["image_size"]
     )
     other.load_weights(file)
-    theirs = {v.path: v for v in _weights(other)}
-    taken, left = [], []
-    for variable in _weights(model):
-        source = theirs.get(variable.path)
+    sources = {v.path: v for v in other.weights}
+    pairs, unmatched = [], []
+    for variable in model.weights:
+        source = sources.get(variable.path)
         if source is not None and source.shape == variable.shape:
-            taken.append((variable, source))
+            pairs.append((variable, source))
         else:
-            left.append(variable.path)
-    same = run.config["model"] == spec
-    # A bias of the same length is nothing in common.
-    related = any(len(variable.shape) > 1 for variable, _ in taken)
-    if not related or (same and left):
+            unmatched.append(variable.path)
+    same_spec = run.config["model"] == spec
+    # A matching bias alone does not show a shared encoder.
+    related = any(len(variable.shape) > 1 for variable, _ in pairs)
+    if not related or (same_spec and unmatched):
         raise CommandError(
             ExitCode.FLAGS,
-            f"{path} has {run.config['model']}, of whose weights {len(taken)} fit "
-            f"{spec} and {len(left)} are missing",
+            f"{path} has {run.config['model']}, of whose weights {len(pairs)} fit "
+            f"{spec} and {len(unmatched)} are missing",
             fix="give a run of the same model, or one with the same encoder",
         )
-    for variable, source in taken:
+    for variable, source in pairs:
         variable.assign(source.numpy())
-    logging.info("took %d weights of %s from %s", len(taken), name, path)
-    if left:
-        more = ", ..." if len(left) > _SHOWN else ""
-        shown = ", ".join(left[:_SHOWN])
-        logging.info("%d weights begin at random: %s%s", len(left), shown, more)
-    unused = len(theirs) - len(taken)
+    logging.info("took %d weights of %s from %s", len(pairs), name, path)
+    if unmatched:
+        more = ", ..." if len(unmatched) > _SHOWN else ""
+        shown = ", ".join(unmatched[:_SHOWN])
+        logging.info("%d weights begin at random: %s%s", len(unmatched), shown, more)
+    unused = len(sources) - len(pairs)
     if unused:
         logging.info("%d weights of the other run are not used", unused)
     return {
         "init_from": run.config["model"],
         "sha256": run.result["weights"][file.name],
     }
-
-
-def _weights(model: keras.Model) -> list:
-    """Returns what a run's weights are, random seeds left out."""
-    return [v for v in model.weights if "seed" not in v.path]

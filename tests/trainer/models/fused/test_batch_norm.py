@@ -6,7 +6,6 @@ import pytest
 import tensorflow as tf
 
 from trainer.distributed import runtime
-from trainer.models import registry
 from trainer.models.fused import batch_norm
 
 SHAPE = (4, 6, 5, 3)
@@ -172,16 +171,3 @@ def test_two_replicas_share_their_statistics(dtype):
     ):
         a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
         np.testing.assert_allclose(a, b, rtol=close, atol=close * np.abs(b).max())
-
-
-@pytest.mark.parametrize("name", ["uefficientnetpp(encoder=b0)", "densenet169"])
-def test_every_layer_of_a_model_is_fused(name):
-    model = registry.build_from_spec(name, image_size=64)
-    layers = batch_norm.layers_of(model)
-    assert len(layers) > 50
-    assert {type(layer) for layer in layers} == {batch_norm.BatchNormalization}
-    graph = tf.function(lambda x: model(x, training=True)).get_concrete_function(
-        tf.TensorSpec([2, 64, 64, 1])
-    )
-    types = [op.type for op in graph.graph.get_operations()]
-    assert types.count("FusedBatchNormV3") == len(layers)

@@ -1,4 +1,4 @@
-"""Dropout keeps the mean, the rate, the seed's say, and falls back where it must."""
+"""Dropout keeps mean and rate, follows its seed, and falls back to Keras."""
 
 import keras
 import numpy as np
@@ -20,7 +20,7 @@ def test_drops_the_rate_and_scales_the_rest(rate, dtype):
     off = 4 * np.sqrt(rate * (1 - rate) / count)
     assert abs((values == 0).mean() - rate) < off
     np.testing.assert_allclose(values[values > 0], 1 / (1 - rate), rtol=1e-3)
-    # Neighbours come from the same 32 bits, and yet know nothing of each other.
+    # Neighbours are halves of the same 32 bits, and yet independent.
     kept = (values > 0).reshape(-1, 2)
     assert abs((kept[:, 0] & kept[:, 1]).mean() - (1 - rate) ** 2) < 2 * off
 

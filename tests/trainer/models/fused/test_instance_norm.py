@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from trainer.models import instance_norm
 from trainer.models import registry
-from trainer.models.fused.instance_norm import InstanceNormalization
+from trainer.models.fused.instance_norm import InstanceNormalization as Fused
 
 SHAPE = (3, 6, 5, 4)
 EPSILON = 1e-6
@@ -16,7 +17,7 @@ def pair(dtype="float32"):
     policy = keras.dtype_policies.DTypePolicy(dtype)
     layers = [
         keras.layers.GroupNormalization(groups=-1, epsilon=EPSILON, dtype=policy),
-        InstanceNormalization(epsilon=EPSILON, dtype=policy),
+        Fused(epsilon=EPSILON, dtype=policy),
     ]
     rng = np.random.default_rng(0)
     weights = [rng.uniform(0.5, 2.0, SHAPE[-1]) for _ in range(2)]
@@ -45,7 +46,7 @@ def outcome(layer, inputs, **options):
 def test_as_in_keras(dtype, close, training):
     theirs, ours = pair(dtype)
     rng = np.random.default_rng(1)
-    # Images of different means and spreads: none must see another's.
+    # Images of different means and spreads must not affect each other.
     values = rng.normal(size=SHAPE) * [[[[1]]], [[[20]]], [[[0.5]]]] + [
         [[[3]]],
         [[[-40]]],
@@ -77,13 +78,14 @@ def test_only_training_takes_the_kernels():
         graph = call.get_concrete_function(tf.TensorSpec([2, 64, 64, 1])).graph
         types = [op.type for op in graph.get_operations()]
         counts[training] = types.count("FusedBatchNormV3")
-    norms = [n for n in model.layers if isinstance(n, InstanceNormalization)]
+    norms = [n for n in model.layers if isinstance(n, Fused)]
     assert len(norms) == 22
-    # Other engines know batch norm's kernel as that of fixed statistics.
+    # Other engines support batch norm's kernel only with fixed statistics.
     assert counts == {True: 22, False: 0}
 
 
-def test_it_comes_back_from_its_config():
-    layer = InstanceNormalization(epsilon=EPSILON, name="norm")
-    again = InstanceNormalization.from_config(layer.get_config())
+@pytest.mark.parametrize("kind", [instance_norm.InstanceNormalization, Fused])
+def test_it_comes_back_from_its_config(kind):
+    layer = kind(epsilon=EPSILON, name="norm")
+    again = kind.from_config(layer.get_config())
     assert (again.groups, again.epsilon, again.name) == (-1, EPSILON, "norm")

@@ -1,4 +1,4 @@
-"""Files made from the list of layers, every tensor of them with a value of its own."""
+"""Loads files made from the list of layers, with another value in each tensor."""
 
 import h5py
 import keras
@@ -39,7 +39,7 @@ def write(path, layers, first_number=1):
 
 
 def renumbered(layers, shift):
-    """What Keras calls the layers in a process that had built others before."""
+    """The names of the layers in a process that built other networks before."""
     found = []
     for name, shapes in layers:
         match = nih_weights._AUTO.fullmatch(name)
@@ -180,7 +180,7 @@ def test_a_missing_file_is_named_with_where_it_belongs(tmp_path, monkeypatch):
         pretrained.load("nowhere.h5", model)
 
 
-def test_the_digest_is_told(tmp_path, caplog):
+def test_the_digest_is_logged(tmp_path, caplog):
     caplog.set_level("INFO")
     layers = nih_weights.layers_of(nih_weights.FILES["densenet169"])
     path = write(tmp_path / "given.h5", layers)

@@ -1,35 +1,40 @@
+import dataclasses
+
+import efficientnet.tfkeras as efficientnet
 import keras
 import numpy as np
 import pytest
 
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
+from trainer.models import encoders
 from trainer.models import registry
 from trainer.models.weights import pretrained
 
 
 @pytest.fixture
 def stored(monkeypatch):
-    """Stands for the libraries' stores: the network asked for, with random weights."""
+    """Replaces the libraries' downloads by random weights; lists the requests."""
     built = []
 
     def stand_for(network):
         def build(weights, **options):
+            if weights is None:
+                return network(weights=None, **options)
             keras.utils.set_random_seed(7)
             built.append((weights, network(weights=None, **options)))
             return built[-1][1]
 
         return build
 
-    for name, network in pretrained._APPLICATIONS.items():
-        monkeypatch.setitem(pretrained._APPLICATIONS, name, stand_for(network))
-    package = pretrained.efficientnet
-    monkeypatch.setattr(package, "EfficientNetB0", stand_for(package.EfficientNetB0))
+    for name, spec in encoders.ENCODERS.items():
+        stand_in = dataclasses.replace(spec, network=stand_for(spec.network))
+        monkeypatch.setitem(encoders.ENCODERS, name, stand_in)
     return built
 
 
 def test_summed_kernels_see_grey_as_three_channels_do(stored):
-    """Xception normalises all channels alike, so that it is exact."""
+    """Xception normalises all channels alike, so that the sum is exact."""
     model = registry.build("xception", image_size=96)
     found = pretrained.load("imagenet", model)
     assert found == {"encoder_weights": "imagenet"}
@@ -88,13 +93,15 @@ def test_without_a_network_the_file_is_named(monkeypatch):
     def no_network(**options):
         raise Exception("URL fetch failure")
 
-    monkeypatch.setitem(pretrained._APPLICATIONS, "xception", no_network)
     model = registry.build("xception", image_size=96)
+    spec = dataclasses.replace(encoders.ENCODERS["xception"], network=no_network)
+    monkeypatch.setitem(encoders.ENCODERS, "xception", spec)
     with pytest.raises(CommandError, match="download it from https") as e:
         pretrained.load("imagenet", model)
     assert e.value.exit_code == ExitCode.ENVIRONMENT
     assert "xception_weights_tf_dim_ordering_tf_kernels_notop.h5" in str(e.value)
     assert str(pretrained.STORE) in str(e.value)
+    assert "md5 b0042744bf5b25fce3cb969f33bebb97" in str(e.value)
 
 
 @pytest.mark.parametrize(
@@ -125,8 +132,8 @@ def test_a_file_of_the_librarys_own(text, side, tmp_path, caplog):
     caplog.set_level("INFO")
     model = registry.build_from_spec(text, image_size=side)
     if "b0" in text:
-        network, encoder = pretrained.efficientnet.EfficientNetB0, "encoder_b0"
-        encoder = model.get_layer("taps").get_layer(encoder)
+        network = efficientnet.EfficientNetB0
+        encoder = model.get_layer("taps").get_layer("encoder_b0")
     else:
         network = keras.applications.EfficientNetB4
         encoder = model.get_layer("encoder_efficientnet_b4")

@@ -101,7 +101,7 @@ def test_a_run_begins_with_it_and_says_so(runs, dataset, tmp_path):
         for path, value in weights(model).items():
             if "moving" not in path:
                 np.testing.assert_allclose(value, began[path], rtol=1e-6)
-    # Going on does not begin again: the folder may be gone by then.
+    # Resuming does not load the weights again: the folder may be gone by then.
     moved = dataclasses.replace(config, init_from=str(tmp_path / "gone"))
     with pytest.raises(CommandError, match="init_from"):
         loop.train(moved, fakes.execution(dataset / "32", tmp_path / "run"))
