@@ -35,6 +35,19 @@ STEPS_PER_CALL = flags.DEFINE_integer(
     "How many `steps` one call of TensorFlow's graph does; more have less overhead.",
     lower_bound=1,
 )
+LOG_EVERY_STEPS = flags.DEFINE_integer(
+    "log_every_steps",
+    50,
+    "After how many `steps` loss, gradient norm and speed are written to steps.csv and "
+    "to TensorBoard; 0 for never.",
+    lower_bound=0,
+)
+PROFILE_STEPS = flags.DEFINE_string(
+    "profile_steps",
+    "",
+    "`First:last` step to trace with TensorFlow's profiler for TensorBoard, counted "
+    "from 1 over the whole run, such as 100:110.",
+)
 CACHE = flags.DEFINE_enum(
     "cache",
     "none",
@@ -55,7 +68,16 @@ AUGMENT_ON = flags.DEFINE_enum(
     "Where images are augmented, with the same results: host in the input pipeline, "
     "device in the training step.",
 )
-RARE = (common.REQUIRE_GPU, STRATEGY, STEPS_PER_CALL, CACHE, DATA_SERVICE, AUGMENT_ON)
+RARE = (
+    common.REQUIRE_GPU,
+    STRATEGY,
+    STEPS_PER_CALL,
+    LOG_EVERY_STEPS,
+    PROFILE_STEPS,
+    CACHE,
+    DATA_SERVICE,
+    AUGMENT_ON,
+)
 
 
 def execution(flagfile: str) -> Execution:
@@ -69,6 +91,8 @@ def execution(flagfile: str) -> Execution:
         workdir=pathlib.Path(common.required(WORKDIR)),
         strategy=STRATEGY.value,
         steps_per_call=STEPS_PER_CALL.value,
+        log_every_steps=LOG_EVERY_STEPS.value,
+        profile_steps=PROFILE_STEPS.value,
         max_hours=MAX_HOURS.value,
         cache=CACHE.value,
         data_service=DATA_SERVICE.value,

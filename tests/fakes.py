@@ -82,6 +82,8 @@ def execution(data, workdir, **changes) -> Execution:
         "workdir": workdir,
         "strategy": "mirrored",
         "steps_per_call": 2,
+        "log_every_steps": 5,
+        "profile_steps": "",
         "max_hours": 0.0,
         "cache": "none",
         "data_service": "",

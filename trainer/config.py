@@ -99,6 +99,9 @@ class Execution:
       strategy: "auto", "single", "mirrored" or "multi_worker", see
         trainer/distributed/runtime.py.
       steps_per_call: steps in one call of the graph.
+      log_every_steps: a row of steps.csv is written after so many steps; 0 for none.
+      profile_steps: "first:last", steps to trace with TensorFlow's profiler, counted
+        from 1 over the whole run; empty for none.
       max_hours: after which to save and stop; 0 means never.
       cache: "none", or "memory" to read the training images from files only once.
       data_service: "grpc://host:port" of the tf.data service that makes the
@@ -112,6 +115,8 @@ class Execution:
     workdir: pathlib.Path
     strategy: str
     steps_per_call: int
+    log_every_steps: int
+    profile_steps: str
     max_hours: float
     cache: str
     data_service: str
@@ -120,6 +125,12 @@ class Execution:
     flagfile: str
 
     def __post_init__(self):
+        first, last = self.profiled_steps or (1, 1)
+        if not 1 <= first <= last:
+            raise ConfigError(
+                "Expected profile_steps as first:last, counted from 1, such as "
+                f"100:110. Received: profile_steps={self.profile_steps!r}"
+            )
         if self.data_service and not _ADDRESS.fullmatch(self.data_service):
             raise ConfigError(
                 "Expected data_service as grpc://host:port. Received: "
@@ -130,6 +141,14 @@ class Execution:
                 "Expected cache=none beside a data_service, to which the cache would "
                 f"have to be sent. Received: cache={self.cache}"
             )
+
+    @property
+    def profiled_steps(self) -> tuple[int, int] | None:
+        """First and last step to trace, or None."""
+        if not self.profile_steps:
+            return None
+        match = re.fullmatch(r"(\d+):(\d+)", self.profile_steps)
+        return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from data_prep.core.errors import CommandError
+from tests import fakes
 from trainer import step
 from trainer.augment import compiled
 from trainer.augment import draws
@@ -58,6 +59,7 @@ class Trained:
     waits: np.ndarray
     average: MovingAverage
     model: keras.Model
+    norms: list[float]
 
 
 def train(
@@ -69,6 +71,7 @@ def train(
     loss=None,
     data=None,
     augment_on=None,
+    with_norm=False,
     **options,
 ):
     keras.utils.set_random_seed(0)
@@ -90,24 +93,25 @@ def train(
         model,
         optimizer,
         loss or losses.parse("bce+dice"),
-        global_batch_size=BATCH,
-        average=average,
+        fakes.train_config(global_batch_size=BATCH, **options),
+        ema=average,
         augment=compiled.at_once(RECIPE) if augment_on == "device" else None,
-        **options,
     )
     data = batches(steps) if data is None else data
     data = augmented(data, augment_on)
     data = iter(strategy.experimental_distribute_dataset(data))
-    found = [
-        run(data, tf.constant(steps_per_call)) for _ in range(steps // steps_per_call)
+    results = [
+        run(data, tf.constant(steps_per_call), with_norm)
+        for _ in range(steps // steps_per_call)
     ]
     return Trained(
-        np.concatenate([f[0] for f in found]),
+        np.concatenate([r.losses for r in results]),
         [w.numpy() for w in model.weights],
         before,
-        np.concatenate([f[1] for f in found]),
+        np.concatenate([r.waits for r in results]),
         average,
         model,
+        [float(r.gradient_norm) for r in results],
     )
 
 
@@ -221,6 +225,41 @@ def test_clipping_knows_the_loss_scale():
         np.testing.assert_allclose(a - before, b - before, rtol=0.05, atol=1e-6)
 
 
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+def test_norm_is_that_of_the_last_steps_gradient(devices, precision):
+    """SGD's first step moves the weights by the learning rate times the gradient."""
+    strategy = single() if devices == 1 else mirrored()
+    options = {"precision": precision, "steps_per_call": 1}
+    one = train(strategy, PLAIN, steps=1, with_norm=tf.constant(True), **options)
+    moved = [a - b for a, b in zip(one.weights, one.before, strict=True)]
+    norm = np.sqrt(sum((m**2).sum() for m in moved)) / 0.01
+    assert one.norms == pytest.approx([norm], rel=1e-3)
+    two = train(strategy, PLAIN, steps=2, with_norm=tf.constant(True), **options)
+    assert two.norms[0] == one.norms[0] != two.norms[1]
+    both = options | {"steps_per_call": 2}
+    called = train(strategy, PLAIN, steps=2, with_norm=tf.constant(True), **both)
+    assert called.norms == two.norms[1:]
+    # Clipping bounds the update, and not the norm that is returned.
+    clipped = train(strategy, PLAIN, steps=1, clip_norm=1e-3, **options)
+    assert clipped.norms == one.norms
+    assert np.isnan(train(strategy, PLAIN, steps=1, **options).norms).all()
+
+
+@pytest.mark.parametrize("options", [{}, {"accumulation": 2}], ids=["", "parts"])
+@pytest.mark.parametrize("devices", [1, 2])
+def test_norm_changes_no_bit_of_the_weights(devices, options):
+    strategy = single() if devices == 1 else mirrored()
+    plain, *normed = (
+        train(strategy, "tiny", with_norm=with_norm, **options)
+        for with_norm in (False, tf.constant(False), tf.constant(True))
+    )
+    for other in normed:
+        np.testing.assert_array_equal(other.losses, plain.losses)
+        for a, b in zip(other.weights, plain.weights, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
 def test_compiled_by_xla_it_is_the_same(monkeypatch):
     asked, function = [], tf.function
 
@@ -315,4 +354,4 @@ def test_uneven_batches_are_refused():
     with pytest.raises(
         CommandError, match="--global_batch_size=3 does not divide among 2 "
     ):
-        runtime.check_batch_size(2, 3)
+        step.check_batch_size(2, 3)

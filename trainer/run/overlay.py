@@ -1,9 +1,37 @@
-"""Images with the outlines of truth and prediction, in plain NumPy."""
+"""Validation images with the outlines of truth and prediction."""
 
 import numpy as np
+import tensorflow as tf
 
+NUM_POSITIVES = 6
+NUM_NEGATIVES = 2
 _TRUTH = np.array([60, 200, 90], np.uint8)
 _PREDICTION = np.array([255, 150, 40], np.uint8)
+
+
+def choose(validation: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the first images of each class, and their masks.
+
+    Args:
+      validation: batches of "image", "mask" and "valid".
+
+    Returns:
+      Images and masks, [N, S, S, 1] uint8 each.
+    """
+    missing = {True: NUM_POSITIVES, False: NUM_NEGATIVES}
+    images, truths = [], []
+    for batch in validation:
+        for image, mask, valid in zip(
+            *(batch[key].numpy() for key in ("image", "mask", "valid")), strict=True
+        ):
+            positive = bool(mask.any())
+            if valid and missing[positive]:
+                missing[positive] -= 1
+                images.append(image)
+                truths.append(mask)
+        if not any(missing.values()):
+            break
+    return np.stack(images), np.stack(truths)
 
 
 def draw(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
@@ -15,7 +43,7 @@ def draw(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.nda
       prediction: [S, S] bool; its outline is orange.
 
     Returns:
-      [S, S, 3] uint8, red, green, blue.
+      [S, S, 3] uint8 RGB.
     """
     drawn = np.repeat(image[..., np.newaxis], 3, axis=-1)
     drawn[outline(truth)] = _TRUTH
@@ -24,9 +52,9 @@ def draw(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.nda
 
 
 def outline(mask: np.ndarray) -> np.ndarray:
-    """Returns the pixels of [S, S] bool that have a neighbour outside of it.
+    """Returns the pixels of a mask [S, S] bool with a background 4-neighbour.
 
-    Of the four neighbours; what is beyond the image counts as inside.
+    Pixels outside the image count as foreground.
     """
     padded = np.pad(mask, 1, mode="edge")
     inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]

@@ -1,4 +1,4 @@
-"""How a run went, as a picture: losses, validation scores, learning rate."""
+"""Curves of a run as a PNG: losses, validation scores, learning rate."""
 
 import pathlib
 from typing import Any
@@ -15,8 +15,8 @@ def draw(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
 
     Args:
       path: of the PNG.
-      rows: of `log.csv`, one an epoch: "epoch", "learning_rate", "loss", and
-        validation scores that begin with "val_"; None leaves a gap.
+      rows: rows of `log.csv`, one per epoch: "epoch", "learning_rate", "loss", and
+        validation scores whose names begin with "val_"; None leaves a gap.
     """
     scores = [
         name for name in rows[0] if name.startswith("val_") and name not in _LOSSES
@@ -27,7 +27,7 @@ def draw(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
         ("learning rate", ["learning_rate"]),
     )
     epochs = [row["epoch"] for row in rows]
-    # Not by pyplot, which keeps every figure and looks for a display.
+    # Without pyplot, which keeps every figure and looks for a display.
     figure = Figure(figsize=(7, 8), layout="constrained")
     for axes, (title, names) in zip(
         figure.subplots(len(charts), sharex=True), charts, strict=True

@@ -70,18 +70,18 @@ def test_workers_with_different_flags_are_refused(dataset, tmp_path):
 def test_tf_config_that_names_no_worker_is_refused(text, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(CommandError, match="TF_CONFIG"):
-        cluster.place("multi_worker")
-    assert cluster.place("mirrored") == cluster.WorkerRank()
+        cluster.worker_rank("multi_worker")
+    assert cluster.worker_rank("mirrored") == cluster.WorkerRank()
 
 
 def test_places(monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
-    assert cluster.place("auto") == cluster.WorkerRank(0, 1)
+    assert cluster.worker_rank("auto") == cluster.WorkerRank(0, 1)
     told = {"chief": ["a:1"], "worker": ["b:1", "c:1"]}
     for index, task in enumerate([("chief", 0), ("worker", 0), ("worker", 1)]):
         value = {"cluster": told, "task": {"type": task[0], "index": task[1]}}
         monkeypatch.setenv("TF_CONFIG", json.dumps(value))
-        found = cluster.place("auto")
+        found = cluster.worker_rank("auto")
         assert (found.index, found.num_workers) == (index, 3)
         assert found.is_chief == (index == 0)
         assert found.share(12) == (4 * index, 4 * index + 4)
