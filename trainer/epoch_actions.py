@@ -41,6 +41,7 @@ class EpochEnd:
 
     @property
     def epoch(self) -> int:
+        """The number of finished epochs: after `validate`, this epoch from 1."""
         return self.trainer.state.progress.epoch
 
 
@@ -60,17 +61,20 @@ def validate(end: EpochEnd) -> None:
 
 
 def keep_best(end: EpochEnd) -> None:
+    """Saves the weights of the best epoch so far."""
     if end.is_best:
         end.run.save_weights(end.trainer.state.model, "best")
 
 
 def keep_top_k(end: EpochEnd) -> None:
+    """Saves the weights of each epoch among the k best, under its number."""
     top = [epoch for _, epoch in end.trainer.state.progress.top]
     if end.trainer.config.top_k > 1 and end.epoch in top:
         end.run.save_weights(end.trainer.state.model, run_folder.epoch_name(end.epoch))
 
 
 def keep_cycle(end: EpochEnd) -> None:
+    """Saves the weights at the end of a cycle of the schedule."""
     ends = end.trainer.schedule.cycle_ends(end.trainer.config.epochs)
     if end.epoch in ends:
         name = run_folder.cycle_name(ends.index(end.epoch) + 1)
@@ -78,21 +82,25 @@ def keep_cycle(end: EpochEnd) -> None:
 
 
 def average_weights(end: EpochEnd) -> None:
+    """Adds the weights of the last epochs to their average."""
     config = end.trainer.config
     if end.epoch > config.epochs - config.swa_epochs:
         end.trainer.state.swa.add(end.trainer.state.model)
 
 
 def save_checkpoint(end: EpochEnd) -> None:
+    """Writes the checkpoint that begins the next epoch."""
     save(end.trainer, end.run, end.writer)
 
 
 def drop_weights(end: EpochEnd) -> None:
+    """Deletes the weights of epochs that are no longer among the k best."""
     names = [run_folder.epoch_name(e) for _, e in end.trainer.state.progress.top]
     end.run.drop_weights("epoch*", but=names)
 
 
 def write_metrics(end: EpochEnd) -> None:
+    """Writes the epoch's row and its speed."""
     end.writer.write(end.epoch, end.row, Kind.EPOCH)
     end.writer.write(end.epoch, end.speed, Kind.EPOCH_SPEED)
 
@@ -120,8 +128,8 @@ ACTIONS = (
     save_checkpoint,
     # The checkpoint before still names these weights: they are dropped after it.
     drop_weights,
-    # A run that is killed before its checkpoint trains the epoch again, and would
-    # write its metrics twice.
+    # After the checkpoint: a run that is killed before it trains the epoch again, and
+    # would write its metrics twice.
     write_metrics,
     draw_overlays,
 )
