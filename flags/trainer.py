@@ -137,6 +137,11 @@ GROUPS = Groups(
             "jit",
             "Compile the forward and the backward pass with XLA; on one device only.",
         ),
+        _define(
+            "fused",
+            "Compute batch norm, instance norm, dropout, swish and Adam with fewer, faster "
+            "ops than Keras; the results round otherwise.",
+        ),
         common.REQUIRE_GPU,
         _define_execution(
             "strategy",
@@ -149,6 +154,16 @@ GROUPS = Groups(
             "steps_per_call",
             "How many `steps` one call of TensorFlow's graph does; more have less "
             "overhead.",
+        ),
+        _define_execution(
+            "log_every_steps",
+            "After how many `steps` loss, gradient norm and speed are written to "
+            "steps.csv and to TensorBoard; 0 for never.",
+        ),
+        _define_execution(
+            "profile_steps",
+            "`First:last` step to trace with TensorFlow's profiler for TensorBoard, "
+            "counted from 1 over the whole run, such as 100:110.",
         ),
         _define_execution(
             "cache",

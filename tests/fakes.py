@@ -72,6 +72,7 @@ def execution(data, workdir, **changes) -> Execution:
         "workdir": workdir,
         "strategy": "mirrored",
         "steps_per_call": 2,
+        "log_every_steps": 5,
         "require_gpu": False,
         "flagfile": "--fold=0\n",
     }

@@ -10,6 +10,8 @@ from data_prep.core.errors import ConfigError
 from data_prep.core.ranges import Range
 from data_prep.core.ranges import check_ranges
 
+# Fields that the config.json of earlier versions lacks, and what those versions did.
+ADDED = {"fused": True}
 _ADDRESS = re.compile(r"grpc://[A-Za-z0-9._-]+:[0-9]{1,5}")
 
 
@@ -42,6 +44,8 @@ class TrainConfig:
       accumulation: number of parts that a replica splits its batch into.
       clip_norm: maximum norm of the gradient; 0 means no clipping.
       jit: whether XLA compiles the forward and backward pass, which changes rounding.
+      fused: whether the faster layers of trainer/models/fused/ and the fused Adam are
+        used, which round otherwise than Keras's.
       batch_norm_momentum: momentum of the moving statistics; 0.99 averages over
         about a hundred steps.
       precision: Keras dtype policy.
@@ -71,6 +75,7 @@ class TrainConfig:
     accumulation: Annotated[int, Range(at_least=1)] = 1
     clip_norm: Annotated[float, Range(at_least=0)] = 0.0
     jit: bool = False
+    fused: bool = True
     batch_norm_momentum: Annotated[float, Range(at_least=0, at_most=1)] = 0.99
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     deterministic: bool = True
@@ -94,6 +99,9 @@ class Execution:
       workdir: run folder to write.
       strategy: which devices train, see trainer/distributed/runtime.py.
       steps_per_call: number of steps in one call of the tf.function.
+      log_every_steps: number of steps after which steps.csv gets a row; 0 means never.
+      profile_steps: "first:last", the steps that TensorFlow's profiler traces, counted
+        from 1 over the whole run; '' means none.
       max_hours: time after which the run is saved and stopped; 0 means no limit.
       cache: "memory" keeps the training images in memory after the first epoch.
       data_service: grpc://host:port of the tf.data service that makes the training
@@ -107,6 +115,8 @@ class Execution:
     workdir: pathlib.Path
     strategy: Literal["auto", "single", "mirrored", "multi_worker"] = "auto"
     steps_per_call: Annotated[int, Range(at_least=1)] = 8
+    log_every_steps: Annotated[int, Range(at_least=0)] = 50
+    profile_steps: str = ""
     max_hours: Annotated[float, Range(at_least=0)] = 0.0
     cache: Literal["none", "memory"] = "none"
     data_service: str = ""
@@ -116,6 +126,12 @@ class Execution:
 
     def __post_init__(self):
         check_ranges(self)
+        first, last = self.profiled_steps or (1, 1)
+        if not 1 <= first <= last:
+            raise ConfigError(
+                "Expected profile_steps as first:last, counted from 1, such as "
+                f"100:110. Received: profile_steps={self.profile_steps!r}"
+            )
         if self.data_service and not _ADDRESS.fullmatch(self.data_service):
             raise ConfigError(
                 "Expected data_service as grpc://host:port. Received: "
@@ -126,6 +142,14 @@ class Execution:
                 "Expected cache=none beside a data_service, to which the cache would "
                 f"have to be sent. Received: cache={self.cache}"
             )
+
+    @property
+    def profiled_steps(self) -> tuple[int, int] | None:
+        """First and last step to trace, or None."""
+        if not self.profile_steps:
+            return None
+        match = re.fullmatch(r"(\d+):(\d+)", self.profile_steps)
+        return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

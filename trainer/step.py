@@ -1,190 +1,238 @@
-"""The distributed step: forward, loss over the global batch, gradient, apply.
+"""One training step: forward, loss, gradient, clipping, update.
 
-Our own, because Keras 3's `fit` fails under a strategy with several steps a
-call, with XLA, and with several workers.
+Keras 3's `fit` fails under a strategy with several steps a call, with XLA, and with
+several workers; hence this one.
 """
 
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer import gradients
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from trainer.augment.compiled import Augment
-from trainer.optim import objective
+from trainer.config import TrainConfig
+from trainer.optim import losses
 from trainer.optim.ema import MovingAverage
-from trainer.optim.losses import Loss
-from trainer.validation import metrics
+
+
+class StepResults(NamedTuple):
+    """What one call of the training graph returns, K steps long.
+
+    Attributes:
+      losses: [K] float32, the mean over each global batch.
+      waits: [K] float64, seconds that each step waited for its input.
+      gradient_norm: scalar float32, norm of the last step's gradient, summed over all
+        replicas and before clipping; NaN where it was not asked for.
+    """
+
+    losses: tf.Tensor
+    waits: tf.Tensor
+    gradient_norm: tf.Tensor
 
 
 def make_train(
     strategy: tf.distribute.Strategy,
     model: keras.Model,
     optimizer: keras.optimizers.Optimizer,
-    loss: Loss,
+    loss: losses.Loss,
+    config: TrainConfig,
     *,
-    global_batch_size: int,
-    accumulation: int = 1,
-    clip_norm: float = 0.0,
-    jit: bool = False,
-    label_smoothing: float = 0.0,
-    average: MovingAverage | None = None,
+    ema: MovingAverage | None = None,
     augment: Augment | None = None,
-) -> Callable:
+) -> Callable[..., StepResults]:
     """Returns a graph function that trains several steps.
 
     Args:
-      strategy: that model and optimizer were built under.
+      strategy: model and optimizer were built in its scope.
       model: see trainer/models/registry.py.
       optimizer: sums gradients over replicas.
-      loss: of a mask.
-      global_batch_size: images a step, all replicas and parts together.
-      accumulation: see gradients.make.
-      clip_norm: upper bound of the whole gradient's norm; 0 for none.
-      jit: see gradients.make.
-      label_smoothing: of a "label" output, see objective.per_image; validation has
-        none.
-      average: updated after every step.
-      augment: runs here, on each replica's share, and wants "seed" in the batch.
+      loss: compares masks, see trainer/optim/losses.py.
+      config: decides batch size, accumulation, clipping, XLA and label smoothing.
+      ema: updated after every step.
+      augment: runs on each replica's share of the batch, which must hold "seed".
 
     Returns:
-      (iterator, number of steps) -> [steps] losses, [steps] seconds that the step
-      waited for its input. The iterator yields distributed batches of "image" and
-      "mask" uint8, and "label" where the model has such an output. A loss that is
-      not finite ends the call before its update is applied.
+      train(iterator, num_steps, with_norm=False). The iterator yields distributed
+      batches of "image" and "mask" uint8, and "label" if the model has that output.
+      A loss that is not finite ends the call before its update is applied.
 
     Raises:
-      CommandError: as gradients.make.
+      CommandError: the batch does not divide evenly, or XLA with several replicas.
     """
-    compute = gradients.make(
-        model,
-        optimizer,
-        loss,
-        replicas=strategy.num_replicas_in_sync,
-        global_batch_size=global_batch_size,
-        accumulation=accumulation,
-        jit=jit,
-        label_smoothing=label_smoothing,
-    )
+    step = _TrainStep(strategy, model, optimizer, loss, config, ema, augment)
+    return tf.function(step.train)
 
-    replica_batch_size = global_batch_size // strategy.num_replicas_in_sync
 
-    def augmented(batch):
-        # A distributed batch has lost its static size.
-        image, mask = augment(
-            *(
-                tf.ensure_shape(batch[key], [replica_batch_size, *batch[key].shape[1:]])
-                for key in ("image", "mask", "seed")
-            )
-        )
-        return {**batch, "image": image, "mask": mask}
+class _TrainStep:
+    """The parts of a step, in the order in which they run."""
 
-    def replica_step(batch, waited):
-        # Of ops that are ready, a single thread may well run the clock last.
-        with tf.control_dependencies([waited]):
-            batch = tf.nest.map_structure(tf.identity, batch)
-        return compute(batch if augment is None else augmented(batch))
+    def __init__(self, strategy, model, optimizer, loss, config, ema, augment):
+        self._strategy, self._model, self._optimizer = strategy, model, optimizer
+        self._loss, self._config = loss, config
+        self._ema, self._augment = ema, augment
+        num_replicas = strategy.num_replicas_in_sync
+        self._num_parts = num_replicas * config.accumulation
+        check_batch_size(self._num_parts, config.global_batch_size)
+        self._replica_batch_size = config.global_batch_size // num_replicas
+        self._forward_backward = self._part_gradients
+        if config.jit:
+            _check_jit(num_replicas)
+            self._forward_backward = tf.function(self._part_gradients, jit_compile=True)
 
-    def apply(found):
-        if clip_norm:
-            found = gradients.clipped(optimizer, found, clip_norm)
-        # The optimizer sums over replicas, and unscales where it had scaled.
-        optimizer.apply(found, model.trainable_variables)
-
-    @tf.function
-    def train(iterator, num_steps):
-        losses = tf.TensorArray(tf.float32, num_steps)
-        waits = tf.TensorArray(tf.float64, num_steps)
+    def train(self, iterator, num_steps, with_norm=False):
+        """See `make_train`; in cross-replica context."""
+        strategy = self._strategy
+        losses_array = tf.TensorArray(tf.float32, num_steps)
+        waits_array = tf.TensorArray(tf.float64, num_steps)
+        norm = tf.constant(np.nan, tf.float32)
         for k in tf.range(num_steps):
-            asked = _now()
-            with tf.control_dependencies([asked]):
-                batch = next(iterator)
-            came = strategy.experimental_local_results(batch["image"])
-            with tf.control_dependencies(list(came)):
-                waited = _now() - asked
-            waits = waits.write(k, waited)
-            values, found = strategy.run(replica_step, args=(batch, waited))
-            value = strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None)
-            losses = losses.write(k, value)
+            batch, wait = _timed_next(iterator, strategy)
+            waits_array = waits_array.write(k, wait)
+            shares, gradients = strategy.run(self._replica_gradients, (batch, wait))
+            value = strategy.reduce(tf.distribute.ReduceOp.SUM, shares, axis=None)
+            losses_array = losses_array.write(k, value)
             if not tf.math.is_finite(value):
                 break
-            strategy.run(apply, args=(found,))
-            if average is not None:
-                average.update(strategy)
-        return losses.stack(), waits.stack()
+            if self._config.clip_norm:
+                norms = strategy.run(self._summed_norm, (gradients,))
+                gradients = strategy.run(self._clip, (gradients, norms))
+                norm = _first(norms, strategy)
+            elif with_norm and k == num_steps - 1:
+                # Not in every step: it needs one more all-reduce of the gradients.
+                norm = _first(strategy.run(self._summed_norm, (gradients,)), strategy)
+            strategy.run(self._update, (gradients,))
+            if self._ema is not None:
+                self._ema.update(strategy)
+        return StepResults(losses_array.stack(), waits_array.stack(), norm)
 
-    return train
+    def _replica_gradients(self, batch, wait):
+        """Returns a replica's share of the loss and of the gradient."""
+        # With one inter-op thread TF may run the clock op after the step; force it
+        # first.
+        with tf.control_dependencies([wait]):
+            batch = tf.nest.map_structure(tf.identity, batch)
+        if self._augment is not None:
+            batch = _augmented(batch, self._augment, self._replica_batch_size)
+        # Unrolled: batch norm's merge_call is not allowed inside tf.while_loop.
+        values, gradients = zip(
+            *map(self._forward_backward, _split(batch, self._config.accumulation)),
+            strict=True,
+        )
+        return tf.add_n(values), _sum_parts(gradients)
+
+    def _part_gradients(self, part):
+        with tf.GradientTape() as tape:
+            outputs = self._model(tf.cast(part["image"], tf.float32), training=True)
+            image_losses = losses.total_loss(
+                self._loss, part, outputs, label_smoothing=self._config.label_smoothing
+            )
+            # Summed over replicas and parts, this is the mean over the global batch.
+            value = tf.reduce_sum(image_losses) / self._config.global_batch_size
+            # The losses of layers are means over the part already.
+            for layer_loss in self._model.losses:
+                value += tf.cast(layer_loss, tf.float32) / self._num_parts
+            scaled = self._optimizer.scale_loss(value)
+        return value, tape.gradient(scaled, self._model.trainable_variables)
+
+    def _summed_norm(self, gradients):
+        """Returns the norm of the gradient that is summed over replicas.
+
+        Keras's own clipping takes the norm of each replica's gradient, and so its
+        outcome depends on the number of replicas.
+        """
+        context = tf.distribute.get_replica_context()
+        summed = context.all_reduce(
+            tf.distribute.ReduceOp.SUM, [g for g in gradients if g is not None]
+        )
+        return tf.linalg.global_norm(summed) / self._optimizer.scale_loss(1.0)
+
+    def _clip(self, gradients, norm):
+        bound = self._config.clip_norm
+        # An infinite norm gives factor 0, and inf * 0 = NaN, which the loss scaler
+        # detects.
+        factor = bound / tf.maximum(norm, bound)
+        return [None if g is None else g * tf.cast(factor, g.dtype) for g in gradients]
+
+    def _update(self, gradients):
+        # The optimizer sums over replicas, and divides by the loss scale.
+        self._optimizer.apply(gradients, self._model.trainable_variables)
+
+
+def check_batch_size(num_parts: int, global_batch_size: int) -> None:
+    """Raises a CommandError unless the batch divides evenly.
+
+    A replica with an empty batch crashes, or poisons batch norm with NaN.
+
+    Args:
+      num_parts: number of replicas times accumulated parts of each.
+      global_batch_size: images a step.
+    """
+    if global_batch_size % num_parts:
+        raise CommandError(
+            ExitCode.FLAGS,
+            f"--global_batch_size={global_batch_size} does not divide among "
+            f"{num_parts} devices and accumulated parts",
+            fix=f"choose a multiple of {num_parts}",
+        )
+
+
+def _check_jit(num_replicas: int) -> None:
+    if num_replicas > 1:
+        raise CommandError(
+            ExitCode.FLAGS,
+            f"--jit with {num_replicas} devices: XLA cannot sum batch norm over them",
+            fix="leave it out, or show the process one device",
+        )
+
+
+def _timed_next(iterator, strategy: tf.distribute.Strategy):
+    """Returns the next batch and the seconds that it took to arrive."""
+    started = _now()
+    with tf.control_dependencies([started]):
+        batch = next(iterator)
+    arrived = strategy.experimental_local_results(batch["image"])
+    with tf.control_dependencies(list(arrived)):
+        wait = _now() - started
+    return batch, wait
 
 
 def _now() -> tf.Tensor:
-    # TensorFlow's own Timestamp is refused where ops must be deterministic.
+    # Op determinism forbids TensorFlow's own Timestamp op.
     seconds = tf.numpy_function(lambda: np.float64(time.perf_counter()), [], tf.float64)
     return tf.ensure_shape(seconds, [])
 
 
-def make_evaluate(
-    strategy: tf.distribute.Strategy, model: keras.Model, loss: Loss
-) -> Callable:
-    """Returns a graph function from a distributed batch to per-replica results.
-
-    Results, [B] each: "loss"; "valid"; "label"; "score", the probability of a
-    pneumothorax anywhere, from the "label" output or else the highest of a pixel.
-    Where the model has a "mask": "overlap", "truth_area" and "predicted_area" in
-    pixels at probability 0.5; and "histogram" [1, 2, metrics.NUM_BINS], pixels by
-    truth and predicted probability.
-    """
-
-    def replica_step(batch):
-        outputs = model(tf.cast(batch["image"], tf.float32), training=False)
-        results = {
-            "loss": objective.per_image(loss, batch, outputs),
-            "valid": batch["valid"],
-            "label": batch["label"],
-        }
-        if "mask" in outputs:
-            results |= _compare(batch["mask"], outputs["mask"], batch["valid"])
-        if "label" in outputs:
-            results["score"] = tf.sigmoid(outputs["label"][:, 0])
-        return results
-
-    return tf.function(lambda batch: strategy.run(replica_step, args=(batch,)))
-
-
-def _compare(mask: tf.Tensor, logits: tf.Tensor, valid: tf.Tensor):
-    truth = mask > 0
-    predicted = logits >= 0.0  # The logit of probability 0.5.
-
-    def count(pixels):
-        return tf.reduce_sum(tf.cast(pixels, tf.int64), axis=[1, 2, 3])
-
-    probability = tf.sigmoid(logits)
-    bins = metrics.NUM_BINS
-    place = tf.cast(probability * bins, tf.int32)
-    place = tf.minimum(place, bins - 1) + bins * tf.cast(truth, tf.int32)
-    # What only fills up the last batch falls behind the last bin.
-    place = tf.where(valid[:, None, None, None], place, 2 * bins)
-    histogram = tf.math.bincount(
-        tf.reshape(place, [-1]), minlength=2 * bins, maxlength=2 * bins
+def _augmented(batch: dict[str, tf.Tensor], augment: Augment, batch_size: int):
+    # A distributed batch has no static batch size, and XLA needs one.
+    image, mask = augment(
+        *(
+            tf.ensure_shape(batch[key], [batch_size, *batch[key].shape[1:]])
+            for key in ("image", "mask", "seed")
+        )
     )
-    return {
-        "overlap": count(truth & predicted),
-        "truth_area": count(truth),
-        "predicted_area": count(predicted),
-        "score": tf.reduce_max(probability, axis=[1, 2, 3]),
-        "histogram": tf.reshape(tf.cast(histogram, tf.int64), [1, 2, bins]),
-    }
+    return {**batch, "image": image, "mask": mask}
 
 
-def make_forward(strategy: tf.distribute.Strategy, model: keras.Model) -> Callable:
-    """Returns a graph function that runs the training-mode forward pass alone."""
+def _split(batch: dict[str, tf.Tensor], num_parts: int) -> list[dict[str, tf.Tensor]]:
+    if num_parts == 1:
+        return [batch]
+    split = {name: tf.split(value, num_parts) for name, value in batch.items()}
+    return [{name: parts[k] for name, parts in split.items()} for k in range(num_parts)]
 
-    def replica_step(batch):
-        model(tf.cast(batch["image"], tf.float32), training=True)
 
-    @tf.function
-    def forward(iterator):
-        strategy.run(replica_step, args=(next(iterator),))
+def _sum_parts(gradients: tuple[list, ...]) -> list:
+    """Adds up the parts' gradients; None for a variable that no output depends on."""
+    return [
+        None if parts[0] is None else tf.add_n(parts)
+        for parts in zip(*gradients, strict=True)
+    ]
 
-    return forward
+
+def _first(norms, strategy: tf.distribute.Strategy) -> tf.Tensor:
+    """Returns the first of the replicas' values, which are equal."""
+    return tf.cast(strategy.experimental_local_results(norms)[0], tf.float32)

@@ -16,6 +16,7 @@ from inference.config import Engine
 from inference.ensemble import openvino_engine
 from inference.inputs import datasets as dataset_folders
 from inference.inputs.datasets import Dataset
+from trainer.config import ADDED
 from trainer.models import registry
 from trainer.run import run_folder
 
@@ -114,7 +115,13 @@ class Loader:
         run = run_folder.open_finished(path)
         dataset = dataset_folders.for_run(run, self._datasets)
         file = run.verified_weights(self._weights)
-        kind = run.config["model"], dataset.manifest.image_size, run.config["precision"]
+        config = ADDED | run.config
+        kind = (
+            config["model"],
+            dataset.manifest.image_size,
+            config["precision"],
+            config["fused"],
+        )
         if kind not in self._networks:
             self._networks[kind] = Network(*kind)
         network = self._networks[kind]
@@ -149,11 +156,12 @@ class Network:
       spec: spec of the model, see trainer/models/registry.py.
       image_size: side of the square input, in pixels.
       precision: dtype policy of its layers.
+      fused: whether the faster layers are used, as in the member's training.
     """
 
-    def __init__(self, spec: str, image_size: int, precision: str):
+    def __init__(self, spec: str, image_size: int, precision: str, fused: bool = True):
         keras.mixed_precision.set_dtype_policy(precision)
-        self.model = registry.build_from_spec(spec, image_size=image_size)
+        self.model = registry.build_from_spec(spec, image_size=image_size, fused=fused)
         self._graph = tf.function(self._call, reduce_retracing=True)
 
     def _call(self, images: tf.Tensor, trainable, fixed) -> dict[str, tf.Tensor]:

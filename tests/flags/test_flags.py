@@ -39,20 +39,19 @@ PRESETS = sorted(pathlib.Path(__file__).parents[2].glob("flags/presets/*.flagfil
 
 # A new flag has to be added here, so that a reviewer asks whether it is needed.
 NAMES = """
-accumulation allow_quarantined aspect augment augment_on batch_norm_momentum
-batch_size bootstrap_samples bottoms cache clahe classifier_random_views
-classifier_tta classifiers clip_norm data data_service deterministic dicom_decoder
-dry_run ema_momentum encoder_weights engine epochs fold fold_seed folds folds_csv
-frame frozen_epochs gates global_batch_size group_csv group_salt ids image_size
-init_from interpolation jit json label_smoothing learning_rate loss mask_size
-mask_source max_bad_fraction max_hours members min_areas modalities model num_folds
-num_images num_pictures num_test num_train num_workers openvino_precision optimizer
-output outputs pixel_encoding positive_fraction postprocess precision predictions
-preset probabilities probability_csvs records_per_shard refuse_burned_in require_gpu
-rle_csv rows sampling schedule seed seeds sizes source source_manifest source_size
-split steps_per_call strategy subgroups submission submissions swa_epochs
-swa_update_bn test_source thresholds top_k tops truth tta voi weight_decay weights
-workdir
+accumulation allow_quarantined aspect augment augment_on batch_norm_momentum batch_size
+bootstrap_samples bottoms cache clahe classifier_random_views classifier_tta classifiers
+clip_norm data data_service deterministic dicom_decoder dry_run ema_momentum
+encoder_weights engine epochs fold fold_seed folds folds_csv frame frozen_epochs fused gates
+global_batch_size group_csv group_salt ids image_size init_from interpolation jit json
+label_smoothing learning_rate log_every_steps loss mask_size mask_source
+max_bad_fraction max_hours members min_areas modalities model num_folds num_images
+num_pictures num_test num_train num_workers openvino_precision optimizer output outputs
+pixel_encoding positive_fraction postprocess precision predictions preset probabilities
+probability_csvs profile_steps records_per_shard refuse_burned_in require_gpu rle_csv
+rows sampling schedule seed seeds sizes source source_manifest source_size split
+steps_per_call strategy subgroups submission submissions swa_epochs swa_update_bn
+test_source thresholds top_k tops truth tta voi weight_decay weights workdir
 """
 
 

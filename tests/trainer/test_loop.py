@@ -38,6 +38,16 @@ def weights(path):
     return found
 
 
+def step_rows(workdir):
+    """The rows of steps.csv without speed, which differs between runs."""
+    with (workdir / "steps.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        assert float(row.pop("images_per_second")) > 0
+        assert 0 <= float(row.pop("input_wait")) < 1
+    return rows
+
+
 def assert_same_outcome(one, two, names=("best", "last", "swa")):
     for name in names:
         a, b = (weights(p / f"{name}.weights.h5") for p in (one, two))
@@ -45,6 +55,7 @@ def assert_same_outcome(one, two, names=("best", "last", "swa")):
         for key in a:
             np.testing.assert_array_equal(a[key], b[key], err_msg=f"{name} {key}")
     assert (one / "log.csv").read_text() == (two / "log.csv").read_text()
+    assert step_rows(one) == step_rows(two)
     results = [read(p / "result.json") for p in (one, two)]
     assert results[0]["scores"] == results[1]["scores"]
 
@@ -69,6 +80,7 @@ def test_run_folder(finished, dataset):
         "last.weights.h5",
         "swa.weights.h5",
         "log.csv",
+        "steps.csv",
         "progress.png",
         "result.json",
     }
@@ -146,21 +158,56 @@ def test_a_killed_run_continues_to_the_same_weights(
     finished, dataset, tmp_path, monkeypatch
 ):
     workdir = tmp_path / "killed"
-    train_epoch = loop._train_epoch
+    train_steps = loop._train_steps
 
-    def killed(session, run, memory, iterator, *rest):
-        if memory.epoch == 2:
+    def killed(trainer, *args):
+        call = train_steps(trainer, *args)
+        if call.epoch == 3:
             # Half an epoch is trained and lost.
-            session.train(memory.epoch)(iterator, 1)
             raise KeyboardInterrupt
-        return train_epoch(session, run, memory, iterator, *rest)
+        return call
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_train_epoch", killed)
+        patch.setattr(loop, "_train_steps", killed)
         with pytest.raises(KeyboardInterrupt):
             loop.train(fakes.train_config(), execution(dataset, workdir))
     loop.train(fakes.train_config(), execution(dataset, workdir))
     assert_same_outcome(finished, workdir)
+
+
+def test_rows_and_trace_of_steps_change_nothing_and_survive_a_stop(
+    finished, dataset, tmp_path, monkeypatch
+):
+    """With rows that do not align with calls, and a kill after a row."""
+    options = {"log_every_steps": 4, "steps_per_call": 3, "profile_steps": "6:7"}
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    loop.train(fakes.train_config(), execution(dataset, whole, **options))
+    rows = step_rows(whole)
+    assert [int(row["step"]) for row in rows] == [4, 8, 12]
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3]
+    assert all(float(row["gradient_norm"]) > 0 for row in rows)
+    assert list(whole.glob("tensorboard/plugins/profile/*/*.xplane.pb"))
+    (whole / "steps.csv").rename(tmp_path / "steps.csv")
+    shutil.copy(finished / "steps.csv", whole / "steps.csv")
+    assert_same_outcome(finished, whole)
+    (tmp_path / "steps.csv").rename(whole / "steps.csv")
+
+    train_steps = loop._train_steps
+
+    def killed(trainer, *args):
+        call = train_steps(trainer, *args)
+        if call.last_step == 8:
+            raise KeyboardInterrupt
+        return call
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_train_steps", killed)
+        with pytest.raises(KeyboardInterrupt):
+            loop.train(fakes.train_config(), execution(dataset, stopped, **options))
+    # The checkpoint is of step 5: the row of step 8 is written twice, and kept once.
+    assert [int(row["step"]) for row in step_rows(stopped)] == [4, 8]
+    loop.train(fakes.train_config(), execution(dataset, stopped, **options))
+    assert_same_outcome(whole, stopped)
 
 
 EVERYTHING = {
@@ -201,9 +248,11 @@ def test_best_epochs_are_those_of_the_log(dataset, tmp_path):
         dice = {int(r["epoch"]): float(r["val_dice"]) for r in csv.DictReader(file)}
     expected = sorted(dice, key=lambda epoch: (-dice[epoch], epoch))[:3]
     top = result["scores"]["top"]
-    assert top == {loop.of_epoch(epoch): dice[epoch] for epoch in expected}
+    assert top == {run_folder.epoch_name(epoch): dice[epoch] for epoch in expected}
     best = weights(tmp_path / "run" / "best.weights.h5")
-    first = weights(tmp_path / "run" / f"{loop.of_epoch(expected[0])}.weights.h5")
+    first = weights(
+        tmp_path / "run" / f"{run_folder.epoch_name(expected[0])}.weights.h5"
+    )
     for key in best:
         np.testing.assert_array_equal(best[key], first[key])
 
@@ -251,7 +300,7 @@ def test_a_run_goes_on_with_another_number_of_devices(dataset, tmp_path, monkeyp
 def test_finished_run_is_confirmed_and_another_one_refused(
     finished, dataset, monkeypatch
 ):
-    monkeypatch.setattr(loop, "Session", None)
+    monkeypatch.setattr(loop, "Trainer", None)
     result = loop.train(fakes.train_config(), execution(dataset, finished))
     assert result == read(finished / "result.json")
     other = fakes.train_config(epochs=4, seed=2)

@@ -28,7 +28,7 @@ from trainer.models import batch_norm
 from trainer.models import encoders
 from trainer.models.weights import pretrained
 from trainer.optim import optimizers
-from trainer.session import Session
+from trainer.trainer import Trainer
 
 FOLDER = pathlib.Path(__file__).parents[2] / "flags" / "presets"
 SIZE = 64
@@ -151,43 +151,43 @@ def test_preset_trains(name, data, tmp_path, nothing_to_load):
     config = dataclasses.replace(
         preset, global_batch_size=2 * preset.accumulation, encoder_weights="none"
     )
-    session = Session(config, execution, FoldDataset(config, folder))
-    check_model(name, session, preset)
-    check_images(session)
-    rate = session.schedule.rate(config.learning_rate, 0, config.epochs, [])
+    trainer = Trainer(config, execution, FoldDataset(config, folder))
+    check_model(name, trainer, preset)
+    check_images(trainer)
+    rate = trainer.schedule.rate(config.learning_rate, 0, config.epochs, [])
     assert rate == pytest.approx(WARM_UP.get(name, 1) * config.learning_rate)
-    session.optimizer.learning_rate.assign(rate)
-    before = [w.numpy() for w in session.model.trainable_variables]
-    iterator = session.batches(session.augment, 0)
+    trainer.state.optimizer.learning_rate.assign(rate)
+    before = [w.numpy() for w in trainer.state.model.trainable_variables]
+    iterator = trainer.batches(trainer.augment, 0)
     with eagerly():
-        losses, _ = session.train(0)(iterator, tf.constant(STEPS))
+        losses = trainer.train_steps(0)(iterator, tf.constant(STEPS)).losses
     assert losses.shape == [STEPS]
     assert np.isfinite(losses).all()
-    assert session.optimizer.iterations == STEPS, "one update for all parts"
-    check_moved(before, session, rate)
+    assert trainer.state.optimizer.iterations == STEPS, "one update for all parts"
+    check_moved(before, trainer, rate)
 
 
-def check_model(name, session, preset):
+def check_model(name, trainer, preset):
     """The network is of the preset's family, and its weights to begin with exist."""
     is_classifier = name.startswith("classifier_")
-    assert set(session.model.output) == {"label" if is_classifier else "mask"}
-    assert session.score == ("auc" if is_classifier else "dice")
+    assert set(trainer.state.model.output) == {"label" if is_classifier else "mask"}
+    assert trainer.score == ("auc" if is_classifier else "dice")
     optimizer = {"adam": optimizers.Adam, "adamw": optimizers.AdamW}
-    assert type(session.optimizer) is optimizer[preset.optimizer]
+    assert type(trainer.state.optimizer) is optimizer[preset.optimizer]
     if preset.optimizer == "adamw":
-        assert session.optimizer.weight_decay == preset.weight_decay
-    momenta = {layer.momentum for layer in batch_norm.layers_of(session.model)}
+        assert trainer.state.optimizer.weight_decay == preset.weight_decay
+    momenta = {layer.momentum for layer in batch_norm.layers_of(trainer.state.model)}
     assert momenta <= {preset.batch_norm_momentum}
     if preset.encoder_weights != "none":
         # It knows which file the network wants, and has but to get it.
         with pytest.raises(CommandError, match="download") as e:
-            pretrained.load(preset.encoder_weights, session.model)
+            pretrained.load(preset.encoder_weights, trainer.state.model)
         assert e.value.exit_code == ExitCode.ENVIRONMENT
 
 
-def check_images(session):
+def check_images(trainer):
     """The first epoch has as many positives as the sampling is to give."""
-    data, config = session.data, session.config
+    data, config = trainer.data, trainer.config
     count = data.steps_per_epoch * config.global_batch_size
     shards = data.train_shards
     labels = np.repeat([s.label for s in shards], [s.num_records for s in shards])
@@ -199,14 +199,14 @@ def check_images(session):
         assert set(drawn) == {0, 1}
 
 
-def check_moved(before, session, rate):
+def check_moved(before, trainer, rate):
     """Adam moves a weight by the rate in its first step, and at most so later."""
-    after = session.model.trainable_variables
+    after = trainer.state.model.trainable_variables
     moved = [np.abs(a - b).max() for a, b in zip(after, before, strict=True)]
     assert 0.9 * rate < max(moved) < 1.1 * STEPS * rate
     kernels = [m for m, w in zip(moved, after, strict=True) if len(w.shape) > 1]
     assert min(kernels) > 0
-    if session.model.name == "vae_cnn":
-        reconstruction, divergence = session.model.losses
+    if trainer.state.model.name == "vae_cnn":
+        reconstruction, divergence = trainer.state.model.losses
         assert reconstruction > 0
         assert divergence > 0

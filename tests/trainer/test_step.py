@@ -1,4 +1,4 @@
-"""One device and two: the same losses and the same weights."""
+"""The training step: one device and two have the same losses and weights."""
 
 import dataclasses
 import time
@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from data_prep.core.errors import CommandError
+from tests import fakes
 from trainer import step
 from trainer.augment import compiled
 from trainer.augment import draws
@@ -27,7 +28,7 @@ RECIPE = recipe.parse("hflip(p=0.5)|oneof(gamma, brightness)|rotation|smoothing(
 
 
 def augmented(data, where):
-    """Adds the seeds, and augments where that is the host's part."""
+    """Adds seeds, and augments if `where` is the host."""
     if where is None:
         return data
 
@@ -58,6 +59,7 @@ class Trained:
     waits: np.ndarray
     average: MovingAverage
     model: keras.Model
+    norms: list[float]
 
 
 def train(
@@ -69,6 +71,7 @@ def train(
     loss=None,
     data=None,
     augment_on=None,
+    with_norm=False,
     **options,
 ):
     keras.utils.set_random_seed(0)
@@ -90,24 +93,25 @@ def train(
         model,
         optimizer,
         loss or losses.parse("bce+dice"),
-        global_batch_size=BATCH,
-        average=average,
+        fakes.train_config(global_batch_size=BATCH, **options),
+        ema=average,
         augment=compiled.at_once(RECIPE) if augment_on == "device" else None,
-        **options,
     )
     data = batches(steps) if data is None else data
     data = augmented(data, augment_on)
     data = iter(strategy.experimental_distribute_dataset(data))
-    found = [
-        run(data, tf.constant(steps_per_call)) for _ in range(steps // steps_per_call)
+    results = [
+        run(data, tf.constant(steps_per_call), with_norm)
+        for _ in range(steps // steps_per_call)
     ]
     return Trained(
-        np.concatenate([f[0] for f in found]),
+        np.concatenate([r.losses for r in results]),
         [w.numpy() for w in model.weights],
         before,
-        np.concatenate([f[1] for f in found]),
+        np.concatenate([r.waits for r in results]),
         average,
         model,
+        [float(r.gradient_norm) for r in results],
     )
 
 
@@ -154,9 +158,9 @@ def test_augmenting_on_host_equals_device_and_two_devices():
 
 
 def test_dropout_and_float16_train_on_two_devices():
-    found = train(mirrored(), "tiny(dropout=0.3)", precision="mixed_float16")
-    assert found.losses[-1] < found.losses[0]
-    assert all(np.isfinite(w).all() for w in found.weights)
+    trained = train(mirrored(), "tiny(dropout=0.3)", precision="mixed_float16")
+    assert trained.losses[-1] < trained.losses[0]
+    assert all(np.isfinite(w).all() for w in trained.weights)
 
 
 def test_steps_per_call_do_not_change_the_outcome():
@@ -171,7 +175,7 @@ PLAIN = "tiny(batch_norm=false)"
 
 @pytest.mark.parametrize("devices", [1, 2])
 def test_accumulated_parts_equal_the_whole(devices):
-    """Without batch norm, whose statistics are those of a part."""
+    """Without batch norm, whose statistics are taken over each part."""
     whole = train(single(), PLAIN)
     strategy = single() if devices == 1 else mirrored()
     assert_equal(train(strategy, PLAIN, accumulation=2), whole)
@@ -184,16 +188,15 @@ def test_accumulation_on_two_devices_equals_the_whole_over_20_steps():
 
 
 def test_accumulation_trains_batch_norm():
-    found = train(mirrored(), "tiny", accumulation=2)
-    assert found.losses[-1] < found.losses[0]
-    # Its statistics are those of a part: this is not the whole batch at once, though
-    # of images of noise all parts have nearly the same.
-    assert np.abs(found.losses - train(single(), "tiny").losses).max() > 5e-5
-    assert_equal(train(single(), "tiny", accumulation=2, data=regrouped(6)), found)
+    trained = train(mirrored(), "tiny", accumulation=2)
+    assert trained.losses[-1] < trained.losses[0]
+    # Statistics of a part differ from those of the batch, for images of noise a little.
+    assert np.abs(trained.losses - train(single(), "tiny").losses).max() > 5e-5
+    assert_equal(train(single(), "tiny", accumulation=2, data=regrouped(6)), trained)
 
 
 def regrouped(steps):
-    """The batches, ordered as two replicas with two parts each see them."""
+    """Batches in the order in which two replicas with two parts see the images."""
     order = [0, 2, 1, 3]
     return batches(steps).map(
         lambda batch: {k: tf.gather(v, order) for k, v in batch.items()}
@@ -214,27 +217,62 @@ def test_clipping_bounds_the_whole_gradient():
     assert_equal(train(single(), PLAIN, clip_norm=1e6), free)
 
 
-def test_clipping_knows_the_loss_scale():
+def test_clipping_divides_by_the_loss_scale():
     half = train(mirrored(), PLAIN, precision="mixed_float16", clip_norm=1e-3)
     full = train(mirrored(), PLAIN, clip_norm=1e-3)
     for a, b, before in zip(half.weights, full.weights, full.before, strict=True):
         np.testing.assert_allclose(a - before, b - before, rtol=0.05, atol=1e-6)
 
 
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+def test_norm_is_that_of_the_last_steps_gradient(devices, precision):
+    """SGD's first step moves the weights by the learning rate times the gradient."""
+    strategy = single() if devices == 1 else mirrored()
+    options = {"precision": precision, "steps_per_call": 1}
+    one = train(strategy, PLAIN, steps=1, with_norm=tf.constant(True), **options)
+    moved = [a - b for a, b in zip(one.weights, one.before, strict=True)]
+    norm = np.sqrt(sum((m**2).sum() for m in moved)) / 0.01
+    assert one.norms == pytest.approx([norm], rel=1e-3)
+    two = train(strategy, PLAIN, steps=2, with_norm=tf.constant(True), **options)
+    assert two.norms[0] == one.norms[0] != two.norms[1]
+    both = options | {"steps_per_call": 2}
+    called = train(strategy, PLAIN, steps=2, with_norm=tf.constant(True), **both)
+    assert called.norms == two.norms[1:]
+    # Clipping bounds the update, and not the norm that is returned.
+    clipped = train(strategy, PLAIN, steps=1, clip_norm=1e-3, **options)
+    assert clipped.norms == one.norms
+    assert np.isnan(train(strategy, PLAIN, steps=1, **options).norms).all()
+
+
+@pytest.mark.parametrize("options", [{}, {"accumulation": 2}], ids=["", "parts"])
+@pytest.mark.parametrize("devices", [1, 2])
+def test_norm_changes_no_bit_of_the_weights(devices, options):
+    strategy = single() if devices == 1 else mirrored()
+    plain, *normed = (
+        train(strategy, "tiny", with_norm=with_norm, **options)
+        for with_norm in (False, tf.constant(False), tf.constant(True))
+    )
+    for other in normed:
+        np.testing.assert_array_equal(other.losses, plain.losses)
+        for a, b in zip(other.weights, plain.weights, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
 def test_compiled_by_xla_it_is_the_same(monkeypatch):
-    asked, function = [], tf.function
+    jit_options, function = [], tf.function
 
     def spy(*args, **options):
-        asked.append(options.get("jit_compile"))
+        jit_options.append(options.get("jit_compile"))
         return function(*args, **options)
 
     monkeypatch.setattr(tf, "function", spy)
     plain = train(single(), "tiny")
-    # Keras compiles parts of its own in either case.
-    of_keras = asked.count(True)
-    asked.clear()
+    # Keras compiles some functions in either case.
+    num_by_keras = jit_options.count(True)
+    jit_options.clear()
     assert_equal(train(single(), "tiny", jit=True), plain)
-    assert asked.count(True) > of_keras
+    assert jit_options.count(True) > num_by_keras
     with pytest.raises(CommandError, match="--jit with 2 devices"):
         train(mirrored(), "tiny", jit=True)
 
@@ -242,7 +280,7 @@ def test_compiled_by_xla_it_is_the_same(monkeypatch):
 @pytest.mark.parametrize("devices", [1, 2])
 def test_a_loss_that_is_not_finite_changes_no_weight(devices):
     def poison(index, batch):
-        # On the last image: the second device's.
+        # The last image belongs to the second device.
         mask = batch["mask"] + tf.cast(index == 3, tf.uint8) * tf.reshape(
             tf.constant([0, 0, 0, 9], tf.uint8), [4, 1, 1, 1]
         )
@@ -250,8 +288,8 @@ def test_a_loss_that_is_not_finite_changes_no_weight(devices):
 
     def loss(truth, logits):
         value = losses.parse("bce")(truth, logits)
-        found = tf.reduce_max(truth, axis=[1, 2, 3])
-        return tf.where(found > 2, np.nan, value)
+        poisoned = tf.reduce_max(truth, axis=[1, 2, 3]) > 2
+        return tf.where(poisoned, np.nan, value)
 
     strategy = single() if devices == 1 else mirrored()
     data = batches(6).enumerate().map(poison)
@@ -268,20 +306,20 @@ def test_moving_average(devices):
     strategy = single() if devices == 1 else mirrored()
     expected = None
     for count in range(1, 4):
-        found = train(strategy, "tiny", steps=count, steps_per_call=count)
-        now = [w.numpy() for w in found.model.trainable_variables]
+        trained = train(strategy, "tiny", steps=count, steps_per_call=count)
+        now = [w.numpy() for w in trained.model.trainable_variables]
         if expected is None:
-            expected = [w.numpy() for w in found.average.means]
-            start = found.before[0]
+            expected = [w.numpy() for w in trained.average.means]
+            start = trained.before[0]
             np.testing.assert_allclose(
                 expected[0], start + 0.9 * (now[0] - start), rtol=1e-5
             )
             continue
         share = 1 - min(0.5, count / (9 + count))
         expected = [e + share * (n - e) for e, n in zip(expected, now, strict=True)]
-    assert len(found.average.variables) == len(now) + 1
-    found.average.assign_to(found.model)
-    for weight, mean in zip(found.model.trainable_variables, expected, strict=True):
+    assert len(trained.average.variables) == len(now) + 1
+    trained.average.assign_to(trained.model)
+    for weight, mean in zip(trained.model.trainable_variables, expected, strict=True):
         np.testing.assert_allclose(weight.numpy(), mean, rtol=1e-5, atol=1e-7)
 
 
@@ -295,24 +333,24 @@ def test_waiting_for_input_is_measured():
         return batch | {"image": tf.ensure_shape(image, batch["image"].shape)}
 
     data = batches(3).map(slow)
-    found = train(single(), "tiny", steps=3, data=data)
-    assert found.waits.shape == (3,)
-    assert found.waits.max() > 0.1
-    assert (found.waits >= 0).all()
+    trained = train(single(), "tiny", steps=3, data=data)
+    assert trained.waits.shape == (3,)
+    assert trained.waits.max() > 0.1
+    assert (trained.waits >= 0).all()
 
 
-def test_the_step_itself_is_no_waiting():
+def test_the_step_itself_is_not_counted_as_waiting():
     def slow_loss(truth, logits):
         values = tf.reduce_mean(logits, axis=[1, 2, 3])
         square = tf.ones([2000, 2000]) * tf.stop_gradient(values[0])
         return values + 1e-9 * tf.reduce_mean(square @ square)
 
-    found = train(single(), "tiny", steps=3, loss=slow_loss)
-    assert found.waits.min() < 0.05
+    trained = train(single(), "tiny", steps=3, loss=slow_loss)
+    assert trained.waits.min() < 0.05
 
 
 def test_uneven_batches_are_refused():
     with pytest.raises(
         CommandError, match="--global_batch_size=3 does not divide among 2 "
     ):
-        runtime.check_batch_size(2, 3)
+        step.check_batch_size(2, 3)

@@ -1,1 +1,1 @@
-"""Devices and processes that train one model together."""
+"""Devices and worker processes that train one model together."""

@@ -1,8 +1,8 @@
-"""The processes that train one member together; one alone is a cluster too.
+"""The worker processes that train one model; a single process is a cluster of one.
 
-Several are told of each other by the variable TF_CONFIG, as TensorFlow documents
-it for MultiWorkerMirroredStrategy. All of them see the same dataset folder and
-the same run folder, into which the first of them alone writes.
+The environment variable TF_CONFIG tells each worker about the others, as TensorFlow
+documents it for MultiWorkerMirroredStrategy. All workers see the same dataset folder
+and the same run folder; only the chief writes to it.
 """
 
 import dataclasses
@@ -22,11 +22,11 @@ _JOBS = ("chief", "worker")
 
 @dataclasses.dataclass(frozen=True)
 class WorkerRank:
-    """Which of the processes this one is.
+    """This process's number among the workers.
 
     Attributes:
-      index: counted from 0; process 0 is the one that writes.
-      num_workers: how many there are.
+      index: counted from 0; worker 0 is the chief.
+      num_workers: number of workers.
     """
 
     index: int = 0
@@ -38,7 +38,7 @@ class WorkerRank:
         return self.index == 0
 
     def share(self, batch_size: int) -> tuple[int, int]:
-        """Returns begin and end of this process's places in a global batch."""
+        """Returns start and stop of this worker's slice of a global batch."""
         size = batch_size // self.num_workers
         return self.index * size, (self.index + 1) * size
 
@@ -46,12 +46,12 @@ class WorkerRank:
 SINGLE = WorkerRank()
 
 
-def place(strategy: str) -> WorkerRank:
-    """Reads this process's place from TF_CONFIG.
+def worker_rank(strategy: str) -> WorkerRank:
+    """Reads this process's rank from TF_CONFIG.
 
     Args:
-      strategy: as `--strategy`; "single" and "mirrored" are always alone, "auto" is
-        where there is no TF_CONFIG.
+      strategy: see `--strategy`; "single" and "mirrored" ignore TF_CONFIG, "auto"
+        uses it if it is set.
 
     Raises:
       CommandError: TF_CONFIG is missing, or does not name this process.
@@ -60,11 +60,13 @@ def place(strategy: str) -> WorkerRank:
     if strategy not in ("auto", "multi_worker") or (strategy == "auto" and not text):
         return SINGLE
     try:
-        given = json.loads(text)
+        config = json.loads(text)
         jobs = [
-            (job, k) for job in _JOBS for k in range(len(given["cluster"].get(job, [])))
+            (job, k)
+            for job in _JOBS
+            for k in range(len(config["cluster"].get(job, [])))
         ]
-        task = given["task"]
+        task = config["task"]
         return WorkerRank(jobs.index((task["type"], int(task["index"]))), len(jobs))
     except (ValueError, KeyError, TypeError, AttributeError) as e:
         raise CommandError(
@@ -76,19 +78,19 @@ def place(strategy: str) -> WorkerRank:
 
 
 class Cluster:
-    """What the processes exchange beside gradients; nothing if there is one.
+    """Exchanges values other than gradients between workers; a single one has none.
 
     Args:
-      strategy: of this process.
-      place: of this process.
+      strategy: the distribution strategy of this process.
+      rank: the rank of this process.
     """
 
-    def __init__(self, strategy: tf.distribute.Strategy, place: WorkerRank):
-        self._strategy, self._place = strategy, place
+    def __init__(self, strategy: tf.distribute.Strategy, rank: WorkerRank):
+        self._strategy, self._rank = strategy, rank
 
     def distribute(self, data: tf.data.Dataset) -> tf.distribute.DistributedDataset:
-        """Deals this process's share of each batch out to its replicas."""
-        if self._place.num_workers == 1:
+        """Distributes this worker's share of each batch to its replicas."""
+        if self._rank.num_workers == 1:
             return self._strategy.experimental_distribute_dataset(data)
         if self._replicas > 1:
             share = next(iter(tf.nest.flatten(data.element_spec))).shape[0]
@@ -96,38 +98,37 @@ class Cluster:
         return self._strategy.distribute_datasets_from_function(lambda _: data)
 
     def gathered(self, values: np.ndarray) -> np.ndarray:
-        """Joins [N, ...] arrays of all processes along their first axis.
+        """Concatenates [N, ...] arrays of all workers along the first axis.
 
-        Every process must call it at the same place. Floats come back as float64,
-        whole numbers as int64, and truth values as bool.
+        All workers must call it at the same point of the program. Floats come back as
+        float64, integers as int64, and bool as bool.
         """
-        if self._place.num_workers == 1:
+        if self._rank.num_workers == 1:
             return values
-        kind = np.float64 if values.dtype.kind == "f" else np.int64
-        given = values.astype(kind)
-        nothing = given[:0]
+        wide = values.astype(np.float64 if values.dtype.kind == "f" else np.int64)
+        empty = wide[:0]
         local = self._strategy.experimental_distribute_values_from_function(
-            # All by the first replica of the process: the order stays.
+            # The first replica of each worker holds all its values: the order stays.
             lambda c: tf.constant(
-                nothing if c.replica_id_in_sync_group % self._replicas else given
+                empty if c.replica_id_in_sync_group % self._replicas else wide
             )
         )
         joined = self._strategy.gather(local, axis=0).numpy()
         return joined.astype(bool) if values.dtype == bool else joined
 
     def any(self, flag: bool) -> bool:
-        """Tells whether the flag is set in any process."""
+        """Returns whether the flag is set in any worker."""
         return bool(self.gathered(np.array([flag])).any())
 
     def meet(self) -> None:
-        """Waits for all processes: one that ends pulls down those that still work."""
+        """Waits for all workers: one that exits early would make the others fail."""
         self.any(False)
 
     def check_same(self, text: str) -> None:
-        """Raises a CommandError in all processes unless `text` is the same in all."""
+        """Raises a CommandError in all workers unless `text` is equal in all."""
         digest = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8)
-        found = self.gathered(digest[np.newaxis])
-        if not (found == found[0]).all():
+        digests = self.gathered(digest[np.newaxis])
+        if not (digests == digests[0]).all():
             raise CommandError(
                 ExitCode.CONFLICT,
                 "the workers were started with different flags or datasets",
@@ -136,4 +137,4 @@ class Cluster:
 
     @property
     def _replicas(self) -> int:
-        return self._strategy.num_replicas_in_sync // self._place.num_workers
+        return self._strategy.num_replicas_in_sync // self._rank.num_workers

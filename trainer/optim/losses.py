@@ -1,4 +1,4 @@
-"""Losses of a mask, one value an image, composed by a spec: `bce(3)+dice(1)`.
+"""Losses, one value per image; a spec composes those of masks: `bce(3)+dice(1)`.
 
 Legend: B batch, H height, W width, 1 the single class.
 """
@@ -14,7 +14,7 @@ Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def bce(weight: float = 1.0) -> Loss:
-    """Binary cross-entropy, averaged over the pixels of an image."""
+    """Returns the binary cross-entropy, averaged over the pixels of an image."""
 
     def loss(truth_BHW1, logits_BHW1):
         return weight * tf.reduce_mean(
@@ -28,12 +28,17 @@ def bce(weight: float = 1.0) -> Loss:
 def dice(
     weight: float = 1.0, smooth: float = 1.0, positives_only: bool = False
 ) -> Loss:
-    """1 - soft Dice of each image; empty truth and empty prediction cost 0.
+    """Returns 1 - soft Dice of each image; empty truth and prediction cost 0.
 
-    Per image and not per batch: a batch-wide Dice lets one large lesion hide
-    every miss beside it. `smooth`, in pixels, keeps an empty truth's gradient:
-    false positives on it cost up to 1. With `positives_only` an image of empty
-    truth costs 0 whatever is predicted; another loss has to teach these.
+    The mean is over images: in a batch-wide Dice one large lesion hides every small
+    one that is missed.
+
+    Args:
+      weight: factor of this loss in a sum.
+      smooth: pixels added to both areas. An empty truth then has a gradient, and
+        false positives on it cost up to 1.
+      positives_only: whether an image with empty truth costs 0 whatever is predicted;
+        another loss must teach these images.
     """
 
     def loss(truth_BHW1, logits_BHW1):
@@ -46,7 +51,7 @@ def dice(
 
 
 def log_dice(weight: float = 1.0, smooth: float = 1.0) -> Loss:
-    """-log of the soft Dice of each image: steeper than 1 - Dice near a miss."""
+    """Returns -log(soft Dice) of each image: steeper than 1 - Dice near a miss."""
 
     def loss(truth_BHW1, logits_BHW1):
         return -weight * tf.math.log(_soft_dice(truth_BHW1, logits_BHW1, smooth))
@@ -57,39 +62,39 @@ def log_dice(weight: float = 1.0, smooth: float = 1.0) -> Loss:
 def tversky(
     weight: float = 1.0, alpha: float = 0.3, beta: float = 0.7, smooth: float = 1.0
 ) -> Loss:
-    """1 - Tversky index of each image; with alpha = beta = 0.5 it is `dice`.
+    """Returns 1 - Tversky index of each image; alpha = beta = 0.5 is `dice`.
 
     Source: Salehi et al. 2017, https://arxiv.org/abs/1706.05721.
 
     Args:
-      weight: of the loss in a sum.
-      alpha: what a false positive pixel weighs.
-      beta: what a false negative pixel weighs.
+      weight: factor of this loss in a sum.
+      alpha: weight of a false positive pixel.
+      beta: weight of a false negative pixel.
       smooth: as in `dice`, in pixels.
     """
 
     def loss(truth_BHW1, logits_BHW1):
         probability_BHW1 = tf.sigmoid(logits_BHW1)
-        hit_B = tf.reduce_sum(truth_BHW1 * probability_BHW1, axis=[1, 2, 3])
-        false_B = tf.reduce_sum(probability_BHW1, axis=[1, 2, 3]) - hit_B
-        missed_B = tf.reduce_sum(truth_BHW1, axis=[1, 2, 3]) - hit_B
-        # Halved, so that it weighs what it does in Dice, which counts hits twice.
-        top_B = hit_B + smooth / 2
+        overlap_B = tf.reduce_sum(truth_BHW1 * probability_BHW1, axis=[1, 2, 3])
+        false_B = tf.reduce_sum(probability_BHW1, axis=[1, 2, 3]) - overlap_B
+        missed_B = tf.reduce_sum(truth_BHW1, axis=[1, 2, 3]) - overlap_B
+        # Dice counts the overlap twice; half of `smooth` has the same effect here.
+        top_B = overlap_B + smooth / 2
         return weight * (1.0 - top_B / (top_B + alpha * false_B + beta * missed_B))
 
     return loss
 
 
 def focal(weight: float = 1.0, gamma: float = 2.0) -> Loss:
-    """Cross-entropy times (1 - probability of the truth) ** gamma, averaged.
+    """Returns the mean cross-entropy times (1 - probability of the truth) ** gamma.
 
     Source: Lin et al. 2017, https://arxiv.org/abs/1708.02002, without alpha.
     """
 
     def loss(truth_BHW1, logits_BHW1):
         entropy = tf.nn.sigmoid_cross_entropy_with_logits(truth_BHW1, logits_BHW1)
-        wrong = -tf.math.expm1(-entropy)
-        return weight * tf.reduce_mean(wrong**gamma * entropy, axis=[1, 2, 3])
+        error = -tf.math.expm1(-entropy)  # 1 - probability of the truth.
+        return weight * tf.reduce_mean(error**gamma * entropy, axis=[1, 2, 3])
 
     return loss
 
@@ -104,7 +109,7 @@ LOSSES = {
 
 
 def parse(text: str) -> Loss:
-    """Parses a sum of losses; computes it in float32 whatever the policy.
+    """Parses a sum of losses, which is computed in float32 whatever the dtype policy.
 
     Raises:
       ConfigError: unknown loss (listing the known ones) or bad arguments.
@@ -119,6 +124,42 @@ def parse(text: str) -> Loss:
         return tf.add_n([term(truth_BHW1, logits_BHW1) for term in terms])
 
     return total
+
+
+def total_loss(
+    loss: Loss,
+    batch: dict[str, tf.Tensor],
+    outputs: dict[str, tf.Tensor],
+    *,
+    label_smoothing: float = 0.0,
+) -> tf.Tensor:
+    """Returns the loss over all outputs of a model, [B] float32.
+
+    A model with separately supervised heads, "mask_1" and on, has each of them
+    compared with the truth, and not "mask", which is computed from them; their mean
+    keeps the scale of a model with one head. A "label" adds its cross-entropy, which
+    is 0 if the truth is unknown.
+
+    Args:
+      loss: compares masks.
+      batch: "mask" [B, H, W, 1] and "label" [B], 0, 1 or -1 for unknown; only what
+        the outputs are compared with.
+      outputs: logits by name, see trainer/models/registry.py.
+      label_smoothing: part of a known label that moves to probability 0.5, in 0..1;
+        Szegedy et al. 2016, https://arxiv.org/abs/1512.00567.
+    """
+    terms = []
+    if "mask" in outputs:
+        heads = [v for k, v in sorted(outputs.items()) if k.startswith("mask_")]
+        heads = heads or [outputs["mask"]]
+        terms.append(tf.add_n([loss(batch["mask"], h) for h in heads]) / len(heads))
+    if "label" in outputs:
+        truth_B = tf.cast(batch["label"], tf.float32)
+        logits_B = tf.squeeze(tf.cast(outputs["label"], tf.float32), axis=-1)
+        target_B = truth_B * (1.0 - label_smoothing) + 0.5 * label_smoothing
+        entropy_B = tf.nn.sigmoid_cross_entropy_with_logits(target_B, logits_B)
+        terms.append(tf.where(truth_B >= 0, entropy_B, 0.0))
+    return tf.add_n(terms)
 
 
 def _soft_dice(truth_BHW1, logits_BHW1, smooth: float) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""Update rules by name, with the loss scale where the precision needs one."""
+"""Optimizers by name; float16 adds loss scaling."""
 
 import keras
 import tensorflow as tf
@@ -7,14 +7,15 @@ from trainer.config import TrainConfig
 
 
 class _FusedUpdate:
-    """Adam's update as TensorFlow's one kernel a weight.
+    """Adam's update as one TensorFlow kernel per weight.
 
-    Keras composes the same formula (Kingma and Ba 2015, https://arxiv.org/abs/1412.6980,
-    the variant before its section 2.1) of a dozen ops: thousands a step.
+    Keras computes the same formula (Kingma and Ba 2015, https://arxiv.org/abs/1412.6980,
+    the variant before its section 2.1) with a dozen ops per weight: thousands a step.
     """
 
     def apply(self, grads, trainable_variables=None):
-        # Once a step: of each weight they were thousands of ops, seconds to trace.
+        # Computed once a step: per weight they were thousands of ops, which took
+        # seconds to trace.
         step = tf.cast(self.iterations + 1, tf.float32)
         self._beta_1_power = tf.pow(tf.constant(self.beta_1, tf.float32), step)
         self._beta_2_power = tf.pow(tf.constant(self.beta_2, tf.float32), step)
@@ -37,25 +38,40 @@ class _FusedUpdate:
 
 
 class Adam(_FusedUpdate, keras.optimizers.Adam):
-    """Keras's Adam, fused."""
+    """Keras's Adam with the fused update."""
 
 
 class AdamW(_FusedUpdate, keras.optimizers.AdamW):
-    """Keras's AdamW, fused; Loshchilov and Hutter, https://arxiv.org/abs/1711.05101."""
+    """Keras's AdamW with the fused update.
+
+    Source: Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101.
+    """
 
 
-OPTIMIZERS = {
-    "adam": lambda c: Adam(c.learning_rate),
-    "adamw": lambda c: AdamW(c.learning_rate, weight_decay=c.weight_decay),
-    "sgd": lambda c: keras.optimizers.SGD(c.learning_rate, momentum=0.9, nesterov=True),
-}
+def _adam(config: TrainConfig) -> keras.optimizers.Optimizer:
+    cls = Adam if config.fused else keras.optimizers.Adam
+    return cls(config.learning_rate)
+
+
+def _adamw(config: TrainConfig) -> keras.optimizers.Optimizer:
+    cls = AdamW if config.fused else keras.optimizers.AdamW
+    return cls(config.learning_rate, weight_decay=config.weight_decay)
+
+
+def _sgd(config: TrainConfig) -> keras.optimizers.Optimizer:
+    rate = config.learning_rate
+    return keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
+
+
+OPTIMIZERS = {"adam": _adam, "adamw": _adamw, "sgd": _sgd}
 
 
 def build(config: TrainConfig, model: keras.Model) -> keras.optimizers.Optimizer:
-    """Returns the optimizer of all trainable weights, under the strategy's scope.
+    """Returns the optimizer of a model; call it in the strategy's scope.
 
-    In float16 small gradients vanish: the loss is scaled up, and down again
-    before the update (Micikevicius et al. 2018, https://arxiv.org/abs/1710.03740).
+    Small gradients underflow in float16: the loss is scaled up, and the gradient
+    scaled down before the update (Micikevicius et al. 2018,
+    https://arxiv.org/abs/1710.03740).
     """
     optimizer = OPTIMIZERS[config.optimizer](config)
     if config.precision == "mixed_float16":

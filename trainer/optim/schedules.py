@@ -1,7 +1,7 @@
 """Learning rates by epoch, chosen by a spec: `cosine(warmup_epochs=2)`.
 
-A rate is a pure function of the epoch and of the validation scores so far, so
-that an interrupted run goes on with the rates that it would have had.
+A rate is a pure function of the epoch and of the validation scores so far: a resumed
+run has the same rates as an uninterrupted one.
 """
 
 import dataclasses
@@ -15,13 +15,13 @@ from data_prep.core.errors import ConfigError
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """How the learning rate changes.
+    """A learning rate schedule.
 
     Attributes:
-      rate: (peak learning rate, 0-based epoch, number of epochs, validation
-        Dice of the epochs before) -> learning rate of this epoch.
+      rate: (peak learning rate, 0-based epoch, number of epochs, validation scores of
+        the epochs before) -> learning rate of this epoch.
       cycle_ends: number of epochs -> the epochs, counted from 1, after which a
-        cycle is over and its weights are a snapshot worth keeping.
+        cycle ends; the weights are kept there.
     """
 
     rate: Callable[[float, int, int, Sequence[float]], float]
@@ -29,11 +29,11 @@ class Schedule:
 
 
 def cosine(warmup_epochs: int = 0) -> Schedule:
-    """Half a cosine from the peak towards 0, constant within an epoch.
+    """Returns half a cosine from the peak towards 0, constant within an epoch.
 
     Without warm-up, epoch t of T has peak / 2 * (1 + cos(pi t / T)): the
     schedule of the 2019 solution (after Loshchilov and Hutter 2017,
-    https://arxiv.org/abs/1608.03983). Warm-up epochs rise linearly before it.
+    https://arxiv.org/abs/1608.03983). Before it, warm-up epochs rise linearly.
     """
     _check_count(warmup_epochs=warmup_epochs)
 
@@ -44,7 +44,9 @@ def cosine(warmup_epochs: int = 0) -> Schedule:
 
 
 def restarts(cycles: int = 5) -> Schedule:
-    """`cycles` cosines of equal length, each from the peak; the last may be cut.
+    """Returns `cycles` cosines of equal length, each from the peak.
+
+    The last one may be cut.
 
     Source: Huang et al. 2017, Snapshot Ensembles,
     https://arxiv.org/abs/1704.00109.
@@ -56,8 +58,8 @@ def restarts(cycles: int = 5) -> Schedule:
         return math.ceil(epochs / cycles)
 
     def rate(peak: float, epoch: int, epochs: int, scores) -> float:
-        part = epoch % length(epochs) / length(epochs)
-        return peak / 2 * (1 + math.cos(math.pi * part))
+        fraction = epoch % length(epochs) / length(epochs)
+        return peak / 2 * (1 + math.cos(math.pi * fraction))
 
     def ends(epochs: int) -> tuple[int, ...]:
         return (*range(length(epochs), epochs, length(epochs)), epochs)
@@ -71,34 +73,35 @@ def plateau(
     min_delta: float = 1e-4,
     warmup_epochs: int = 0,
 ) -> Schedule:
-    """Times `factor` whenever the score has not risen for `patience` epochs.
+    """Multiplies by `factor` when the score has not risen for `patience` epochs.
 
     Args:
       factor: in 0..1.
-      patience: epochs without a rise of the validation Dice that are waited for.
-      min_delta: what counts as a rise.
-      warmup_epochs: rise linearly before it; their scores count for nothing.
+      patience: number of epochs without a rise of the validation score to wait.
+      min_delta: smallest difference that counts as a rise.
+      warmup_epochs: number of first epochs with a linear rise; their scores are
+        ignored.
     """
     _check_count(warmup_epochs=warmup_epochs, patience=patience)
     if not 0 < factor < 1:
         raise ConfigError(f"Expected factor in 0..1. Received: factor={factor}")
 
     def after_warmup(peak: float, epoch: int, epochs: int, scores) -> float:
-        best, waited, rate = -math.inf, 0, peak
+        best, num_waited, rate = -math.inf, 0, peak
         for score in scores:
             if score > best + min_delta:
-                best, waited = score, 0
+                best, num_waited = score, 0
                 continue
-            waited += 1
-            if waited > patience:
-                rate, waited = rate * factor, 0
+            num_waited += 1
+            if num_waited > patience:
+                rate, num_waited = rate * factor, 0
         return rate
 
     return Schedule(_warmed_up(after_warmup, warmup_epochs))
 
 
 def constant(warmup_epochs: int = 0) -> Schedule:
-    """The peak in every epoch; warm-up epochs rise linearly to it."""
+    """Returns the peak in every epoch; warm-up epochs rise linearly to it."""
     _check_count(warmup_epochs=warmup_epochs)
     return Schedule(_warmed_up(lambda peak, *_: peak, warmup_epochs))
 
@@ -121,13 +124,13 @@ def parse(text: str) -> Schedule:
 
 
 def _warmed_up(rate: Callable, warmup_epochs: int) -> Callable:
-    """Rises linearly for `warmup_epochs`, then starts `rate` at its epoch 0."""
+    """Returns a linear rise over `warmup_epochs`, followed by `rate` from epoch 0."""
 
     def warmed_up(peak: float, epoch: int, epochs: int, scores) -> float:
         if epoch < warmup_epochs:
             return peak * (epoch + 1) / (warmup_epochs + 1)
-        later = scores[warmup_epochs:]
-        return rate(peak, epoch - warmup_epochs, epochs - warmup_epochs, later)
+        rest = scores[warmup_epochs:]
+        return rate(peak, epoch - warmup_epochs, epochs - warmup_epochs, rest)
 
     return warmed_up
 

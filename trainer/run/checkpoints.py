@@ -1,8 +1,8 @@
 """Checkpoints of a run: one folder each, committed by a rename, with hashes.
 
-A checkpoint holds every variable (weights, optimizer slots, loss scale, dropout
-seeds) and what the loop must remember. It is written aside and renamed, so a
-folder under its final name is complete.
+A checkpoint holds all variables (weights, optimizer slots, loss scale, dropout seeds)
+and the progress of the run. It is written under another name and then renamed: a
+folder with its final name is complete.
 """
 
 import dataclasses
@@ -26,45 +26,45 @@ _COMMIT = "commit.json"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """What was read from a checkpoint.
+    """The contents of a checkpoint, as they were passed to `save`.
 
     Attributes:
-      variables: values of `variables_of`, in its order.
-      extra: further arrays that the loop saved.
-      memory: JSON values that the loop saved.
+      variables: values of the variables.
+      extra: further arrays.
+      progress: JSON values.
     """
 
     variables: list[np.ndarray]
     extra: list[np.ndarray]
-    memory: dict[str, Any]
+    progress: dict[str, Any]
 
 
 def variables_of(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> list:
-    """Returns all variables whose values decide how training goes on."""
+    """Returns all variables of model and optimizer, in saved order."""
     return [*model.variables, *optimizer.variables]
 
 
 def save(
     folder: pathlib.Path,
-    place: tuple[int, int],
+    position: tuple[int, int],
     variables: list,
     extra: list[np.ndarray],
-    memory: dict[str, Any],
+    progress: dict[str, Any],
 ) -> None:
     """Writes a checkpoint and drops all but the newest.
 
     Args:
-      folder: of all checkpoints.
-      place: epochs done, and steps done of the next one.
-      variables: of `variables_of`, and others that decide how training goes on.
+      folder: the folder of all checkpoints.
+      position: number of finished epochs, and of finished steps of the next epoch.
+      variables: variables of Keras or TensorFlow.
       extra: further arrays.
-      memory: JSON values.
+      progress: JSON values.
     """
     arrays = {f"variable{k:05d}": v.numpy() for k, v in enumerate(variables)}
     arrays |= {f"extra{k:05d}": v for k, v in enumerate(extra)}
     stream = io.BytesIO()
     np.savez(stream, **arrays)
-    final = folder / "epoch-{:05d}-step-{:07d}".format(*place)
+    final = folder / "epoch-{:05d}-step-{:07d}".format(*position)
     aside = folder / f"{durable.INCOMPLETE}-{final.name}"
     for leftover in (aside, final):
         shutil.rmtree(leftover, ignore_errors=True)
@@ -75,7 +75,7 @@ def save(
         "arrays_sha256": durable.sha256(aside / _ARRAYS),
         "variables": [_name(v) for v in variables],
         "num_extra": len(extra),
-        "memory": memory,
+        "memory": progress,
     }
     durable.write_json(aside / _COMMIT, commit)
     aside.rename(final)
@@ -85,20 +85,20 @@ def save(
 
 
 def restore_newest(folder: pathlib.Path, variables: list) -> Checkpoint | None:
-    """Reads the newest intact checkpoint; None where there has never been one.
+    """Reads the newest intact checkpoint; None if there has never been one.
 
-    A damaged one is passed over with a warning.
+    Damaged ones are skipped with a warning.
 
     Raises:
       CommandError: there are checkpoints, and none of them is intact.
     """
-    found = _committed(folder)
-    for path in reversed(found):
+    paths = _committed(folder)
+    for path in reversed(paths):
         try:
             return _read(path, variables)
         except CommandError as e:
             logging.warning("skipping a checkpoint: %s", e)
-    if found:
+    if paths:
         raise CommandError(
             ExitCode.CORRUPT,
             f"no checkpoint in {folder} is intact",
@@ -108,7 +108,7 @@ def restore_newest(folder: pathlib.Path, variables: list) -> Checkpoint | None:
 
 
 def _name(variable) -> str:
-    """Returns what a variable of Keras, or one of TensorFlow, is called."""
+    """Returns the path of a Keras variable, or the name of a TensorFlow variable."""
     return getattr(variable, "path", variable.name)
 
 
@@ -126,5 +126,5 @@ def _read(path: pathlib.Path, variables: list) -> Checkpoint:
         return Checkpoint(
             variables=[stored[f"variable{k:05d}"] for k in range(len(variables))],
             extra=[stored[f"extra{k:05d}"] for k in range(commit["num_extra"])],
-            memory=commit["memory"],
+            progress=commit["memory"],
         )

@@ -1,7 +1,7 @@
-"""Trains every fold with every seed, one member after the other, and sums up.
+"""Trains every fold with every seed, one member after the other, and summarises.
 
-Each member is a process of its own: what a run reserves (devices, memory, seeds)
-ends with it.
+Each member trains in its own process, which releases its devices and memory when it
+ends.
 """
 
 import dataclasses
@@ -31,17 +31,17 @@ def run(config: CrossValidation, member: TrainConfig) -> ExitCode:
     """Trains the members that are not finished; writes and prints the summary.
 
     Args:
-      config: which members, and where.
-      member: of every member, but for fold and seed.
+      config: the members and their folder.
+      member: configuration of every member, except fold and seed.
 
     Returns:
-      DONE, or the code of the member that stopped.
+      DONE, or the exit code of the member that stopped.
 
     Raises:
       CommandError: a bad fold, a member of another configuration in the folder, or a
         GPU that is required and not used.
     """
-    # Here, so that --require_gpu refuses before the first member starts.
+    # With --require_gpu this raises before the first member starts.
     devices.announce(
         member.precision,
         most_gpus=1 if config.strategy == "single" else None,
@@ -81,15 +81,15 @@ def name(fold: int, seed: int) -> str:
 
 
 def table(summary: dict[str, Any]) -> str:
-    """Returns the members' scores, their mean and standard deviation as text."""
+    """Returns a text table of the members' scores, mean and standard deviation."""
     scores = list(summary["mean"])
     lines = [["member", *scores]]
     for row in summary["members"]:
         lines.append(
-            [name(row["fold"], row["seed"]), *(_shown(row[s]) for s in scores)]
+            [name(row["fold"], row["seed"]), *(_format(row[s]) for s in scores)]
         )
     for what in ("mean", "sd"):
-        lines.append([what, *(_shown(summary[what][s]) for s in scores)])
+        lines.append([what, *(_format(summary[what][s]) for s in scores)])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True))
@@ -119,13 +119,13 @@ def _train(config: CrossValidation, fold: int, seed: int) -> ExitCode:
         f"--seed={seed}",
         f"--workdir={config.output / name(fold, seed)}",
     ]
-    # This process has warned of idle GPUs, once for all members.
+    # This process has already warned of unused GPUs.
     environment = os.environ | {devices.WARNED: "1"}
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
     try:
         code = child.wait()
     except BaseException:
-        # Interrupted or terminated: the member saves what it has, too.
+        # Interrupted or terminated: the member must save its state as well.
         child.terminate()
         try:
             child.wait(_SECONDS_TO_STOP)
@@ -153,7 +153,7 @@ def _flat(scores: dict[str, Any]) -> dict[str, float | None]:
 
 
 def _mean_and_sd(rows: list[dict[str, Any]]) -> dict[str, dict[str, float | None]]:
-    """Over the members that have the score; no standard deviation of one."""
+    """Returns both over the members with the score; sd needs two members."""
     mean: dict[str, float | None] = {}
     sd: dict[str, float | None] = {}
     for key in rows[0]:
@@ -165,7 +165,7 @@ def _mean_and_sd(rows: list[dict[str, Any]]) -> dict[str, dict[str, float | None
     return {"mean": mean, "sd": sd}
 
 
-def _shown(value: float | None) -> str:
+def _format(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 

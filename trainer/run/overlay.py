@@ -1,13 +1,41 @@
-"""Draws the outlines of truth and prediction on an image, with NumPy alone.
+"""Validation images with the outlines of truth and prediction, drawn by NumPy alone.
 
 Unlike data_prep/core/outlines.py it also draws the borders of holes, and none along
 the edge of the image.
 """
 
 import numpy as np
+import tensorflow as tf
 
+NUM_POSITIVES = 6
+NUM_NEGATIVES = 2
 _TRUTH = np.array([60, 200, 90], np.uint8)
 _PREDICTION = np.array([255, 150, 40], np.uint8)
+
+
+def choose(validation: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the first images of each class, and their masks.
+
+    Args:
+      validation: batches of "image", "mask" and "valid".
+
+    Returns:
+      Images and masks, [N, S, S, 1] uint8 each.
+    """
+    missing = {True: NUM_POSITIVES, False: NUM_NEGATIVES}
+    images, truths = [], []
+    for batch in validation:
+        for image, mask, valid in zip(
+            *(batch[key].numpy() for key in ("image", "mask", "valid")), strict=True
+        ):
+            positive = bool(mask.any())
+            if valid and missing[positive]:
+                missing[positive] -= 1
+                images.append(image)
+                truths.append(mask)
+        if not any(missing.values()):
+            break
+    return np.stack(images), np.stack(truths)
 
 
 def draw(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
@@ -19,7 +47,7 @@ def draw(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.nda
       prediction: [S, S] bool; its outline is orange.
 
     Returns:
-      [S, S, 3] uint8, red, green, blue.
+      [S, S, 3] uint8 RGB.
     """
     drawn = np.repeat(image[..., np.newaxis], 3, axis=-1)
     drawn[outline(truth)] = _TRUTH

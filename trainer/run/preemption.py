@@ -1,4 +1,4 @@
-"""Lets a loop stop at a safe place when it is told to."""
+"""Lets a loop stop at a safe point after a signal or a time limit."""
 
 import logging
 import signal
@@ -10,52 +10,52 @@ from data_prep.core.errors import ExitCode
 
 
 class Preemption:
-    """Notes SIGTERM, SIGINT and the end of the time given; a context manager.
+    """A context manager that notes SIGTERM, SIGINT and the end of the time limit.
 
     A second SIGINT ends the program at once.
 
     Args:
-      max_hours: after which to stop; 0 for never.
+      max_hours: time limit in hours; 0 for none.
     """
 
     def __init__(self, max_hours: float = 0.0):
         self._deadline = time.monotonic() + 3600 * max_hours if max_hours else None
-        self._told: ExitCode | None = None
-        self._before: dict[int, object] = {}
+        self._exit_code: ExitCode | None = None
+        self._old_handlers: dict[int, object] = {}
 
     def __enter__(self) -> "Preemption":
-        # Python hands signals to the main thread alone.
+        # Python allows signal handlers only in the main thread.
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 if signal.getsignal(number) is not signal.SIG_IGN:
-                    self._before[number] = signal.signal(number, self._note)
+                    self._old_handlers[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *_) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._old_handlers.items():
             signal.signal(number, handler)
 
     def _note(self, number: int, frame) -> None:
         if number == signal.SIGINT:
-            if self._told == ExitCode.INTERRUPTED:
+            if self._exit_code == ExitCode.INTERRUPTED:
                 raise KeyboardInterrupt
-            self._told = ExitCode.INTERRUPTED
+            self._exit_code = ExitCode.INTERRUPTED
             logging.info("stopping at the next step; once more to stop at once")
         else:
-            self._told = ExitCode.PREEMPTED
+            self._exit_code = ExitCode.PREEMPTED
 
     @property
     def due(self) -> bool:
-        """Whether the loop should save what it has and stop."""
+        """Whether the loop should save its state and stop."""
         late = self._deadline is not None and time.monotonic() > self._deadline
-        if late and self._told is None:
-            self._told = ExitCode.PREEMPTED
-        return self._told is not None
+        if late and self._exit_code is None:
+            self._exit_code = ExitCode.PREEMPTED
+        return self._exit_code is not None
 
     def failure(self, where: str) -> CommandError:
-        """Returns what to raise once everything is saved; `where` names the place."""
+        """Returns the error to raise once all is saved; `where` says at which step."""
         return CommandError(
-            self._told or ExitCode.PREEMPTED,
+            self._exit_code or ExitCode.PREEMPTED,
             f"stopped {where}, everything is saved",
             fix="run the same command to go on from there",
         )

@@ -1,23 +1,22 @@
 """The run folder: one model, one fold, one seed, and everything to rebuild it.
 
-config.json         configuration, dataset facts (what inference needs)
+config.json         configuration and dataset facts, which inference needs
 flags.txt           replays the run
-checkpoints/        to continue an interrupted run
-best.weights.h5     of the best epoch by validation Dice
-swa.weights.h5      the average of the last epochs
-ema.weights.h5      the moving average of all steps, if asked for
-last.weights.h5     of the last epoch
-epoch*.weights.h5   of the best epochs, if several were asked for
-cycle*.weights.h5   of the end of each cycle, if the schedule has cycles
-log.csv             one row an epoch
-progress.png        the same as curves
-tensorboard/        the same as scalars, speed, and pictures
+checkpoints/        continue an interrupted run
+best.weights.h5     weights of the best epoch by validation score
+swa.weights.h5      average of the weights after the last epochs
+ema.weights.h5      moving average over all steps, with --ema_momentum
+last.weights.h5     weights of the last epoch
+epoch*.weights.h5   weights of the best epochs, with --top_k
+cycle*.weights.h5   weights at the end of each cycle, if the schedule has cycles
+log.csv             metrics, one row an epoch
+steps.csv           metrics of every N-th step
+progress.png        log.csv as curves
+tensorboard/        metrics, images, and the trace of --profile_steps
 result.json         written last: scores, hashes of the weights, versions
 """
 
-import csv
 import dataclasses
-import io
 import pathlib
 import platform
 import time
@@ -31,7 +30,7 @@ from data_prep.core import durable
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.dataset.manifest import Manifest
-from trainer.run import training_curves
+from trainer.config import ADDED
 
 CONFIG = "config.json"
 RESULT = "result.json"
@@ -43,7 +42,7 @@ class RunFolder:
 
     Args:
       path: of the folder.
-      read_only: whether another process of the same run writes it.
+      read_only: whether another worker of the same run writes it.
     """
 
     def __init__(self, path: pathlib.Path, *, read_only: bool = False):
@@ -52,16 +51,22 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
+        """Whether training has ended and `result.json` is written."""
         return (self.path / RESULT).exists()
 
     def claim(self, config: dict[str, Any], dataset: Manifest, flagfile: str) -> None:
-        """Records what is trained here, or refuses if it is something else."""
+        """Records what is trained in this folder.
+
+        Raises:
+          CommandError: another configuration or dataset is trained in it.
+        """
         wanted = durable.to_jsonable(
             {"config": config, "dataset": dataset_facts(dataset)}
         )
         path = self.path / CONFIG
         if path.exists():
             stored = durable.read_json(path, fix=_OTHER)
+            stored["config"] = ADDED | stored["config"]
             for part in wanted:
                 durable.refuse_other_config(
                     self.path, stored[part], wanted[part], fix=_OTHER
@@ -69,7 +74,9 @@ class RunFolder:
         if self.read_only:
             return
         durable.write_text(self.path / "flags.txt", flagfile)
-        durable.write_json(path, wanted)
+        # A finished run's config.json stays as its result.json knows it.
+        if not path.exists():
+            durable.write_json(path, wanted)
 
     def save_weights(self, model: keras.Model, name: str) -> None:
         """Writes `<name>.weights.h5`."""
@@ -79,28 +86,23 @@ class RunFolder:
             model.save_weights(aside)
 
     def drop_weights(self, pattern: str, *, but: list[str]) -> None:
-        """Deletes the weights whose name matches a glob, but for those named."""
+        """Deletes the weights whose name matches a glob, except those in `but`."""
         if self.read_only:
             return
         kept = {weights_path(self.path, name) for name in but}
         for path in set(self.path.glob(f"{pattern}.weights.h5")) - kept:
             path.unlink()
 
-    def write_log(self, rows: list[dict[str, Any]]) -> None:
-        """Writes `log.csv` and `progress.png`, all anew: each row once."""
-        if self.read_only:
-            return
-        text = io.StringIO()
-        writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        durable.write_text(self.path / "log.csv", text.getvalue())
-        training_curves.draw(self.path / "progress.png", rows)
-
     def finish(
         self, scores: dict[str, Any], begun_with: dict[str, str], seconds: float
     ) -> dict[str, Any]:
-        """Writes and returns `result.json`, which makes this run a member."""
+        """Writes and returns `result.json`, which makes the run usable for inference.
+
+        Args:
+          scores: validation scores of the saved weights.
+          begun_with: where the initial weights came from.
+          seconds: duration since this process started.
+        """
         if self.read_only:
             return {"scores": scores}
         weights = sorted(self.path.glob("*.weights.h5"))
@@ -123,12 +125,22 @@ class RunFolder:
 
 
 def weights_path(folder: pathlib.Path, name: str) -> pathlib.Path:
-    """Returns the path of the weights called "best", "swa" or "last"."""
+    """Returns the path of the weights `name`, such as "best", "swa" or "last"."""
     return folder / f"{name}.weights.h5"
 
 
+def epoch_name(epoch: int) -> str:
+    """Returns the name of the weights after an epoch, counted from 1."""
+    return f"epoch{epoch:05d}"
+
+
+def cycle_name(cycle: int) -> str:
+    """Returns the name of the weights after a cycle, counted from 1."""
+    return f"cycle{cycle:02d}"
+
+
 def dataset_facts(manifest: Manifest) -> dict[str, Any]:
-    """Returns what of a dataset decides a run, and what inference must match."""
+    """Returns the facts of a dataset that decide a run; inference must match them."""
     return {
         "image_size": manifest.image_size,
         "num_folds": manifest.num_folds,
@@ -139,7 +151,7 @@ def dataset_facts(manifest: Manifest) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FinishedRun:
-    """What inference needs of a finished run.
+    """A finished run, as inference reads it.
 
     Attributes:
       path: the run folder.
@@ -154,7 +166,7 @@ class FinishedRun:
     result: dict[str, Any]
 
     def verified_weights(self, name: str) -> pathlib.Path:
-        """Returns the path of weights whose sha256 is as recorded.
+        """Returns the path of the weights `name`, after comparing their sha256.
 
         Raises:
           CommandError: the run has no such weights, or they were changed.

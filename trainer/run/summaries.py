@@ -1,70 +1,41 @@
-"""TensorBoard events of a run: scalars, and overlays of fixed validation images."""
+"""TensorBoard events of a run: scalars and images."""
 
 import pathlib
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from trainer.run import overlay
-
-NUM_POSITIVES = 6
-NUM_NEGATIVES = 2
+from trainer.run.metric_writers import Kind
+from trainer.run.metric_writers import MetricWriter
 
 
-class SummaryWriter:
-    """Writes what is only to be looked at; nothing is ever read back.
+class SummaryWriter(MetricWriter):
+    """Writes event files for people to look at; nothing reads them back.
 
     Args:
       folder: of the event files.
-      validation: batches of "image", "mask" and "valid"; the first few images of
-        each class are drawn after every epoch.
     """
 
-    def __init__(self, folder: pathlib.Path, validation: tf.data.Dataset):
+    def __init__(self, folder: pathlib.Path):
         self._writer = tf.summary.create_file_writer(str(folder))
-        self._images, self._truths = _choose(validation)
 
-    def scalars(self, epoch: int, values: dict[str, Any]) -> None:
-        """Writes all finite numbers among `values`."""
-        with self._writer.as_default(step=epoch):
-            for name, value in values.items():
+    def write(self, step: int, scalars: dict[str, float | None], kind: Kind) -> None:
+        """Writes all finite scalars; those of steps have names that begin "steps/"."""
+        prefix = "steps/" if kind is Kind.STEP else ""
+        with self._writer.as_default(step=step):
+            for name, value in scalars.items():
                 if value is not None and np.isfinite(value):
-                    tf.summary.scalar(name, value)
+                    tf.summary.scalar(prefix + name, value)
+        if kind is not Kind.STEP:
+            self._writer.flush()
+
+    def write_images(self, step: int, name: str, images: np.ndarray) -> None:
+        with self._writer.as_default(step=step):
+            tf.summary.image(name, images, max_outputs=len(images))
         self._writer.flush()
 
-    def overlays(self, epoch: int, predict: Callable[[np.ndarray], np.ndarray]) -> None:
-        """Draws truth and prediction.
-
-        Args:
-          epoch: counted from 1.
-          predict: from images [N, S, S, 1] uint8 to masks [N, S, S, 1] bool.
-        """
-        masks = predict(self._images)[..., 0]
-        drawn = [
-            overlay.draw(*each)
-            for each in zip(
-                self._images[..., 0], self._truths[..., 0] > 0, masks, strict=True
-            )
-        ]
-        with self._writer.as_default(step=epoch):
-            tf.summary.image("validation", np.stack(drawn), max_outputs=len(drawn))
+    def flush(self) -> None:
         self._writer.flush()
 
-
-def _choose(validation: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    wanted = {True: NUM_POSITIVES, False: NUM_NEGATIVES}
-    images, truths = [], []
-    for batch in validation:
-        for image, mask, valid in zip(
-            *(batch[key].numpy() for key in ("image", "mask", "valid")), strict=True
-        ):
-            positive = bool(mask.any())
-            if valid and wanted[positive]:
-                wanted[positive] -= 1
-                images.append(image)
-                truths.append(mask)
-        if not any(wanted.values()):
-            break
-    return np.stack(images), np.stack(truths)
+    def close(self) -> None:
+        self._writer.close()

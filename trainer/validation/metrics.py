@@ -1,13 +1,13 @@
-"""The competition's metric and its parts, and how well images and pixels are told.
+"""The competition's metric, and metrics of classified images and pixels.
 
 Source: the evaluation page of Kaggle's SIIM-ACR Pneumothorax Segmentation,
-2019: the mean over images of the Dice coefficient, 1 where both are empty.
+2019: the mean Dice coefficient over images, 1 if truth and prediction are empty.
 """
 
 import numpy as np
 import sklearn.metrics
 
-# Of a probability, for scores over more pixels than can be sorted.
+# Bins of the probability: a fold has too many pixels to sort their scores.
 NUM_BINS = 4096
 
 
@@ -15,12 +15,12 @@ def dice(overlap, truth_area, predicted_area) -> np.ndarray:
     """Returns the Dice coefficient of each image from its pixel counts.
 
     Args:
-      overlap: [N] pixels set in both.
-      truth_area: [N] pixels set in the truth.
-      predicted_area: [N] pixels set in the prediction.
+      overlap: [N] number of pixels in both masks.
+      truth_area: [N] number of pixels in the truth.
+      predicted_area: [N] number of pixels in the prediction.
 
     Returns:
-      [N] float64 in 0..1; 1 where truth and prediction are empty.
+      [N] float64 in 0..1; 1 if truth and prediction are empty.
     """
     overlap, truth_area, predicted_area = (
         np.asarray(a, np.float64) for a in (overlap, truth_area, predicted_area)
@@ -30,21 +30,21 @@ def dice(overlap, truth_area, predicted_area) -> np.ndarray:
 
 
 def dice_of_masks(truth: np.ndarray, prediction: np.ndarray) -> float:
-    """Returns the Dice coefficient of two masks of one shape."""
+    """Returns the Dice coefficient of two masks of the same shape."""
     truth, prediction = truth.astype(bool), prediction.astype(bool)
     counts = (truth & prediction).sum(), truth.sum(), prediction.sum()
     return float(dice(*counts))
 
 
 def summarize(scores: np.ndarray, positive: np.ndarray) -> dict[str, float | None]:
-    """Splits per-image scores by what the truth holds.
+    """Averages per-image scores over all, empty and positive images.
 
     Args:
       scores: [N] Dice.
       positive: [N] bool, whether the truth has a pneumothorax.
 
     Returns:
-      "dice", "dice_empty" and "dice_positive"; None where no image is of a kind.
+      "dice", "dice_empty" and "dice_positive"; None for a kind without images.
     """
     positive = np.asarray(positive, bool)
     return {
@@ -55,43 +55,49 @@ def summarize(scores: np.ndarray, positive: np.ndarray) -> dict[str, float | Non
 
 
 def average_precision(histogram: np.ndarray) -> float | None:
-    """Returns the average precision of pixels, their probabilities rounded to bins.
+    """Returns the average precision of pixels whose probabilities are in bins.
 
     Args:
-      histogram: [2, N] counts of pixels by truth and by bin of the probability.
+      histogram: [2, N] pixel counts by truth and bin of the probability.
 
     Returns:
-      The sum over thresholds of precision times the rise of recall, as scikit-learn
-      defines it; None without a positive pixel.
+      The sum over thresholds of precision times the increase of recall, as
+      scikit-learn defines it; None without a positive pixel.
     """
-    false, true = np.cumsum(histogram[:, ::-1], axis=1, dtype=np.float64)
-    if not true[-1]:
+    false_positives, true_positives = np.cumsum(
+        histogram[:, ::-1], axis=1, dtype=np.float64
+    )
+    num_positives = true_positives[-1]
+    if not num_positives:
         return None
-    precision = true / np.maximum(true + false, 1.0)
-    return float((np.diff(true, prepend=0.0) * precision).sum() / true[-1])
+    precision = true_positives / np.maximum(true_positives + false_positives, 1.0)
+    increase = np.diff(true_positives, prepend=0.0)
+    return float((increase * precision).sum() / num_positives)
 
 
 def detection(score: np.ndarray, positive: np.ndarray) -> dict[str, float | None]:
-    """Judges whole images.
+    """Scores the classification of whole images.
 
     Args:
-      score: [N] probability of a pneumothorax; from 0.5 on it is found.
+      score: [N] probability of a pneumothorax; 0.5 and more counts as positive.
       positive: [N] bool, the truth.
 
     Returns:
-      "auc", "precision", "recall" and "f1"; None where there is nothing to divide.
+      "auc", "precision", "recall" and "f1"; None if a denominator is 0.
     """
-    found = score >= 0.5
-    hits = int((found & positive).sum())
-    both = int(found.sum() + positive.sum())
+    predicted = score >= 0.5
+    true_positives = int((predicted & positive).sum())
+    num_predicted, num_positive = int(predicted.sum()), int(positive.sum())
     two_classes = positive.any() and not positive.all()
     return {
         "auc": float(sklearn.metrics.roc_auc_score(positive, score))
         if two_classes
         else None,
-        "precision": hits / int(found.sum()) if found.any() else None,
-        "recall": hits / int(positive.sum()) if positive.any() else None,
-        "f1": 2 * hits / both if both else None,
+        "precision": true_positives / num_predicted if num_predicted else None,
+        "recall": true_positives / num_positive if num_positive else None,
+        "f1": 2 * true_positives / (num_predicted + num_positive)
+        if num_predicted + num_positive
+        else None,
     }
 
 

@@ -1,4 +1,4 @@
-"""Scores a model on every image of a fold, each once."""
+"""Scores a model on every image of a fold, exactly once."""
 
 from collections.abc import Callable
 
@@ -19,29 +19,28 @@ def validate(
     *,
     num_records: int,
 ) -> dict[str, float | None]:
-    """Returns the scores over `data`, padded batches weighed out.
+    """Returns the scores over `data`; padding has no weight.
 
-    "loss"; of a segmenter "dice", "dice_empty", "dice_positive" and "pixel_ap"; of
-    whole images "auc", "precision", "recall" and "f1" at 0.5. None where the fold
-    lacks what a score is about.
+    The scores are "loss"; "dice", "dice_empty", "dice_positive" and "pixel_ap" of a
+    segmenter; and "auc", "precision", "recall" and "f1" at 0.5 of whole images. A
+    score is None if the fold lacks the images that it needs.
 
     Args:
-      evaluate: of trainer.step.make_evaluate.
-      strategy: whose replicas hold the results.
+      evaluate: see evaluation_step.make_evaluate.
+      strategy: its replicas hold the results.
       data: distributed batches.
-      cluster: whose processes each have a share of the images.
-      num_records: how many images must come out.
+      cluster: its processes each score a share of the images.
+      num_records: number of images that must be scored.
 
     Raises:
       CommandError: the loss is not finite, or an image was lost or doubled.
     """
     batches, histogram = [], 0
     for batch in data:
-        result = evaluate(batch)
-        found = {k: _concatenated(strategy, v) for k, v in result.items()}
-        # Summed at once: of a whole fold it would fill the memory.
-        histogram = histogram + found.pop("histogram", np.zeros([1])).sum(axis=0)
-        batches.append(found)
+        results = {k: _concatenated(strategy, v) for k, v in evaluate(batch).items()}
+        # Summed batch by batch: the histograms of a whole fold would fill the memory.
+        histogram = histogram + results.pop("histogram", np.zeros([1])).sum(axis=0)
+        batches.append(results)
     histogram = cluster.gathered(np.asarray(histogram)[np.newaxis]).sum(axis=0)
     joined = {
         k: cluster.gathered(np.concatenate([b[k] for b in batches])) for k in batches[0]
@@ -54,7 +53,7 @@ def validate(
             f"{len(joined['loss'])} images were validated instead of {num_records}",
             fix="convert the dataset again",
         )
-    # NaN compares as below every threshold: it would pass for "healthy".
+    # NaN is below every threshold: it would count as "no pneumothorax".
     if not all(np.isfinite(joined[key]).all() for key in ("loss", "score")):
         raise CommandError(
             ExitCode.DIVERGED,

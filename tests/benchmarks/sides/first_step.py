@@ -3,7 +3,7 @@
     python -m tests.benchmarks.sides.first_step MODEL FOLDER
 
 Prints a line of JSON: times of the system's monotonic clock, in seconds, at which
-the trainer was imported, its session was built, and the first step ended. Weights
+TensorFlow was imported, the Trainer was built, and the first step ended. Weights
 are random, flags have their defaults, the batch has 4 images.
 """
 
@@ -26,16 +26,15 @@ def train(model: str, folder: pathlib.Path) -> dict[str, float]:
     import tensorflow as tf
 
     from trainer.input.fold_dataset import FoldDataset
-    from trainer.session import Session
+    from trainer.trainer import Trainer
 
     seconds = {"imported": time.monotonic()}
     data = FoldDataset(config, execution.data)
     data.check()
-    session = Session(config, execution, data)
+    trainer = Trainer(config, execution, data)
     seconds["session"] = time.monotonic()
-    batches = session.batches(session.augment, 0)
-    losses, _ = session.train(0)(batches, tf.constant(1))
-    losses.numpy()
+    batches = trainer.batches(trainer.augment, 0)
+    trainer.train_steps(0)(batches, tf.constant(1)).losses.numpy()
     return seconds | {"first step": time.monotonic()}
 
 

@@ -73,6 +73,7 @@ def _start(case: Case):
     """Shows the process its devices, and returns the strategy."""
     import tensorflow as tf
 
+    from tests import fakes
     from trainer.distributed import runtime
 
     if case.cpu:
@@ -82,18 +83,15 @@ def _start(case: Case):
     else:
         gpus = tf.config.list_physical_devices("GPU")
         tf.config.set_visible_devices(gpus[: case.replicas], "GPU")
-    return runtime.start(
-        strategy="mirrored" if case.replicas > 1 else "single",
-        precision=case.precision,
-        seed=1,
-        deterministic=False,
-    )
+    config = fakes.train_config(precision=case.precision, deterministic=False)
+    return runtime.start(config, "mirrored" if case.replicas > 1 else "single")
 
 
 def _training(folder: pathlib.Path, case: Case, strategy):
     import keras
     import tensorflow as tf
 
+    from tests import fakes
     from trainer import step
     from trainer.augment import compiled
     from trainer.augment import recipe
@@ -116,8 +114,7 @@ def _training(folder: pathlib.Path, case: Case, strategy):
         model,
         optimizer,
         losses.parse("bce(1)+dice(1)"),
-        global_batch_size=case.batch * case.replicas,
-        jit=case.jit,
+        fakes.train_config(global_batch_size=case.batch * case.replicas, jit=case.jit),
         augment=compiled.at_once(spec) if on_device else None,
     )
     data = _batches(folder, case, None if on_device else compiled.image_by_image(spec))
@@ -126,8 +123,8 @@ def _training(folder: pathlib.Path, case: Case, strategy):
     batches = iter(strategy.experimental_distribute_dataset(data))
 
     def call():
-        found, waits = train(batches, tf.constant(case.steps))
-        return float(found[-1]), float(tf.reduce_sum(waits))
+        results = train(batches, tf.constant(case.steps))
+        return float(results.losses[-1]), float(tf.reduce_sum(results.waits))
 
     return call
 

@@ -29,6 +29,7 @@ def ours(network: str, size: int, count: int, cores: int):
     """Our own step, as `trainer.main` calls it."""
     import tensorflow as tf
 
+    from tests import fakes
     from trainer import step
     from trainer.distributed import runtime
     from trainer.models import batch_norm
@@ -37,10 +38,8 @@ def ours(network: str, size: int, count: int, cores: int):
     from trainer.optim import optimizers
 
     del cores  # TensorFlow takes those that the process may use.
-    strategy = runtime.start(
-        strategy="single", precision="float32", seed=1, deterministic=False
-    )
-
+    config = fakes.train_config(deterministic=False, global_batch_size=count)
+    strategy = runtime.start(config, "single")
     model = registry.build_from_spec(network, image_size=size)
     batch_norm.set_up(model, momentum=0.99)
     optimizer = optimizers.Adam(1e-4)
@@ -50,15 +49,14 @@ def ours(network: str, size: int, count: int, cores: int):
         model,
         optimizer,
         losses.parse("bce(1)+dice(1)"),
-        global_batch_size=count,
+        config,
     )
     images, masks = batch(size, count)
     resident = tf.data.Dataset.from_tensors({"image": images, "mask": masks})
     batches = iter(strategy.experimental_distribute_dataset(resident.repeat()))
 
     def work():
-        found, _ = train(batches, 1)
-        return found.numpy()
+        return train(batches, 1).losses.numpy()
 
     forward = tf.function(lambda x: model(x, training=False)["mask"])
     one = forward.get_concrete_function(tf.TensorSpec([1, size, size, 1], tf.float32))

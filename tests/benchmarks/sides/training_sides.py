@@ -23,7 +23,7 @@ from trainer.models import batch_norm
 from trainer.models import registry
 from trainer.optim import losses
 from trainer.optim import optimizers
-from trainer.session import Session
+from trainer.trainer import Trainer
 
 PIPELINE, RESIDENT = "records, augmented", "resident batch"
 _VALIDATION = 16
@@ -109,9 +109,9 @@ class Sides:
         self.waited: list[float] = []
         self._config, self._steps = config, steps
         self._steps_per_call = execution.steps_per_call
-        self._session = Session(config, execution, FoldDataset(config, execution.data))
-        self._first = self._session.model.get_weights()
-        augmented = self._session.data.training(self._session.augment, 0)
+        self._trainer = Trainer(config, execution, FoldDataset(config, execution.data))
+        self._first = self._trainer.state.model.get_weights()
+        augmented = self._trainer.data.training(self._trainer.augment, 0)
         self.batch = next(iter(augmented.take(1)))
 
     def all(self, steps_per_execution: tuple[int, ...]) -> dict[str, Callable]:
@@ -121,8 +121,8 @@ class Sides:
         """
         # Its buffers are full when a run begins and when it ends, for a step takes
         # longer than the next batch: what a run uses up is made while it lasts.
-        pipeline = self._session.batches(self._session.augment, 0)
-        distribute = self._session.cluster.distribute
+        pipeline = self._trainer.batches(self._trainer.augment, 0)
+        distribute = self._trainer.cluster.distribute
         resident = iter(distribute(_again_and_again(self.batch)))
         sides = {
             PIPELINE: lambda: self._train(pipeline, self.waited),
@@ -135,9 +135,9 @@ class Sides:
         found, waits, started = [], 0.0, time.perf_counter()
         while len(found) < self._steps:
             count = min(self._steps - len(found), self._steps_per_call)
-            values, seconds = self._session.train(0)(iterator, tf.constant(count))
-            found += values.numpy().tolist()
-            waits += float(seconds.numpy().sum())
+            results = self._trainer.train_steps(0)(iterator, tf.constant(count))
+            found += results.losses.numpy().tolist()
+            waits += float(results.waits.numpy().sum())
         waited.append(waits / (time.perf_counter() - started))
         return float(np.mean(found))
 

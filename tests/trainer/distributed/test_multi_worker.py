@@ -45,9 +45,9 @@ def test_processes_that_are_stopped_or_lost_go_on(dataset, two, tmp_path):
     started = processes.start(dataset, workdir, 2)
     processes.wait_for_checkpoint(workdir, before)
     started[1].kill()
-    (code, said), _ = processes.ended(started)
-    assert code == ExitCode.ENVIRONMENT, said
-    assert "has lost another one" in said
+    (code, stderr), _ = processes.ended(started)
+    assert code == ExitCode.ENVIRONMENT, stderr
+    assert "has lost another one" in stderr
 
     assert not (workdir / "result.json").exists()
     processes.succeed(processes.start(dataset, workdir, 2))
@@ -56,9 +56,9 @@ def test_processes_that_are_stopped_or_lost_go_on(dataset, two, tmp_path):
 
 def test_workers_with_different_flags_are_refused(dataset, tmp_path):
     started = processes.start(dataset, tmp_path / "run", 2, of_worker={1: {"seed": 9}})
-    found = processes.ended(started)
-    assert [code for code, _ in found] == [ExitCode.CONFLICT] * 2
-    assert all("different flags" in said for _, said in found)
+    ends = processes.ended(started)
+    assert [code for code, _ in ends] == [ExitCode.CONFLICT] * 2
+    assert all("different flags" in stderr for _, stderr in ends)
     assert not (tmp_path / "run" / "config.json").exists()
 
 
@@ -70,18 +70,18 @@ def test_workers_with_different_flags_are_refused(dataset, tmp_path):
 def test_tf_config_that_names_no_worker_is_refused(text, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(CommandError, match="TF_CONFIG"):
-        cluster.place("multi_worker")
-    assert cluster.place("mirrored") == cluster.WorkerRank()
+        cluster.worker_rank("multi_worker")
+    assert cluster.worker_rank("mirrored") == cluster.WorkerRank()
 
 
-def test_places(monkeypatch):
+def test_ranks(monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
-    assert cluster.place("auto") == cluster.WorkerRank(0, 1)
-    told = {"chief": ["a:1"], "worker": ["b:1", "c:1"]}
+    assert cluster.worker_rank("auto") == cluster.WorkerRank(0, 1)
+    workers = {"chief": ["a:1"], "worker": ["b:1", "c:1"]}
     for index, task in enumerate([("chief", 0), ("worker", 0), ("worker", 1)]):
-        value = {"cluster": told, "task": {"type": task[0], "index": task[1]}}
+        value = {"cluster": workers, "task": {"type": task[0], "index": task[1]}}
         monkeypatch.setenv("TF_CONFIG", json.dumps(value))
-        found = cluster.place("auto")
-        assert (found.index, found.num_workers) == (index, 3)
-        assert found.is_chief == (index == 0)
-        assert found.share(12) == (4 * index, 4 * index + 4)
+        rank = cluster.worker_rank("auto")
+        assert (rank.index, rank.num_workers) == (index, 3)
+        assert rank.is_chief == (index == 0)
+        assert rank.share(12) == (4 * index, 4 * index + 4)

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import fakes
 from trainer import step
 from trainer.distributed import runtime
 from trainer.models import batch_norm
 from trainer.models import registry
 from trainer.optim import losses
-from trainer.optim import objective
 
 _B0 = {
     "encoder": "b0",
@@ -108,7 +108,7 @@ def test_row_alone_equals_row_in_a_batch(model, size):
 def gradients_of(model, batch):
     with tf.GradientTape() as tape:
         outputs = model(batch["image"].astype(np.float32), training=True)
-        value = tf.reduce_sum(objective.per_image(LOSS, batch, outputs))
+        value = tf.reduce_sum(losses.total_loss(LOSS, batch, outputs))
         value += sum(model.losses)
     weights = model.trainable_variables
     return zip(weights, tape.gradient(value, weights), strict=True)
@@ -165,7 +165,7 @@ def train_one_step(strategy, name, size):
         batch_norm.set_up(model, momentum=0.9)
         optimizer = keras.optimizers.SGD(0.01)
         optimizer.build(model.trainable_variables)
-    train = step.make_train(strategy, model, optimizer, LOSS, global_batch_size=4)
+    train = step.make_train(strategy, model, optimizer, LOSS, fakes.train_config())
     data = tf.data.Dataset.from_tensors(batch_of(4, size))
     iterator = iter(strategy.experimental_distribute_dataset(data.unbatch().batch(4)))
     return train(iterator, tf.constant(1))[0].numpy(), model.get_weights()

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import fakes
 from trainer import step
 from trainer.models import registry
 from trainer.models import vae_cnn
@@ -159,7 +160,7 @@ def test_learns_to_segment_and_to_reconstruct(monkeypatch):
     optimizer = keras.optimizers.Adam(3e-3)
     optimizer.build(model.trainable_variables)
     strategy = tf.distribute.get_strategy()
-    train = step.make_train(strategy, model, optimizer, LOSS, global_batch_size=4)
+    train = step.make_train(strategy, model, optimizer, LOSS, fakes.train_config())
     data = tf.data.Dataset.from_tensor_slices(toys(200, seed=0)).batch(4)
     values = train(iter(data), tf.constant(50))[0].numpy()
     assert np.isfinite(values).all()

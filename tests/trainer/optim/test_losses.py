@@ -8,7 +8,7 @@ LARGE = 50.0
 
 
 def pair(truth, prediction, size=16):
-    """An image whose truth and prediction are all 0 or all 1."""
+    """Truth and logits of an image, each constant."""
     shape = (1, size, size, 1)
     logits = np.full(shape, LARGE if prediction else -LARGE, np.float32)
     return np.full(shape, truth, np.float32), logits
@@ -95,7 +95,7 @@ def test_tversky():
     truth, logits = lesion()
     even = losses.parse("tversky(alpha=0.5, beta=0.5)")(truth, logits)
     np.testing.assert_allclose(even, losses.parse("dice")(truth, logits), rtol=1e-5)
-    # One of two pixels is hit, one of two others is a false alarm.
+    # One true positive, one false negative, one false positive.
     truth = np.array([1, 1, 0, 0], np.float32).reshape(1, 2, 2, 1)
     logits = LARGE * np.array([1, -1, 1, -1], np.float32).reshape(1, 2, 2, 1)
     value = losses.parse("tversky(alpha=0.2, beta=0.6, smooth=0)")(truth, logits)

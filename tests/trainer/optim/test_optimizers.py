@@ -1,4 +1,4 @@
-"""The fused update computes what Keras's own does, on one replica and on two."""
+"""The fused update equals Keras's own, on one replica and on two."""
 
 import keras
 import numpy as np
@@ -41,7 +41,7 @@ def states(model, optimizer):
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
 @pytest.mark.parametrize("name", PEERS)
-def test_as_in_keras(name, precision):
+def test_equals_keras(name, precision):
     config = train_config(
         optimizer=name, precision=precision, learning_rate=0.01, weight_decay=0.1
     )
@@ -54,8 +54,8 @@ def test_as_in_keras(name, precision):
     for step in range(20):
         for optimizer, model in zip((ours, peer), models, strict=True):
             scale = float(optimizer.scale_loss(1.0))
-            found = [g * scale for g in gradients(step)]
-            optimizer.apply(found, model.trainable_variables)
+            scaled = [g * scale for g in gradients(step)]
+            optimizer.apply(scaled, model.trainable_variables)
     for a, b in zip(states(models[0], ours), states(models[1], peer), strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-6)
 
@@ -65,7 +65,7 @@ def test_two_replicas_sum_their_gradients(name):
     devices = [d.name for d in tf.config.list_logical_devices("CPU")]
     assert len(devices) == 2
     config = train_config(optimizer=name, learning_rate=0.01, weight_decay=0.1)
-    found = []
+    outcomes = []
     for strategy in (tf.distribute.get_strategy(), runtime.mirrored(*devices)):
         with strategy.scope():
             model = Quadratic()
@@ -73,9 +73,9 @@ def test_two_replicas_sum_their_gradients(name):
         share = 1 / strategy.num_replicas_in_sync
 
         def apply(gradients, optimizer=optimizer, model=model):
-            # Each replica has its own: what has no device cannot be summed.
-            own = [tf.identity(g) for g in gradients]
-            optimizer.apply(own, model.trainable_variables)
+            # All-reduce needs tensors with a device, and so a copy on each replica.
+            copies = [tf.identity(g) for g in gradients]
+            optimizer.apply(copies, model.trainable_variables)
 
         train = tf.function(lambda *g, s=strategy, f=apply: s.run(f, args=(g,)))
         for step in range(5):
@@ -87,8 +87,8 @@ def test_two_replicas_sum_their_gradients(name):
         for copy in copies:
             for other in copy[1:]:
                 np.testing.assert_array_equal(other, copy[0])
-        found.append(states(model, optimizer))
-    for a, b in zip(*found, strict=True):
+        outcomes.append(states(model, optimizer))
+    for a, b in zip(*outcomes, strict=True):
         np.testing.assert_allclose(b, a, rtol=1e-6)
 
 

@@ -34,7 +34,7 @@ def test_newest_comes_back_and_old_ones_go(tmp_path, variables):
     for epoch in (1, 2, 3):
         save(tmp_path, variables, epoch, epoch)
     found = checkpoints.restore_newest(tmp_path, variables)
-    assert found.memory == {"epoch": 3}
+    assert found.progress == {"epoch": 3}
     np.testing.assert_array_equal(found.extra[0], [3, 3, 3])
     for value, variable in zip(found.variables, variables, strict=True):
         np.testing.assert_array_equal(value, variable.numpy())
@@ -58,12 +58,12 @@ def test_any_flipped_bit_falls_back_to_the_one_before(tmp_path, variables, caplo
             damaged[place] ^= 1 << int(rng.integers(8))
             path.write_bytes(damaged)
             found = checkpoints.restore_newest(tmp_path, variables)
-            if found.memory == {"epoch": 2}:
+            if found.progress == {"epoch": 2}:
                 # Only white space or a name that nothing reads can be unharmed.
                 for value, variable in zip(found.variables, variables, strict=True):
                     np.testing.assert_array_equal(value, variable.numpy())
             else:
-                assert found.memory == {"epoch": 1}
+                assert found.progress == {"epoch": 1}
                 assert "skipping a checkpoint" in caplog.text
                 fell_back += 1
         path.write_bytes(data)
@@ -88,9 +88,9 @@ def test_a_crash_while_saving_keeps_the_one_before(tmp_path, variables, monkeypa
         patch.setattr(checkpoints.durable, "write_json", crash)
         with pytest.raises(KeyboardInterrupt):
             save(tmp_path, variables, 2, 2)
-    assert checkpoints.restore_newest(tmp_path, variables).memory == {"epoch": 1}
+    assert checkpoints.restore_newest(tmp_path, variables).progress == {"epoch": 1}
     save(tmp_path, variables, 2, 2)
-    assert checkpoints.restore_newest(tmp_path, variables).memory == {"epoch": 2}
+    assert checkpoints.restore_newest(tmp_path, variables).progress == {"epoch": 2}
 
 
 def test_of_another_model(tmp_path, variables):

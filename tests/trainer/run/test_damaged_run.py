@@ -43,7 +43,7 @@ def resumed(run, variables):
     """What a resume takes from the folder."""
     found = checkpoints.restore_newest(run / "checkpoints", variables)
     arrays = [a.tobytes() for a in (*found.variables, *found.extra)]
-    return arrays, found.memory
+    return arrays, found.progress
 
 
 def or_failure(load, *args):

@@ -45,15 +45,15 @@ def test_a_missing_kind_is_none_and_not_zero():
     assert summary["dice_empty"] is None
 
 
-def test_average_precision_is_scikit_learns():
+def test_average_precision_equals_scikit_learn():
     rng = np.random.default_rng(0)
     truth = rng.random(5000) < 0.1
     probability = np.clip(rng.normal(0.3 + 0.3 * truth, 0.2), 0, 1)
-    place = np.minimum((probability * 64).astype(int), 63)
+    bins = np.minimum((probability * 64).astype(int), 63)
     histogram = np.stack(
-        [np.bincount(place[truth == t], minlength=64) for t in (False, True)]
+        [np.bincount(bins[truth == t], minlength=64) for t in (False, True)]
     )
-    expected = sklearn.metrics.average_precision_score(truth, place)
+    expected = sklearn.metrics.average_precision_score(truth, bins)
     assert metrics.average_precision(histogram) == pytest.approx(expected)
     assert metrics.average_precision(np.array([[3, 4], [0, 0]])) is None
 
@@ -61,10 +61,10 @@ def test_average_precision_is_scikit_learns():
 def test_detection_by_hand():
     score = np.array([0.9, 0.6, 0.4, 0.2, 0.5])
     positive = np.array([True, False, True, False, True])
-    found = metrics.detection(score, positive)
-    assert found["auc"] == pytest.approx(4 / 6)
-    assert found["precision"] == pytest.approx(2 / 3)
-    assert found["recall"] == pytest.approx(2 / 3)
-    assert found["f1"] == pytest.approx(2 / 3)
+    scores = metrics.detection(score, positive)
+    assert scores["auc"] == pytest.approx(4 / 6)
+    assert scores["precision"] == pytest.approx(2 / 3)
+    assert scores["recall"] == pytest.approx(2 / 3)
+    assert scores["f1"] == pytest.approx(2 / 3)
     none = metrics.detection(np.array([0.1]), np.array([False]))
     assert none == {"auc": None, "precision": None, "recall": None, "f1": None}

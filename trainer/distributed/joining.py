@@ -1,0 +1,58 @@
+"""Joins the workers of a run, and explains the loss of one."""
+
+import contextlib
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
+from data_prep.dataset.manifest import Manifest
+from trainer.config import Execution
+from trainer.config import TrainConfig
+from trainer.distributed import runtime
+from trainer.distributed.cluster import Cluster
+from trainer.distributed.cluster import WorkerRank
+
+
+def join(
+    rank: WorkerRank,
+    config: TrainConfig,
+    execution: Execution,
+    manifest: Manifest,
+) -> None:
+    """Joins the other workers, and raises in all of them if their flags differ.
+
+    This comes before any error that a single worker may raise: the others would wait
+    for it forever.
+    """
+    strategy = runtime.start(config, execution.strategy)
+    # These decide where calls of the graph end, which all workers make together.
+    calls = [
+        execution.steps_per_call,
+        execution.log_every_steps,
+        execution.profile_steps,
+    ]
+    text = f"{config} {calls} {manifest.source_fingerprint}"
+    Cluster(strategy, rank).check_same(text)
+
+
+@contextlib.contextmanager
+def lost_worker_explained(rank: WorkerRank) -> Iterator[None]:
+    """Turns TensorFlow's errors about a lost worker into a CommandError."""
+    try:
+        yield
+    except (
+        tf.errors.UnavailableError,
+        tf.errors.AbortedError,
+        tf.errors.CancelledError,
+        tf.errors.DeadlineExceededError,
+    ) as e:
+        if rank.num_workers == 1:
+            raise
+        raise CommandError(
+            ExitCode.ENVIRONMENT,
+            f"worker {rank.index} of {rank.num_workers} has lost another one "
+            f"({e.message.splitlines()[0][:200]})",
+            fix="start all workers again: they go on from the last checkpoint",
+        ) from e

@@ -1,0 +1,142 @@
+"""What happens after each epoch: a list of small actions, in order.
+
+To add one, write a function and add it to ACTIONS.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from trainer.run import overlay
+from trainer.run import run_folder
+from trainer.run.metric_writers import Kind
+from trainer.run.metric_writers import MetricWriter
+from trainer.run.run_folder import RunFolder
+from trainer.trainer import Trainer
+
+
+@dataclasses.dataclass(kw_only=True)
+class EpochEnd:
+    """An epoch that has just been trained; actions read it, and fill the last fields.
+
+    Attributes:
+      trainer: holds the state; `state.progress.epoch` is this epoch, counted from 1,
+        once it has been recorded.
+      run: receives weights and checkpoints.
+      writer: receives metrics.
+      learning_rate: the rate of the epoch.
+      speed: see trainer/run/throughput.py.
+      row: the epoch's row of log.csv.
+      is_best: whether no earlier epoch is as good.
+    """
+
+    trainer: Trainer
+    run: RunFolder
+    writer: MetricWriter
+    learning_rate: float
+    speed: dict[str, float]
+    row: dict[str, Any] = dataclasses.field(default_factory=dict)
+    is_best: bool = False
+
+    @property
+    def epoch(self) -> int:
+        """The number of finished epochs: after `validate`, this epoch from 1."""
+        return self.trainer.state.progress.epoch
+
+
+def validate(end: EpochEnd) -> None:
+    """Scores the epoch and records it in the progress: the next epoch begins."""
+    trainer = end.trainer
+    scores = trainer.validate()
+    progress = trainer.state.progress
+    end.row = {
+        "epoch": progress.epoch + 1,
+        "learning_rate": end.learning_rate,
+        "loss": progress.mean_loss(),
+        **{f"val_{name}": value for name, value in scores.items()},
+    }
+    score = scores[trainer.score]
+    end.is_best = progress.end_epoch(end.row, score, trainer.config.top_k)
+
+
+def keep_best(end: EpochEnd) -> None:
+    """Saves the weights of the best epoch so far."""
+    if end.is_best:
+        end.run.save_weights(end.trainer.state.model, "best")
+
+
+def keep_top_k(end: EpochEnd) -> None:
+    """Saves the weights of each epoch among the k best, under its number."""
+    top = [epoch for _, epoch in end.trainer.state.progress.top]
+    if end.trainer.config.top_k > 1 and end.epoch in top:
+        end.run.save_weights(end.trainer.state.model, run_folder.epoch_name(end.epoch))
+
+
+def keep_cycle(end: EpochEnd) -> None:
+    """Saves the weights at the end of a cycle of the schedule."""
+    ends = end.trainer.schedule.cycle_ends(end.trainer.config.epochs)
+    if end.epoch in ends:
+        name = run_folder.cycle_name(ends.index(end.epoch) + 1)
+        end.run.save_weights(end.trainer.state.model, name)
+
+
+def average_weights(end: EpochEnd) -> None:
+    """Adds the weights of the last epochs to their average."""
+    config = end.trainer.config
+    if end.epoch > config.epochs - config.swa_epochs:
+        end.trainer.state.swa.add(end.trainer.state.model)
+
+
+def save_checkpoint(end: EpochEnd) -> None:
+    """Writes the checkpoint that begins the next epoch."""
+    save(end.trainer, end.run, end.writer)
+
+
+def drop_weights(end: EpochEnd) -> None:
+    """Deletes the weights of epochs that are no longer among the k best."""
+    names = [run_folder.epoch_name(e) for _, e in end.trainer.state.progress.top]
+    end.run.drop_weights("epoch*", but=names)
+
+
+def write_metrics(end: EpochEnd) -> None:
+    """Writes the epoch's row and its speed."""
+    end.writer.write(end.epoch, end.row, Kind.EPOCH)
+    end.writer.write(end.epoch, end.speed, Kind.EPOCH_SPEED)
+
+
+def draw_overlays(end: EpochEnd) -> None:
+    """Draws truth and prediction of the same validation images after every epoch."""
+    if end.run.read_only or not end.trainer.segments:
+        return
+    images, truths = end.trainer.overlay_images
+    masks = end.trainer.predict(images)
+    drawn = [
+        overlay.draw(image[..., 0], truth[..., 0] > 0, mask[..., 0])
+        for image, truth, mask in zip(images, truths, masks, strict=True)
+    ]
+    end.writer.write_images(end.epoch, "validation", np.stack(drawn))
+
+
+ACTIONS = (
+    validate,
+    # The checkpoint names weights and holds the average: both come before it.
+    keep_best,
+    keep_top_k,
+    keep_cycle,
+    average_weights,
+    save_checkpoint,
+    # The checkpoint before still names these weights: they are dropped after it.
+    drop_weights,
+    # After the checkpoint: a run that is killed before it trains the epoch again, and
+    # would write its metrics twice.
+    write_metrics,
+    draw_overlays,
+)
+
+
+def save(trainer: Trainer, run: RunFolder, writer: MetricWriter) -> None:
+    """Writes a checkpoint; the metrics of all steps up to it are on disk before."""
+    writer.flush()
+    if not run.read_only:
+        trainer.state.save(run.checkpoints)
