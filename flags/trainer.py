@@ -139,8 +139,8 @@ GROUPS = Groups(
         ),
         _define(
             "fused",
-            "Compute batch norm, instance norm, dropout, swish and Adam with fewer, faster "
-            "ops than Keras; the results round otherwise.",
+            "Compute batch norm, instance norm, dropout, swish and Adam with fewer, "
+            "faster ops than Keras; the results round otherwise.",
         ),
         common.REQUIRE_GPU,
         _define_execution(
