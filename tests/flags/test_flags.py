@@ -43,8 +43,8 @@ accumulation allow_quarantined aspect augment augment_on batch_norm_momentum bat
 bootstrap_samples bottoms cache clahe classifier_random_views classifier_tta classifiers
 clip_norm data data_service deterministic dicom_decoder dry_run ema_momentum
 encoder_weights engine epochs fold fold_seed folds folds_csv frame frozen_epochs fused
-gates global_batch_size group_csv group_salt ids image_size init_from interpolation jit json
-label_smoothing learning_rate log_every_steps loss mask_size mask_source
+gates global_batch_size group_csv group_salt ids image_size init_from interpolation jit
+json label_smoothing learning_rate log_every_steps loss mask_size mask_source
 max_bad_fraction max_hours members min_areas modalities model num_folds num_images
 num_pictures num_test num_train num_workers openvino_precision optimizer output outputs
 pixel_encoding positive_fraction postprocess precision predictions preset probabilities

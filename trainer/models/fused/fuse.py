@@ -2,11 +2,11 @@
 
 import keras
 
-from trainer.models import instance_norm
 from trainer.models.fused.batch_norm import BatchNormalization
 from trainer.models.fused.dropout import Dropout
 from trainer.models.fused.instance_norm import InstanceNormalization
 from trainer.models.fused.swish import swish
+from trainer.models.layers import instance_norm
 
 # Each has the weights, the options and the class name of what it replaces: Keras names
 # weights in files by class.

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from trainer.models import instance_norm
+from trainer.models.layers import instance_norm
 
 
 @keras.saving.register_keras_serializable("pneumothorax")

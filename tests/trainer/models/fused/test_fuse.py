@@ -6,13 +6,13 @@ import pytest
 import tensorflow as tf
 
 from trainer.models import batch_norm
-from trainer.models import instance_norm
 from trainer.models import registry
 from trainer.models.fused.batch_norm import BatchNormalization
 from trainer.models.fused.dropout import Dropout
 from trainer.models.fused.fuse import fuse
 from trainer.models.fused.instance_norm import InstanceNormalization
 from trainer.models.fused.swish import swish
+from trainer.models.layers import instance_norm
 
 WITHOUT_DROPOUT = (
     "encoder=b0, start_filters=1, dropout=0, shallow_dropout=0, drop_connect=0"

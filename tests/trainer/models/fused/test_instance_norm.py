@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.models import instance_norm
 from trainer.models import registry
 from trainer.models.fused.instance_norm import InstanceNormalization as Fused
+from trainer.models.layers import instance_norm
 
 SHAPE = (3, 6, 5, 4)
 EPSILON = 1e-6

@@ -1,0 +1,1 @@
+"""Plain layers that Keras lacks."""
