@@ -2,7 +2,7 @@
 
 import keras
 
-from trainer.models import instance_norm
+from trainer.models.fused import keras_instance_norm
 from trainer.models.fused.batch_norm import BatchNormalization
 from trainer.models.fused.dropout import Dropout
 from trainer.models.fused.instance_norm import InstanceNormalization
@@ -13,7 +13,7 @@ from trainer.models.fused.swish import swish
 _FUSED = {
     keras.layers.BatchNormalization: BatchNormalization,
     keras.layers.Dropout: Dropout,
-    instance_norm.InstanceNormalization: InstanceNormalization,
+    keras_instance_norm.InstanceNormalization: InstanceNormalization,
 }
 
 

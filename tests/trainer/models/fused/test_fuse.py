@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 from trainer.models import batch_norm
-from trainer.models import instance_norm
 from trainer.models import registry
+from trainer.models.fused import keras_instance_norm
 from trainer.models.fused.batch_norm import BatchNormalization
 from trainer.models.fused.dropout import Dropout
 from trainer.models.fused.fuse import fuse
@@ -102,7 +102,7 @@ def assert_close(found, expected, tolerance):
     [
         keras.layers.BatchNormalization,
         lambda: keras.layers.Dropout(0.0),
-        lambda: instance_norm.InstanceNormalization(epsilon=1e-6),
+        lambda: keras_instance_norm.InstanceNormalization(epsilon=1e-6),
         lambda: keras.layers.Activation("swish"),
     ],
     ids=["batch norm", "dropout", "instance norm", "swish"],
