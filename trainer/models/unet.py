@@ -8,7 +8,7 @@ import keras
 
 from data_prep.core.errors import ConfigError
 from trainer.models import blocks
-from trainer.models.layers.instance_norm import InstanceNormalization
+from trainer.models.fused.keras_instance_norm import InstanceNormalization
 
 MAX_FILTERS = 320
 SLOPE = 0.3

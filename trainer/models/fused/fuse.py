@@ -2,18 +2,18 @@
 
 import keras
 
+from trainer.models.fused import keras_instance_norm
 from trainer.models.fused.batch_norm import BatchNormalization
 from trainer.models.fused.dropout import Dropout
 from trainer.models.fused.instance_norm import InstanceNormalization
 from trainer.models.fused.swish import swish
-from trainer.models.layers import instance_norm
 
 # Each has the weights, the options and the class name of what it replaces: Keras names
 # weights in files by class.
 _FUSED = {
     keras.layers.BatchNormalization: BatchNormalization,
     keras.layers.Dropout: Dropout,
-    instance_norm.InstanceNormalization: InstanceNormalization,
+    keras_instance_norm.InstanceNormalization: InstanceNormalization,
 }
 
 

@@ -3,11 +3,11 @@
 import keras
 import tensorflow as tf
 
-from trainer.models.layers import instance_norm
+from trainer.models.fused import keras_instance_norm
 
 
 @keras.saving.register_keras_serializable("pneumothorax")
-class InstanceNormalization(instance_norm.InstanceNormalization):
+class InstanceNormalization(keras_instance_norm.InstanceNormalization):
     """The plain layer with the same weights and values.
 
     In training, each channel of each image becomes a channel of one image, which batch

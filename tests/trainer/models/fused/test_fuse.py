@@ -7,12 +7,12 @@ import tensorflow as tf
 
 from trainer.models import batch_norm
 from trainer.models import registry
+from trainer.models.fused import keras_instance_norm
 from trainer.models.fused.batch_norm import BatchNormalization
 from trainer.models.fused.dropout import Dropout
 from trainer.models.fused.fuse import fuse
 from trainer.models.fused.instance_norm import InstanceNormalization
 from trainer.models.fused.swish import swish
-from trainer.models.layers import instance_norm
 
 WITHOUT_DROPOUT = (
     "encoder=b0, start_filters=1, dropout=0, shallow_dropout=0, drop_connect=0"
@@ -102,7 +102,7 @@ def assert_close(found, expected, tolerance):
     [
         keras.layers.BatchNormalization,
         lambda: keras.layers.Dropout(0.0),
-        lambda: instance_norm.InstanceNormalization(epsilon=1e-6),
+        lambda: keras_instance_norm.InstanceNormalization(epsilon=1e-6),
         lambda: keras.layers.Activation("swish"),
     ],
     ids=["batch norm", "dropout", "instance norm", "swish"],

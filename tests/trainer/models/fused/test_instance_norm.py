@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 from trainer.models import registry
+from trainer.models.fused import keras_instance_norm
 from trainer.models.fused.instance_norm import InstanceNormalization as Fused
-from trainer.models.layers import instance_norm
 
 SHAPE = (3, 6, 5, 4)
 EPSILON = 1e-6
@@ -84,7 +84,7 @@ def test_only_training_takes_the_kernels():
     assert counts == {True: 22, False: 0}
 
 
-@pytest.mark.parametrize("kind", [instance_norm.InstanceNormalization, Fused])
+@pytest.mark.parametrize("kind", [keras_instance_norm.InstanceNormalization, Fused])
 def test_it_comes_back_from_its_config(kind):
     layer = kind(epsilon=EPSILON, name="norm")
     again = kind.from_config(layer.get_config())

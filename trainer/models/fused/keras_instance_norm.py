@@ -1,4 +1,4 @@
-"""Instance normalisation in Keras's own ops.
+"""Instance normalisation in Keras's own ops, which `fuse` replaces.
 
 Source: Ulyanov et al. 2016, https://arxiv.org/abs/1607.08022.
 """

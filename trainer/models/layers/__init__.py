@@ -1,1 +1,0 @@
-"""Plain layers that Keras lacks."""
