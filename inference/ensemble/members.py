@@ -16,7 +16,6 @@ from inference.config import Engine
 from inference.ensemble import openvino_engine
 from inference.inputs import datasets as dataset_folders
 from inference.inputs.datasets import Dataset
-from trainer.config import ADDED
 from trainer.models import registry
 from trainer.run import run_folder
 
@@ -115,7 +114,7 @@ class Loader:
         run = run_folder.open_finished(path)
         dataset = dataset_folders.for_run(run, self._datasets)
         file = run.verified_weights(self._weights)
-        config = ADDED | run.config
+        config = run.config
         kind = (
             config["model"],
             dataset.manifest.image_size,

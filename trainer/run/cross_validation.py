@@ -14,6 +14,7 @@ import sys
 from typing import Any
 
 from data_prep.core import durable
+from data_prep.core import text_table
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.dataset import manifest as manifests
@@ -90,11 +91,7 @@ def table(summary: dict[str, Any]) -> str:
         )
     for what in ("mean", "sd"):
         lines.append([what, *(_format(summary[what][s]) for s in scores)])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True))
-        for line in lines
-    )
+    return text_table.render(lines[0], lines[1:])
 
 
 def _finished(folder, wanted: TrainConfig) -> bool:

@@ -204,4 +204,5 @@ def open_finished(path: pathlib.Path) -> FinishedRun:
         expected_sha256=result["config_sha256"],
         fix="restore the run folder from a copy or train it again",
     )
+    stored["config"] = ADDED | stored["config"]
     return FinishedRun(path=path, result=result, **stored)

@@ -50,9 +50,11 @@ def _compare(mask: tf.Tensor, logits: tf.Tensor, valid: tf.Tensor):
     bins = tf.minimum(bins, num_bins - 1) + num_bins * tf.cast(truth, tf.int32)
     # Padding goes to an extra bin that maxlength drops.
     bins = tf.where(valid[:, None, None, None], bins, 2 * num_bins)
-    histogram = tf.math.bincount(
-        tf.reshape(bins, [-1]), minlength=2 * num_bins, maxlength=2 * num_bins
-    )
+    # TensorFlow has no deterministic GPU kernel that counts bins.
+    with tf.device("/CPU:0"):
+        histogram = tf.math.bincount(
+            tf.reshape(bins, [-1]), minlength=2 * num_bins, maxlength=2 * num_bins
+        )
     return {
         "overlap": count(truth & predicted),
         "truth_area": count(truth),
