@@ -3,7 +3,8 @@
     python -m tests.benchmarks.cases.gpu [--models=SPECS] [--size=512]
     python -m tests.benchmarks.cases.gpu --allow_cpu
 
-Images a second in float32, bfloat16 and float16, with XLA and without; with
+Images a second in float32, bfloat16 and float16, with XLA and without, with Keras's own
+layers in place of the fused ones, and deterministic; with
 augmentation on the host and on the device; from records and from one resident batch;
 on 1 to all GPUs. Every case is a process of its own, in which losses must be finite.
 Where there is no GPU everything is "unmeasured"; --allow_cpu tries all of the code
@@ -15,6 +16,7 @@ import dataclasses
 import json
 import math
 import pathlib
+import re
 import sys
 import tempfile
 
@@ -42,6 +44,8 @@ def cases(base: Case, devices: int) -> dict[str, Case]:
                 name = f"{kind}, {precision}{', XLA' * jit}"
                 found[name] = change(base, kind=kind, precision=precision, jit=jit)
     best = change(base, precision="mixed_bfloat16")
+    found["train, mixed_bfloat16, not fused"] = change(best, fused=False)
+    found["train, mixed_bfloat16, deterministic"] = change(best, deterministic=True)
     for where in ("none", "host", "device"):
         name = f"records, augmentation: {where}"
         found[name] = change(best, input=RECORDS, augment_on=where)
@@ -125,6 +129,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--only", default="", help="regular expression of cases")
     parser.add_argument("--allow_cpu", action="store_true", help="tiny, not judged")
     parser.add_argument("--quick", action="store_true", help="2 rounds of 5 steps")
     args = parser.parse_args()
@@ -140,6 +145,7 @@ def main() -> None:
     for model in args.models.split(";"):
         base = Case(model=model, **settings)
         asked = cases(base, devices=2 if on_cpu else max(2, len(gpus)))
+        asked = {k: v for k, v in asked.items() if re.search(args.only, k)}
         results = {}
         if gpus or on_cpu:
             with tempfile.TemporaryDirectory(prefix="gpu-") as name:

@@ -26,6 +26,8 @@ class Case:
       batch: images of each replica's step.
       precision: Keras dtype policy.
       jit: whether XLA compiles.
+      fused: whether trainer/models/fused/ and the fused Adam are used.
+      deterministic: whether ops are bitwise reproducible.
       augment_on: "host", "device" or "none".
       augment: spec or name of the augmentation recipe.
       input: RECORDS, or RESIDENT for one batch again and again.
@@ -41,6 +43,8 @@ class Case:
     batch: int
     precision: str = "float32"
     jit: bool = False
+    fused: bool = True
+    deterministic: bool = False
     augment_on: str = "none"
     augment: str = "seed_segmentation"
     input: str = RESIDENT
@@ -73,7 +77,6 @@ def _start(case: Case):
     """Shows the process its devices, and returns the strategy."""
     import tensorflow as tf
 
-    from tests import fakes
     from trainer.distributed import runtime
 
     if case.cpu:
@@ -83,15 +86,25 @@ def _start(case: Case):
     else:
         gpus = tf.config.list_physical_devices("GPU")
         tf.config.set_visible_devices(gpus[: case.replicas], "GPU")
-    config = fakes.train_config(precision=case.precision, deterministic=False)
-    return runtime.start(config, "mirrored" if case.replicas > 1 else "single")
+    return runtime.start(_config(case), "mirrored" if case.replicas > 1 else "single")
+
+
+def _config(case: Case):
+    from tests import fakes
+
+    return fakes.train_config(
+        learning_rate=1e-4,
+        global_batch_size=case.batch * case.replicas,
+        precision=case.precision,
+        jit=case.jit,
+        fused=case.fused,
+        deterministic=case.deterministic,
+    )
 
 
 def _training(folder: pathlib.Path, case: Case, strategy):
-    import keras
     import tensorflow as tf
 
-    from tests import fakes
     from trainer import step
     from trainer.augment import compiled
     from trainer.augment import recipe
@@ -101,12 +114,11 @@ def _training(folder: pathlib.Path, case: Case, strategy):
     from trainer.optim import optimizers
 
     with strategy.scope():
-        model = registry.build_from_spec(case.model, image_size=case.size)
+        model = registry.build_from_spec(
+            case.model, image_size=case.size, fused=case.fused
+        )
         batch_norm.set_up(model, momentum=0.99)
-        optimizer = optimizers.Adam(1e-4)
-        if case.precision == "mixed_float16":
-            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-        optimizer.build(model.trainable_variables)
+        optimizer = optimizers.build(_config(case), model)
     spec = recipe.parse("none" if case.augment_on == "none" else case.augment)
     on_device = case.augment_on == "device"
     train = step.make_train(
@@ -114,7 +126,7 @@ def _training(folder: pathlib.Path, case: Case, strategy):
         model,
         optimizer,
         losses.parse("bce(1)+dice(1)"),
-        fakes.train_config(global_batch_size=case.batch * case.replicas, jit=case.jit),
+        _config(case),
         augment=compiled.at_once(spec) if on_device else None,
     )
     data = _batches(folder, case, None if on_device else compiled.image_by_image(spec))
