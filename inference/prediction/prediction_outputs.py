@@ -20,7 +20,7 @@ from inference.prediction import probability_csv
 from inference.prediction import submission
 from inference.report import prediction_page
 
-MASKS, OVERLAYS, REPORT = "masks", "overlays", "report.html"
+REPORT = "report.html"
 _OVERLAY_PX = 768
 
 
@@ -34,7 +34,7 @@ def write(config: PredictConfig, dataset: Dataset) -> None:
     Raises:
       CommandError: a csv or an image is damaged, or the dataset lacks an image.
     """
-    wanted = [kind for kind in (MASKS, OVERLAYS) if kind in config.outputs]
+    wanted = [kind for kind in PICTURES if kind in config.outputs]
     report = "report" in config.outputs
     if not wanted and not report:
         return
@@ -55,12 +55,8 @@ def write(config: PredictConfig, dataset: Dataset) -> None:
         mask = rle.decode(rows[record.image_id], *size)
         for kind in wanted:
             path = config.output / kind / f"{record.image_id}.png"
-            if path.exists():
-                continue
-            if kind == MASKS:
-                tiles.write_png(path, mask * 255)
-            else:
-                tiles.write_png(path, overlay(image, aspects.to_square(mask, aspect)))
+            if not path.exists():
+                tiles.write_png(path, PICTURES[kind](image, mask, aspect))
         if summary:
             summary.add(record.image_id, image, mask, aspect)
     if summary:
@@ -69,15 +65,23 @@ def write(config: PredictConfig, dataset: Dataset) -> None:
         durable.write_text(config.output / REPORT, summary.page(provenance))
 
 
-def overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Draws the outline of a mask on the image.
+def mask_picture(image: np.ndarray, mask: np.ndarray, aspect: str) -> np.ndarray:
+    """Returns the mask as [H, W] uint8 of 0 and 255, see PICTURES."""
+    return mask * 255
 
-    Args:
-      image: [S, S] uint8.
-      mask: [L, L] uint8 of 0 and 1.
+
+def overlay(image: np.ndarray, mask: np.ndarray, aspect: str) -> np.ndarray:
+    """Draws the outline of the mask on the image, see PICTURES.
 
     Returns:
       [T, T, 3] uint8 for cv2.imwrite, where T is the larger of S and 768.
     """
+    square = aspects.to_square(mask, aspect)
     side = max(_OVERLAY_PX, image.shape[0])
-    return outlines.on_image(image, mask, outlines.PREDICTION, side=side, thickness=2)
+    return outlines.on_image(image, square, outlines.PREDICTION, side=side, thickness=2)
+
+
+# Pictures of each image, by the name in --outputs, which is also their folder's name:
+# (stored image [S, S] uint8, mask [H, W] uint8 0 or 1, aspect policy of the dataset) to
+# an array for cv2.imwrite.
+PICTURES = {"masks": mask_picture, "overlays": overlay}

@@ -80,11 +80,16 @@ def test_the_page_without_masks(asked):
 def test_overlay_draws_only_the_outline():
     mask = np.zeros((64, 64), np.uint8)
     mask[16:48, 16:48] = 1
-    drawn = prediction_outputs.overlay(np.full((64, 64), 100, np.uint8), mask)
+    drawn = prediction_outputs.overlay(np.full((64, 64), 100, np.uint8), mask, "pad")
     grey = (drawn == 100).all(axis=-1)
     assert grey[384, 384]
     assert grey[20, 20]
     assert not grey[384, 190:196].all()
+
+
+def test_every_output_is_made_somewhere():
+    others = {"csv", "probabilities", "report"}
+    assert set(OUTPUTS) == set(prediction_outputs.PICTURES) | others
 
 
 def test_refuses_outputs_that_cannot_be_made(asked):
