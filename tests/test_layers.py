@@ -3,6 +3,7 @@
 import ast
 import graphlib
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -144,6 +145,16 @@ def test_every_room_says_what_it_is_for():
         text = (ROOT / room.replace(".", "/") / "__init__.py").read_text()
         assert len(ast.get_docstring(ast.parse(text)).splitlines()) == 1, room
         assert room in ARROWS, f"{room} is a new room: give it its arrows"
+
+
+@pytest.mark.parametrize("page", ["docs/ARCHITECTURE.md", "README.md"])
+def test_pages_name_files_that_are_there(page):
+    text = (ROOT / page).read_text()
+    named = set(
+        re.findall(r"`((?:data_prep|trainer|inference|flags|tests)/[\w./]*)`", text)
+    )
+    assert len(named) > 3
+    assert {name for name in named if not (ROOT / name).exists()} == set()
 
 
 def test_rooms_import_along_the_arrows():
