@@ -23,7 +23,7 @@ def test_a_picture_of_any_number_of_epochs(tmp_path):
         training_curves.draw(tmp_path / "progress.png", rows(count))
         picture = cv2.imread(str(tmp_path / "progress.png"))
         assert picture.shape == (800, 700, 3)
-        # Beside white, grey grid and black text there is the colour of the lines.
+        # Only the curves are neither white nor grey nor black.
         colour = np.ptp(picture.astype(int), axis=-1) > 60
         assert colour.sum() > 50
     assert [path.name for path in tmp_path.iterdir()] == ["progress.png"]
