@@ -1,6 +1,7 @@
-"""One process of a tiny run, as a test starts several: argv is a JSON object.
+"""One process of a tiny run; a test starts one or several.
 
-"data" and "workdir"; "strategy"; and "config", what to change of the configuration.
+argv is a JSON object: "data", "workdir", "strategy", and "config", which replaces
+fields of the configuration.
 """
 
 # ruff: noqa: E402 - Keras reads the user's settings when it is first imported.
@@ -20,15 +21,15 @@ from trainer.models import registry
 
 
 def main() -> int:
-    given = json.loads(sys.argv[1])
+    run = json.loads(sys.argv[1])
     registry.MODELS["tiny"] = fakes.build_tiny
     try:
         loop.train(
-            fakes.train_config(**given["config"]),
+            fakes.train_config(**run["config"]),
             fakes.execution(
-                pathlib.Path(given["data"]),
-                pathlib.Path(given["workdir"]),
-                strategy=given["strategy"],
+                pathlib.Path(run["data"]),
+                pathlib.Path(run["workdir"]),
+                strategy=run["strategy"],
             ),
         )
     except CommandError as e:

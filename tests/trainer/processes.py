@@ -1,4 +1,4 @@
-"""Starts runs of tests/trainer/one_process.py, and compares what they leave."""
+"""Starts runs of tests/trainer/one_process.py, and compares their run folders."""
 
 import csv
 import json
@@ -12,12 +12,12 @@ import time
 import h5py
 import numpy as np
 
-# How long one process may take, or a checkpoint may be awaited. Two workers and the
-# tests beside them share two cores, where the imports alone may take a minute; the
-# limit is there to end a deadlock, and no healthy run comes near it.
+# Time limit of one process, and of the wait for a checkpoint. Two workers share two
+# cores with other tests, where the imports alone may take a minute; the limit ends a
+# deadlock, and no healthy run comes near it.
 TIMEOUT_S = 300
-# Without dropout, whose noise is drawn for a replica's share; and with SGD, since
-# Adam blows up the rounding of small gradients. 40 steps.
+# 40 steps without dropout, whose noise depends on the number of replicas, and with SGD,
+# because Adam amplifies the rounding of small gradients.
 CONFIG = {"model": "tiny", "epochs": 8, "ema_momentum": 0.9, "optimizer": "sgd"}
 
 
@@ -31,23 +31,26 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def start(dataset, workdir, num_workers, changes=None, of_worker=None):
-    """Starts the workers; `of_worker` changes the configuration of single ones."""
+def start(dataset, workdir, num_workers, changes=None, worker_changes=None):
+    """Starts the workers; `worker_changes` changes the configuration of single ones."""
     hosts = [f"localhost:{port}" for port in free_ports(num_workers)]
     processes = []
     for k in range(num_workers):
-        config = CONFIG | (changes or {}) | (of_worker or {}).get(k, {})
-        given = {
+        config = CONFIG | (changes or {}) | (worker_changes or {}).get(k, {})
+        run = {
             "data": str(dataset / "32"),
             "workdir": str(workdir),
             "strategy": "single" if num_workers == 1 else "multi_worker",
             "config": config,
         }
-        told = {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": k}}
+        tf_config = {
+            "cluster": {"worker": hosts},
+            "task": {"type": "worker", "index": k},
+        }
         processes.append(
             subprocess.Popen(
-                [sys.executable, "-m", "tests.trainer.one_process", json.dumps(given)],
-                env=os.environ | {"TF_CONFIG": json.dumps(told)},
+                [sys.executable, "-m", "tests.trainer.one_process", json.dumps(run)],
+                env=os.environ | {"TF_CONFIG": json.dumps(tf_config)},
                 stderr=subprocess.PIPE,
                 text=True,
             )
@@ -57,16 +60,16 @@ def start(dataset, workdir, num_workers, changes=None, of_worker=None):
 
 def ended(processes) -> list[tuple[int, str]]:
     try:
-        said = [p.communicate(timeout=TIMEOUT_S)[1] for p in processes]
+        stderrs = [p.communicate(timeout=TIMEOUT_S)[1] for p in processes]
     finally:
         for p in processes:
             p.kill()
-    return [(p.returncode, text) for p, text in zip(processes, said, strict=True)]
+    return [(p.returncode, text) for p, text in zip(processes, stderrs, strict=True)]
 
 
 def succeed(processes) -> None:
-    for code, said in ended(processes):
-        assert code == 0, said
+    for code, stderr in ended(processes):
+        assert code == 0, stderr
 
 
 def wait_for_checkpoint(workdir: pathlib.Path, but: set[pathlib.Path] = frozenset()):
@@ -78,15 +81,15 @@ def wait_for_checkpoint(workdir: pathlib.Path, but: set[pathlib.Path] = frozense
 
 
 def weights(workdir: pathlib.Path, name: str) -> dict[str, np.ndarray]:
-    found = {}
+    arrays = {}
     with h5py.File(workdir / f"{name}.weights.h5") as file:
 
         def visit(path, node):
             if isinstance(node, h5py.Dataset):
-                found[path] = node[()]
+                arrays[path] = node[()]
 
         file.visititems(visit)
-    return found
+    return arrays
 
 
 def assert_same(one, other, **tolerance):

@@ -1,7 +1,7 @@
-"""A seeded tiny run has the losses that it had when these were written down.
+"""A seeded tiny run has the losses that are recorded here.
 
-A change that is meant to leave training alone leaves them alone; one that is not
-writes them anew and says why. Other processors round differently, hence 1e-4.
+A change that should not affect training must not change them; one that should records
+them anew and says why. Other processors round differently, hence 1e-4.
 """
 
 import csv

@@ -109,14 +109,14 @@ def test_two_runs_are_the_same(finished, dataset, tmp_path):
 
 
 def test_augmenting_in_the_step_is_the_same(finished, dataset, tmp_path):
-    """On two devices, each of which augments its part of the batch."""
+    """On two devices; each augments its share of the batch."""
     in_step = execution(dataset, tmp_path / "device", augment_on="device")
     loop.train(fakes.train_config(), in_step)
     assert_same_outcome(finished, tmp_path / "device")
 
 
 class StopAfter:
-    """Tells the loop to stop after a number of looks at it."""
+    """A preemption that is due after the loop has asked a number of times."""
 
     def __init__(self, looks):
         self.looks = looks

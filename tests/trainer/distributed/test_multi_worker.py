@@ -55,7 +55,9 @@ def test_processes_that_are_stopped_or_lost_go_on(dataset, two, tmp_path):
 
 
 def test_workers_with_different_flags_are_refused(dataset, tmp_path):
-    started = processes.start(dataset, tmp_path / "run", 2, of_worker={1: {"seed": 9}})
+    started = processes.start(
+        dataset, tmp_path / "run", 2, worker_changes={1: {"seed": 9}}
+    )
     ends = processes.ended(started)
     assert [code for code, _ in ends] == [ExitCode.CONFLICT] * 2
     assert all("different flags" in stderr for _, stderr in ends)

@@ -30,20 +30,20 @@ def run(dataset, tmp_path_factory):
 
 
 def loaded(run):
-    """What inference takes from the folder."""
-    found = run_folder.open_finished(run)
+    """Returns what inference reads from the folder."""
+    run = run_folder.open_finished(run)
     weights = {
-        name: found.verified_weights(name.removesuffix(SUFFIX)).read_bytes()
-        for name in found.result["weights"]
+        name: run.verified_weights(name.removesuffix(SUFFIX)).read_bytes()
+        for name in run.result["weights"]
     }
-    return found.config, found.dataset, found.result, weights
+    return run.config, run.dataset, run.result, weights
 
 
 def resumed(run, variables):
-    """What a resume takes from the folder."""
-    found = checkpoints.restore_newest(run / "checkpoints", variables)
-    arrays = [a.tobytes() for a in (*found.variables, *found.extra)]
-    return arrays, found.progress
+    """Returns what a resume reads from the folder."""
+    checkpoint = checkpoints.restore_newest(run / "checkpoints", variables)
+    arrays = [a.tobytes() for a in (*checkpoint.variables, *checkpoint.extra)]
+    return arrays, checkpoint.progress
 
 
 def or_failure(load, *args):
@@ -74,15 +74,15 @@ def test_flipped_bits(run, tmp_path):
         damaged[place] ^= 1 << bit
         path.write_bytes(damaged)
         where = f"{path.relative_to(run)}, byte {place}, bit {bit}"
-        found = or_failure(loaded, run)
-        assert found in (whole, CommandError), where
+        result = or_failure(loaded, run)
+        assert result in (whole, CommandError), where
         if path.name.endswith(SUFFIX) or path.name == run_folder.CONFIG:
-            assert found is CommandError, where
+            assert result is CommandError, where
         continued = or_failure(resumed, run, variables)
         in_newest = newest in path.parents
-        # Of JSON, white space may change and nothing be lost.
+        # A flipped bit in the white space of JSON changes nothing.
         assert continued == latest or (in_newest and continued == before), where
-        seen.add((found is CommandError, continued == before))
+        seen.add((result is CommandError, continued == before))
         path.write_bytes(original)
     assert loaded(run) == whole
     assert seen == {(True, False), (False, False), (False, True)}

@@ -1,4 +1,4 @@
-"""What ends a run early is noted, and what is ignored stays ignored."""
+"""Signals that end a run are noted; a signal that was ignored stays ignored."""
 
 import json
 import pathlib
@@ -12,9 +12,9 @@ from data_prep.core.errors import ExitCode
 from trainer.run.preemption import Preemption
 
 ROOT = pathlib.Path(__file__).parents[3]
-# In a process of its own: a signal that somebody does not catch would end the tests,
-# and libraries that they load may have handlers of their own. What a script starts in
-# the background is born with SIGINT ignored, hence the first line.
+# In another process: an uncaught signal would end the tests, and libraries may have set
+# handlers. A process that a script starts in the background ignores SIGINT; the script
+# below therefore sets the handler itself.
 CODE = """
 import json, signal, sys
 from trainer.run.preemption import Preemption
@@ -36,8 +36,8 @@ print(json.dumps(seen))
 """
 
 
-def told(number: int, handler: str) -> dict:
-    """Returns what a process sees that is sent a signal, twice if it notes it."""
+def signalled(number: int, handler: str) -> dict:
+    """Returns what a process records that gets a signal, twice if it notes it."""
     done = subprocess.run(
         [sys.executable, "-c", CODE, str(number), handler],
         cwd=ROOT,
@@ -54,12 +54,12 @@ def told(number: int, handler: str) -> dict:
 )
 def test_signals_are_noted(number, noted):
     expected = {"before": False, "due": True, "restored": True, **noted}
-    assert told(number, "default_int_handler") == expected
+    assert signalled(number, "default_int_handler") == expected
 
 
 def test_an_ignored_signal_stays_ignored():
     expected = {"before": False, "due": False, "restored": True}
-    assert told(2, "SIG_IGN") == expected
+    assert signalled(2, "SIG_IGN") == expected
 
 
 def test_time_is_up():
