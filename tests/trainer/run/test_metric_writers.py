@@ -58,7 +58,7 @@ def test_rows_after_the_checkpoint_are_dropped_and_none_is_lost(tmp_path):
     assert steps_in(tmp_path) == [5, 10, 15, 20, 25]
     # Of a process that was killed while it wrote, the last row is incomplete.
     with (tmp_path / "steps.csv").open("a") as file:
-        file.write("30,1,0.5")
+        file.write("27,1,0.5,0.25,1.0,8.0,0.1")
     write_steps(tmp_path, [30], num_steps=27)
     assert steps_in(tmp_path) == [5, 10, 15, 20, 25, 30]
     write_steps(tmp_path, [], num_steps=0)

@@ -35,7 +35,10 @@ class Rows(MetricWriter):
 
 
 def run(actions, first, last, steps_per_call=4):
-    """Runs calls as the loop does; returns the steps at which they end."""
+    """Runs calls as the loop does; returns the steps at which they end.
+
+    A call takes as many seconds as its last step has a number.
+    """
     ends = []
     while first < last:
         stops = [action.next_stop(first) for action in actions]
@@ -43,7 +46,7 @@ def run(actions, first, last, steps_per_call=4):
         for action in actions:
             action.before_call(first)
         for action in actions:
-            action.after_call(dataclasses.replace(CALL, last_step=end))
+            action.after_call(dataclasses.replace(CALL, last_step=end, seconds=end))
         ends.append(end)
         first = end
     return ends
@@ -61,11 +64,11 @@ def test_a_row_after_every_so_many_steps():
         "learning_rate": 0.5,
         "loss": 2.0,
         "gradient_norm": 7.0,
-        "images_per_second": 2 * 8 / 4.0,
-        "input_wait": pytest.approx(0.4 / 4.0),
+        "images_per_second": 2 * 8 / 6,
+        "input_wait": pytest.approx(0.4 / 6),
     }
-    # Two calls since the first row.
-    assert rows.rows[1][1]["images_per_second"] == 4 * 8 / 8.0
+    # Two calls since the first row, of 10 and 12 seconds.
+    assert rows.rows[1][1]["images_per_second"] == 4 * 8 / 22
 
 
 def test_no_rows():
