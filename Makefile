@@ -1,5 +1,6 @@
 # make demo   synthetic DICOMs -> records -> two members -> submission -> score
 # make test   lint and tests
+# make check  lint and the tests that are not marked slow, in a minute and a half
 # make bench  every benchmark against its peers; BENCH_FLAGS=--quick for a short run
 # make test-tensorflow-io  in its environment, the tests that depend on the stack
 # make test-other-python OTHER_PYTHON=python3.13  the same and more on another Python
@@ -45,7 +46,7 @@ PRESET := demo
 # A worker that dies is told at once: with others in its place a run may wait for ever.
 PARALLEL := --numprocesses=auto --dist=loadfile --max-worker-restart=0
 
-.PHONY: demo test test-tensorflow-io test-other-python lint bench clean
+.PHONY: demo test check test-tensorflow-io test-other-python lint bench clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m data_prep.synthetic --output=$(DEMO)/source \
@@ -78,6 +79,9 @@ demo: $(INSTALLED)
 
 test: lint
 	$(BIN)/python -m pytest $(PARALLEL)
+
+check: lint
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 test-tensorflow-io: $(TFIO)/installed
 	REQUIRE_TENSORFLOW_IO=1 $(TFIO)/bin/python -m pytest $(PARALLEL) $(TFIO_TESTS) \
