@@ -66,8 +66,8 @@ def check_ranges(config: Any) -> None:
 def _ranges(config: type) -> dict[str, Range]:
     """Returns the range of each numeric field that has to be checked, by name."""
     hints = typing.get_type_hints(config, include_extras=True)
-    found = {f.name: _range(hints[f.name]) for f in dataclasses.fields(config)}
-    return {name: limits for name, limits in found.items() if limits}
+    ranges = {f.name: _range(hints[f.name]) for f in dataclasses.fields(config)}
+    return {name: limits for name, limits in ranges.items() if limits}
 
 
 def _range(annotation: Any) -> Range | None:
