@@ -40,7 +40,7 @@ def _tiles(
     chosen = {i.image_id: i for i in inspection.choose(dataset.images, num_pictures)}
     reader = DatasetReader(folder, dataset.manifest)
     size = dataset.manifest.image_size
-    found = {}
+    tiles_by_id = {}
     for record in reader.find(chosen):
         image = chosen[record.image_id]
         mask = np.zeros((size, size), np.uint8)
@@ -48,8 +48,8 @@ def _tiles(
             mask = schema.unpack_mask(record.mask_bits, size)
         finding = f"{image.area:.0f} px" if image.label == 1 else _LABELS[image.label]
         caption = f"{_fold_name(image.fold)}, {finding}"
-        found[image.image_id] = (reader.pixels(record), mask, caption)
-    return [found[image_id] for image_id in chosen]
+        tiles_by_id[image.image_id] = (reader.pixels(record), mask, caption)
+    return [tiles_by_id[image_id] for image_id in chosen]
 
 
 def _page(dataset: Inspection, chosen: list[tuple[np.ndarray, np.ndarray, str]]) -> str:

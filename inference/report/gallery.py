@@ -51,8 +51,8 @@ def choose(scores: Scores, count: int) -> dict[str, list[int]]:
       largest first; "worst", "best": positives with a predicted mask, by Dice}.
     """
     share = max(1, count // 4)
-    found = np.flatnonzero(scores.positive & scores.predicted_positive)
-    by_dice = found[np.argsort(scores.dice[found], kind="stable")]
+    hits = np.flatnonzero(scores.positive & scores.predicted_positive)
+    by_dice = hits[np.argsort(scores.dice[hits], kind="stable")]
     num_best = min(share, (by_dice.size + 1) // 2)
     missed = np.flatnonzero(scores.positive & ~scores.predicted_positive)
     alarms = np.flatnonzero(~scores.positive & scores.predicted_positive)

@@ -43,9 +43,9 @@ def announce(
         return
     driver = gpus.driver()
     if most_gpus == 0:
-        found = driver.gpus if driver else ()
-        why = f"{computed_by} runs on the CPU, not on {gpus.describe(found)}"
-        causes = [Cause(why, "choose another engine")] if found else []
+        present = driver.gpus if driver else ()
+        why = f"{computed_by} runs on the CPU, not on {gpus.describe(present)}"
+        causes = [Cause(why, "choose another engine")] if present else []
     elif driver or opened:
         causes = gpus.unused(driver, len(opened))
     else:

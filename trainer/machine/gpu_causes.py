@@ -146,8 +146,8 @@ def compiles(driver: Driver | None, probe: Probe) -> bool:
     """Returns whether a GPU's first use compiles its kernels, for up to 30 minutes."""
     if driver is None or not probe.version:
         return False
-    found = [kernels(gpu.compute_capability, probe) for gpu in driver.gpus]
-    return AT_FIRST_USE in found
+    kernel_states = [kernels(gpu.compute_capability, probe) for gpu in driver.gpus]
+    return AT_FIRST_USE in kernel_states
 
 
 def kernels(capability: tuple[int, int], probe: Probe) -> str:
@@ -157,10 +157,10 @@ def kernels(capability: tuple[int, int], probe: Probe) -> str:
     entries also carry PTX, which is compiled for every newer GPU ("CUDA C++ Programming
     Guide", application compatibility).
     """
-    found = [
+    matches = [
         _KERNELS.fullmatch(k) for k in probe.build.get("cuda_compute_capabilities", ())
     ]
-    built = [(m[1], (int(m[2]), int(m[3])), m[4]) for m in found if m]
+    built = [(m[1], (int(m[2]), int(m[3])), m[4]) for m in matches if m]
     if not built:
         return "ready"
     major = capability[0]

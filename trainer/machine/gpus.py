@@ -132,7 +132,7 @@ def visible(gpus: tuple[Gpu, ...], setting: str | None) -> tuple[Gpu, ...]:
     """
     if setting is None:
         return gpus
-    found = []
+    selected = []
     for entry in (part.strip() for part in setting.split(",")):
         if entry.startswith("MIG-"):
             # A slice of a GPU. A process enumerates one slice only, however many are
@@ -141,8 +141,8 @@ def visible(gpus: tuple[Gpu, ...], setting: str | None) -> tuple[Gpu, ...]:
         match = [gpu for gpu in gpus if _names(entry, gpu)]
         if len(match) != 1:
             break
-        found += match
-    return tuple(found) if len(set(found)) == len(found) else ()
+        selected += match
+    return tuple(selected) if len(set(selected)) == len(selected) else ()
 
 
 def known_by(gpus: tuple[Gpu, ...], setting: str | None, order: str | None) -> bool:

@@ -85,7 +85,7 @@ def tensorflow_version(version: str) -> list[Finding]:
 def fit() -> list[Finding]:
     """Returns the packages that are missing, too old, too new, or installed twice."""
     have = {name: installed(name) for name in REQUIRED}
-    unmet, seen = _walk([found[0] for found in have.values() if found])
+    unmet, seen = _walk([present[0] for present in have.values() if present])
     findings = _missing(have) + _outside(have) + unmet + _twice(have)
     if findings:
         return findings
@@ -105,8 +105,8 @@ def _missing(have: dict[str, list[str]]) -> list[Finding]:
             f"{name} is not installed",
             installing.missing(name, REQUIRED[name]),
         )
-        for name, found in have.items()
-        if not found
+        for name, present in have.items()
+        if not present
     ]
 
 
@@ -118,10 +118,10 @@ def _outside(have: dict[str, list[str]]) -> list[Finding]:
         # `_walk` reports it.
         return []
     findings = []
-    for name, found in have.items():
+    for name, present in have.items():
         wanted = REQUIRED[name]
         # TensorFlow's version has a line of its own.
-        for distribution in found if name != "tensorflow" else ():
+        for distribution in present if name != "tensorflow" else ():
             version = installing.version(distribution)
             if not SpecifierSet(wanted).contains(version, prereleases=True):
                 text = f"this project needs {distribution}{wanted}, not {version}"
@@ -132,12 +132,12 @@ def _outside(have: dict[str, list[str]]) -> list[Finding]:
 
 def _twice(have: dict[str, list[str]]) -> list[Finding]:
     findings = []
-    for name, found in have.items():
-        others = " ".join(other for other in found if other != name)
+    for name, present in have.items():
+        others = " ".join(other for other in present if other != name)
         # Uninstalling one also removes files of the other.
         again = f"pip install --force-reinstall --no-deps {name}"
-        if len(found) > 1:
-            text = f"{' and '.join(found)} overwrite each other's files"
+        if len(present) > 1:
+            text = f"{' and '.join(present)} overwrite each other's files"
             fix = f"pip uninstall -y {others}; {again}"
             findings.append(warning("packages", text, fix))
     return findings

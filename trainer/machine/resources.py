@@ -63,10 +63,10 @@ def look(num_gpus: int) -> list[Finding]:
 def shared() -> int:
     """Returns the size of /dev/shm in bytes; 0 where there is none."""
     try:
-        found = os.statvfs(_SHARED)
+        filesystem = os.statvfs(_SHARED)
     except OSError:
         return 0
-    return found.f_frsize * found.f_blocks
+    return filesystem.f_frsize * filesystem.f_blocks
 
 
 def memory(

@@ -16,8 +16,8 @@ def main(*, thorough: bool) -> None:
     build = dict(tf.sysconfig.get_build_info())
     _report("tensorflow", {"version": tf.__version__, "build": build})
     try:
-        found = tf.config.list_physical_devices("GPU")
-        _report("gpus", [device.name for device in found])
+        devices = tf.config.list_physical_devices("GPU")
+        _report("gpus", [device.name for device in devices])
     except tf.errors.OpError as e:
         _report("refusal", e.message)
     if thorough:

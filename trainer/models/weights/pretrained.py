@@ -73,14 +73,16 @@ def load(text: str, model: keras.Model) -> dict[str, str]:
 def _load_from_library(text: str, model: keras.Model) -> int:
     """Fills the encoder from `text`, a name of published weights or a path."""
     published = text in (IMAGENET, NOISY_STUDENT)
-    found = encoders.spec_of(model)
-    if found is None or (published and text not in found[1].weights):
+    encoder_and_spec = encoders.spec_of(model)
+    if encoder_and_spec is None or (
+        published and text not in encoder_and_spec[1].weights
+    ):
         raise CommandError(
             ExitCode.FLAGS,
             f"there are no {text} weights for {model.name}",
             fix="choose other --encoder_weights",
         )
-    encoder, spec = found
+    encoder, spec = encoder_and_spec
     file = spec.weights[text] if published else None
     if file and file.last_layer not in ("", encoder.layers[-1].name):
         raise CommandError(
