@@ -3,10 +3,10 @@
     python -m inference.main --data=data/siim/256 --members='runs/*' \\
         --output=predictions --tta=hflip
 
-With --classifiers, only images that pass a gate are segmented. With --source, it
-predicts DICOM or PNG files. With --split=out_of_fold, labelled images are predicted by
-the members that did not train on them, for inference.tune. The same command resumes an
-interrupted prediction.
+With --classifiers, only images that pass a gate are segmented. With --source,
+it predicts DICOM or PNG files. With --split=out_of_fold, labelled images are
+predicted by the members that did not train on them, for inference.tune. The
+same command resumes an interrupted prediction.
 """
 
 from data_prep.core.errors import ExitCode

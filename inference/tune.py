@@ -3,9 +3,9 @@
     python -m inference.tune --predictions=out_of_fold --truth=train-rle.csv \\
         --output=tuning
 
-It scores every triplet of --tops, --min_areas and --bottoms and, if the prediction has
-classifiers, every gate of --gates. The output keeps the pixel counts, so another grid
-of the same thresholds takes seconds.
+It scores every triplet of --tops, --min_areas and --bottoms and, if the
+prediction has classifiers, every gate of --gates. The output keeps the pixel
+counts, so another grid of the same thresholds takes seconds.
 """
 
 from flags import command

@@ -3,8 +3,8 @@
     python -m inference.vote --submissions=a.csv,b.csv,c.csv \\
         --output=majority.csv
 
-A tie leaves the pixel empty. Masks are 1024 x 1024 unless --mask_size or --data is
-given.
+A tie leaves the pixel empty. Masks are 1024 x 1024 unless --mask_size or --data
+is given.
 """
 
 import json

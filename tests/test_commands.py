@@ -30,6 +30,7 @@ def run(module, *arguments):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", sorted(reads.COMMANDS))
 def test_help_lists_the_flags_that_the_command_reads_and_no_other(module):
     done = run(module, "--help")
@@ -85,6 +86,7 @@ def test_presets_are_listed_from_any_folder(tmp_path):
     assert "tensorflow" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "code", "message"),
     [
@@ -214,6 +216,7 @@ def test_faults(command, code, message, dataset, source, tmp_path):
     assert not list(tmp_path.rglob("dataset.json"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code", "message"),
     [

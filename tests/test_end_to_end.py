@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import cv2
+import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -23,6 +24,7 @@ def run(module, **flags):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_end_to_end(tmp_path):
     source, data = tmp_path / "source", tmp_path / "data"
     run("data_prep.synthetic", output=source, num_train=20, num_test=5, source_size=256)

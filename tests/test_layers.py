@@ -177,6 +177,7 @@ def test_the_arrows_have_no_circle():
     graphlib.TopologicalSorter(ARROWS).prepare()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "absent"),
     [

@@ -79,6 +79,7 @@ def contents(path: pathlib.Path) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_the_packages_and_nothing_else(wheel, tree, sources):
     about = f"{wheel.name.split('-py3')[0]}.dist-info/"
     held = contents(wheel)
@@ -91,6 +92,7 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel, tree, sources):
     } <= sources
 
 
+@pytest.mark.slow
 def test_the_source_archive_builds_the_same_wheel(wheel, tree, tmp_path):
     run(sys.executable, "-c", BUILD_SDIST, tmp_path, cwd=tree)
     [archive] = tmp_path.glob("*.tar.gz")
@@ -123,6 +125,7 @@ def python(wheel, tmp_path_factory) -> pathlib.Path:
     return executable
 
 
+@pytest.mark.slow
 def test_it_works_where_it_is_installed(python, tmp_path):
     names = ", ".join(PACKAGES)
     program = f"import {names}; print(*(m.__path__[0] for m in ({names})))"

@@ -32,6 +32,7 @@ def files(tmp_path_factory):
     return source_files.sound(folder / "drawn", folder / "sound", count=COUNT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [sides.NATURAL, sides.TFIO, sides.DALI])
 def test_sides_agree(files, tmp_path, side):
     works = {
@@ -48,6 +49,7 @@ def test_sides_agree(files, tmp_path, side):
         assert not difference.num_masks
 
 
+@pytest.mark.slow
 def test_kernels_report(files):
     found = json.loads(sides.kernels(files, SIZES).output)
     assert found.keys() == {"decode", "resize", "clahe", "copy", "wall_s", "cpu_s"}
@@ -59,6 +61,7 @@ def test_sound_repeats_files(files, tmp_path):
     assert len(list(more.folder.iterdir())) == more.count == 2 * COUNT + 1
 
 
+@pytest.mark.slow
 def test_peak_memory_counts_children():
     child = "x = b'1' * (64 << 20); import time; time.sleep(1)"
     parent = (
@@ -67,6 +70,7 @@ def test_peak_memory_counts_children():
     assert memory.peak_mib([sys.executable, "-c", parent]) > 64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [augmentation_sides.OURS, augmentation_sides.KERAS])
 def test_augmentation_sides_run(side):
     run = augmentation_sides.SIDES[side](augmentation_sides.LIGHT, 32, 1)
@@ -120,6 +124,7 @@ def test_a_table_has_whole_rows():
         timing.markdown(("a", "b"), [(1,)])
 
 
+@pytest.mark.slow
 def test_reading_delivers_an_epoch_on_every_side(tmp_path, monkeypatch):
     monkeypatch.setattr(reading, "_COPIED", 1 << 20)
     monkeypatch.setattr(reading, "RECORDS_PER_SHARD", 20)

@@ -25,6 +25,7 @@ def csvs(job, tmp_path_factory):
     return [bulk_inference.path(side, folder / side) for side in sides]
 
 
+@pytest.mark.slow
 def test_sides_agree(job, csvs):
     found = bulk_inference.compare(*csvs, job)
     assert found.num_films == 18
@@ -33,6 +34,7 @@ def test_sides_agree(job, csvs):
     assert found.num_empty == 14
 
 
+@pytest.mark.slow
 def test_differences_are_told(job, csvs, tmp_path):
     header, *rows = csvs[0].read_text().splitlines()
     whole = f"0 {peer.SIDE**2}"
@@ -47,6 +49,7 @@ def test_differences_are_told(job, csvs, tmp_path):
         bulk_inference.compare(csvs[0], changed, job)
 
 
+@pytest.mark.slow
 def test_stages_report(job, tmp_path):
     done = bulk_inference.run(bulk_inference.STAGES, job, tmp_path / "x")
     stages = json.loads(done.output)

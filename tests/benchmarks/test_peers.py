@@ -85,6 +85,7 @@ def test_arithmetic_of_torch_is_counted_alike():
     assert found * 1e9 == 2 * (2 * 64 * 27 * 5 + 2 * 36 * 9 * 5)
 
 
+@pytest.mark.slow
 def test_our_step_learns():
     work, gflop = training_peer_sides.ours("tiny", 32, 2, 1)
     losses = [float(work()[0]) for _ in range(3)]
@@ -122,6 +123,7 @@ def test_input_sides_deliver_the_same(records, side):
         np.testing.assert_array_equal(mine, found)
 
 
+@pytest.mark.slow
 def test_our_input_side_mirrors(records):
     def batch(what):
         return next(input_sides.ours(records, 32, 1, what))
@@ -217,6 +219,7 @@ def test_disturbed_verdicts_are_not_counted():
     assert "| loud | loud | 2 | 1 | met; DISTURBED |" in text
 
 
+@pytest.mark.slow
 def test_suite_goes_on_after_a_failure(tmp_path, monkeypatch):
     benchmarks = (
         suite.Benchmark(module="gpu"),
@@ -241,6 +244,7 @@ def test_suite_goes_on_after_a_failure(tmp_path, monkeypatch):
         suite.chosen("gpu,nonsense")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

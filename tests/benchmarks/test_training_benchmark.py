@@ -19,6 +19,7 @@ def folder(tmp_path_factory):
     return written
 
 
+@pytest.mark.slow
 def test_all_sides_train_and_fit_is_what_we_do(folder, tmp_path):
     config = fakes.train_config(model="tiny", fold=0)
     execution = fakes.execution(folder, tmp_path, strategy="single", steps_per_call=3)
@@ -45,6 +46,7 @@ def test_presets_of_the_cases_are_there(tmp_path):
         assert execution.data == tmp_path
 
 
+@pytest.mark.slow
 def test_first_step(folder):
     with flagsaver.flagsaver():
         seconds = first_step.train("tiny", folder)

@@ -84,6 +84,7 @@ def test_enums_are_the_tables():
     assert values("voi") == sorted(grey.VOI)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", PRESETS, ids=lambda p: p.stem)
 def test_presets(path):
     for line in path.read_text().splitlines():
@@ -102,6 +103,7 @@ def test_presets(path):
     assert preset_file.cost.startswith(f"{model.count_params():,} parameters, ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["classifier_xception_nih", "demo", "unet_512"])
 def test_the_cost_of_a_preset_is_what_is_counted(name):
     """Three presets only, because counting GFLOP is slow for the others."""

@@ -38,6 +38,7 @@ def workers_on(allowed: set[int]) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.slow
 @needs_two_cores
 def test_workers_follow_the_affinity():
     """taskset and Slurm set the affinity."""

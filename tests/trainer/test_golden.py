@@ -16,6 +16,7 @@ VALIDATION = [1.417726, 1.3279, 1.31219]
 SWA, EMA = 1.292177, 1.289486
 
 
+@pytest.mark.slow
 def test_losses(dataset, tmp_path):
     config = fakes.train_config(ema_momentum=0.9)
     execution = fakes.execution(dataset / "32", tmp_path / "run", strategy="single")

@@ -69,6 +69,7 @@ def run(arguments, env):
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [json.dumps(ALIEN), "{"], ids=["alien", "broken"])
 def test_a_network_computes_the_same(tmp_path, settings):
     printed = run(["-c", CODE], environment(tmp_path, settings))
@@ -79,6 +80,7 @@ def test_a_network_computes_the_same(tmp_path, settings):
     assert json.loads(printed.splitlines()[-1]) == expected
 
 
+@pytest.mark.slow
 def test_a_run_trains_the_same(dataset, tmp_path):
     """The command, with a variable that wins over the file."""
     flags = {

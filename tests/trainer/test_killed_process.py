@@ -10,6 +10,7 @@ from tests.trainer import processes
 KILLS = 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
 def test_killed_at_random_instants_it_ends_with_the_same_bits(
     dataset, tmp_path, precision

@@ -69,6 +69,7 @@ def finished(dataset, tmp_path_factory):
     return workdir
 
 
+@pytest.mark.slow
 def test_run_folder(finished, dataset):
     names = {p.name for p in finished.iterdir()} - {".lock"}
     assert names == {
@@ -103,11 +104,13 @@ def test_training_learns(finished):
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.slow
 def test_two_runs_are_the_same(finished, dataset, tmp_path):
     loop.train(fakes.train_config(), execution(dataset, tmp_path / "again"))
     assert_same_outcome(finished, tmp_path / "again")
 
 
+@pytest.mark.slow
 def test_augmenting_in_the_step_is_the_same(finished, dataset, tmp_path):
     """On two devices; each augments its share of the batch."""
     in_step = execution(dataset, tmp_path / "device", augment_on="device")
@@ -139,6 +142,7 @@ class StopAfter:
         return Preemption().failure(where)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("looks", [1, 6])
 def test_a_stopped_run_continues_to_the_same_weights(
     finished, dataset, tmp_path, monkeypatch, looks
@@ -154,6 +158,7 @@ def test_a_stopped_run_continues_to_the_same_weights(
     assert_same_outcome(finished, workdir)
 
 
+@pytest.mark.slow
 def test_a_killed_run_continues_to_the_same_weights(
     finished, dataset, tmp_path, monkeypatch
 ):
@@ -175,6 +180,7 @@ def test_a_killed_run_continues_to_the_same_weights(
     assert_same_outcome(finished, workdir)
 
 
+@pytest.mark.slow
 def test_rows_and_trace_of_steps_change_nothing_and_survive_a_stop(
     finished, dataset, tmp_path, monkeypatch
 ):
@@ -222,6 +228,7 @@ EVERYTHING = {
 }
 
 
+@pytest.mark.slow
 def test_every_kind_of_average_survives_a_stop(dataset, tmp_path, monkeypatch):
     config = fakes.train_config(**EVERYTHING)
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
@@ -241,6 +248,7 @@ def test_every_kind_of_average_survives_a_stop(dataset, tmp_path, monkeypatch):
     assert any((one[key] != ema[key]).any() for key in one)
 
 
+@pytest.mark.slow
 def test_best_epochs_are_those_of_the_log(dataset, tmp_path):
     config = fakes.train_config(epochs=5, top_k=3, swa_epochs=0)
     result = loop.train(config, execution(dataset, tmp_path / "run"))
@@ -257,6 +265,7 @@ def test_best_epochs_are_those_of_the_log(dataset, tmp_path):
         np.testing.assert_array_equal(best[key], first[key])
 
 
+@pytest.mark.slow
 def test_frozen_epochs_leave_the_encoder_alone(dataset, tmp_path, monkeypatch):
     monkeypatch.setitem(registry.MODELS, "encoded", fakes.build_encoded)
     config = fakes.train_config(
@@ -282,6 +291,7 @@ def test_frozen_epochs_leave_the_encoder_alone(dataset, tmp_path, monkeypatch):
         )
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_another_number_of_devices(dataset, tmp_path, monkeypatch):
     config = fakes.train_config(model="tiny", optimizer="sgd")
     whole = tmp_path / "whole"
@@ -311,6 +321,7 @@ def test_finished_run_is_confirmed_and_another_one_refused(
     assert caught.value.exit_code == ExitCode.CONFLICT
 
 
+@pytest.mark.slow
 def test_single_device_gives_the_same_to_1e_5(finished, dataset, tmp_path):
     config = fakes.train_config(model="tiny", optimizer="sgd")
     for strategy in ("single", "mirrored"):
@@ -321,6 +332,7 @@ def test_single_device_gives_the_same_to_1e_5(finished, dataset, tmp_path):
         np.testing.assert_allclose(two[key], one[key], atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -335,6 +347,7 @@ def test_faults(dataset, tmp_path, changes, said):
     assert caught.value.exit_code == ExitCode.FLAGS
 
 
+@pytest.mark.slow
 def test_diverging_run_stops(dataset, tmp_path):
     config = fakes.train_config(optimizer="sgd", learning_rate=1e30, loss="bce")
     with pytest.raises(CommandError, match="in step .*, on the images 2.25.") as caught:

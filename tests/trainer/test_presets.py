@@ -141,6 +141,7 @@ def test_all_presets_are_here():
     assert {p.stem for p in FOLDER.glob("*.flagfile")} == set(SPECIAL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(SPECIAL))
 def test_preset_trains(name, data, tmp_path, nothing_to_load):
     folder = data / str(LARGER.get(name, SIZE))

@@ -128,6 +128,7 @@ def mirrored():
 VAE = "vae_cnn(start_filters=8, latent_size=4, dropout=0)"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["tiny", VAE], ids=["tiny", "losses of layers"])
 def test_one_device_equals_two(model, monkeypatch):
     """In graphs; for networks on EfficientNet see models/test_contract.py."""
@@ -148,6 +149,7 @@ def assert_equal(two, one):
         np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_augmenting_on_host_equals_device_and_two_devices():
     plain = train(single(), "tiny")
     host = train(single(), "tiny", augment_on="host")
@@ -157,12 +159,14 @@ def test_augmenting_on_host_equals_device_and_two_devices():
     assert_equal(train(mirrored(), "tiny", augment_on="device"), host)
 
 
+@pytest.mark.slow
 def test_dropout_and_float16_train_on_two_devices():
     trained = train(mirrored(), "tiny(dropout=0.3)", precision="mixed_float16")
     assert trained.losses[-1] < trained.losses[0]
     assert all(np.isfinite(w).all() for w in trained.weights)
 
 
+@pytest.mark.slow
 def test_steps_per_call_do_not_change_the_outcome():
     one = train(single(), "tiny", steps_per_call=1)
     three = train(single(), "tiny", steps_per_call=3)
@@ -173,6 +177,7 @@ def test_steps_per_call_do_not_change_the_outcome():
 PLAIN = "tiny(batch_norm=false)"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("devices", [1, 2])
 def test_accumulated_parts_equal_the_whole(devices):
     """Without batch norm, whose statistics are taken over each part."""
@@ -181,12 +186,14 @@ def test_accumulated_parts_equal_the_whole(devices):
     assert_equal(train(strategy, PLAIN, accumulation=2), whole)
 
 
+@pytest.mark.slow
 def test_accumulation_on_two_devices_equals_the_whole_over_20_steps():
     options = {"steps": 20, "steps_per_call": 5}
     whole = train(single(), PLAIN, **options)
     assert_equal(train(mirrored(), PLAIN, accumulation=2, **options), whole)
 
 
+@pytest.mark.slow
 def test_accumulation_trains_batch_norm():
     trained = train(mirrored(), "tiny", accumulation=2)
     assert trained.losses[-1] < trained.losses[0]
@@ -203,6 +210,7 @@ def regrouped(steps):
     )
 
 
+@pytest.mark.slow
 def test_clipping_bounds_the_whole_gradient():
     bound = 1e-3
     one = train(single(), PLAIN, steps=1, steps_per_call=1, clip_norm=bound)
@@ -217,6 +225,7 @@ def test_clipping_bounds_the_whole_gradient():
     assert_equal(train(single(), PLAIN, clip_norm=1e6), free)
 
 
+@pytest.mark.slow
 def test_clipping_divides_by_the_loss_scale():
     half = train(mirrored(), PLAIN, precision="mixed_float16", clip_norm=1e-3)
     full = train(mirrored(), PLAIN, clip_norm=1e-3)
@@ -224,6 +233,7 @@ def test_clipping_divides_by_the_loss_scale():
         np.testing.assert_allclose(a - before, b - before, rtol=0.05, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("devices", [1, 2])
 @pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
 def test_norm_is_that_of_the_last_steps_gradient(devices, precision):
@@ -245,6 +255,7 @@ def test_norm_is_that_of_the_last_steps_gradient(devices, precision):
     assert np.isnan(train(strategy, PLAIN, steps=1, **options).norms).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"accumulation": 2}], ids=["", "parts"])
 @pytest.mark.parametrize("devices", [1, 2])
 def test_norm_changes_no_bit_of_the_weights(devices, options):
@@ -259,6 +270,7 @@ def test_norm_changes_no_bit_of_the_weights(devices, options):
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_compiled_by_xla_it_is_the_same(monkeypatch):
     jit_options, function = [], tf.function
 
@@ -277,6 +289,7 @@ def test_compiled_by_xla_it_is_the_same(monkeypatch):
         train(mirrored(), "tiny", jit=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("devices", [1, 2])
 def test_a_loss_that_is_not_finite_changes_no_weight(devices):
     def poison(index, batch):
@@ -301,6 +314,7 @@ def test_a_loss_that_is_not_finite_changes_no_weight(devices):
         np.testing.assert_array_equal(stopped.weights[k], short.weights[k])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("devices", [1, 2])
 def test_moving_average(devices):
     strategy = single() if devices == 1 else mirrored()
@@ -323,6 +337,7 @@ def test_moving_average(devices):
         np.testing.assert_allclose(weight.numpy(), mean, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_waiting_for_input_is_measured():
     def slow(batch):
         def wait(image):

@@ -7,6 +7,7 @@ from trainer import trainer
 from trainer.input.fold_dataset import FoldDataset
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("augment_on", ["host", "device"])
 def test_the_step_is_made_as_configured(dataset, tmp_path, monkeypatch, augment_on):
     seen = {}

@@ -90,6 +90,7 @@ def test_sound_data(dataset):
     assert verification.verify(dataset / "64").num_records == 37
 
 
+@pytest.mark.slow
 def test_sound_png_data(convert_config, tmp_path):
     config = dataclasses.replace(
         convert_config, output=tmp_path / "png", pixel_encoding="png", sizes=(32,)
@@ -355,6 +356,7 @@ def test_no_dataset(tmp_path, name):
     assert e.value.exit_code == ExitCode.FLAGS
 
 
+@pytest.mark.slow
 def test_the_command(dataset, data):
     def run(folder):
         return subprocess.run(

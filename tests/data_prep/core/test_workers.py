@@ -100,6 +100,7 @@ def test_a_killed_worker_costs_one_input(item, code):
     assert results == list(range(6))
 
 
+@pytest.mark.slow
 def test_a_hanging_worker_costs_one_input():
     limits = workers.Limits(memory_bytes=256 << 20, seconds=10)
     results = [r for _, r in run([("ok", 0), ("hang", 600), ("ok", 1)], limits=limits)]
@@ -120,6 +121,7 @@ def test_input_is_read_lazily():
     assert len(taken) < 20
 
 
+@pytest.mark.slow
 def test_a_pool_stays_for_another_round():
     with workers.WorkerPool(
         behave, os.path.basename, num_workers=2, limits=LIMITS
@@ -142,6 +144,7 @@ def test_a_worker_killed_from_outside_costs_no_input(tmp_path):
     assert results == [0, tmp_path / "died", 1, 0.2]
 
 
+@pytest.mark.slow
 def test_the_second_trial_is_alone(tmp_path):
     """Two inputs that only fail together both succeed."""
     items = [("die in company", tmp_path)] * 2 + [("ok", 0)] * 6

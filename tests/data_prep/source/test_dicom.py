@@ -329,6 +329,7 @@ def test_no_dicom_at_all(tmp_path, data, code):
     assert code_of(path) == code
 
 
+@pytest.mark.slow
 def test_every_truncation_is_refused(path):
     data = path.read_bytes()
     for length in [*range(1, len(data) - 20, 7), *range(len(data) - 20, len(data))]:

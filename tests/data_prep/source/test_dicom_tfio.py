@@ -81,6 +81,7 @@ def test_none(monkeypatch):
         dicom_tfio.check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [[], ["--dry_run"]])
 def test_no_file_is_blamed(installed, source, tmp_path, more):
     installed(fits="<2,>=1", library=LOADS)

@@ -85,6 +85,7 @@ masks = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(
     rows=st.dictionaries(ids, masks, min_size=1, max_size=6),
     header=st.sampled_from(["", "ImageId,EncodedPixels", "ImageId, EncodedPixels"]),

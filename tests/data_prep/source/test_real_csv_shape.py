@@ -175,6 +175,7 @@ def test_rows_are_those_that_were_written(rows, read):
     assert list(read) == list(expected)
 
 
+@pytest.mark.slow
 def test_overlaps(read):
     several = [encoded for encoded in read.values() if len(encoded) > 1]
     assert sum(overlaps(encoded) for encoded in several) == 183

@@ -92,6 +92,7 @@ def test_classifiers_alone_write_only_their_csv(dataset, runs, tmp_path):
     assert not (asked.output / SUBMISSION).exists()
 
 
+@pytest.mark.slow
 def test_views_of_the_2019_solution(dataset, runs, tmp_path):
     def classified(name, **changes):
         asked = cascade(
@@ -137,6 +138,7 @@ def test_mean_of_views_by_hand(dataset, runs, monkeypatch):
     assert len({tuple(seed) for seeds in seen for seed in seeds}) == 8
 
 
+@pytest.mark.slow
 def test_sizes_are_averaged_at_the_smallest(dataset, tmp_path):
     small = member(tmp_path / "small", dataset / "32", 1)
     large = member(tmp_path / "large", dataset / "64", 2)

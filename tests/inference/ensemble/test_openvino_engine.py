@@ -42,6 +42,7 @@ def images(count):
     return rng.integers(0, 256, (count, SIZE, SIZE, 1)).astype(np.float32)
 
 
+@pytest.mark.slow
 @needs_openvino
 @pytest.mark.parametrize(
     "spec",

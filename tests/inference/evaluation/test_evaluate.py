@@ -184,6 +184,7 @@ def test_tables_must_cover_the_images(truth, imperfect, tmp_path):
             evaluate.evaluate(asked)
 
 
+@pytest.mark.slow
 def test_command(truth, tmp_path):
     asked = config(tmp_path / "x", truth, dict.fromkeys(masks(truth), "-1"))
     command = [

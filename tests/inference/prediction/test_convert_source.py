@@ -31,6 +31,7 @@ def asked(dataset, source, runs, output):
     return config(dataset, runs, output, data=(), source=folder)
 
 
+@pytest.mark.slow
 def test_equals_the_converted_dataset(dataset, source, runs, tmp_path):
     direct = asked(dataset, source, runs, tmp_path / "direct")
     assert predict.predict(direct) == ExitCode.DONE
@@ -44,6 +45,7 @@ def test_equals_the_converted_dataset(dataset, source, runs, tmp_path):
     assert (direct.output / SUBMISSION).stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_an_unreadable_file_is_in_no_csv(dataset, source, runs, tmp_path):
     folder = tmp_path / "films"
     shutil.copytree(source / synthetic_folder.TEST_FOLDER, folder)
@@ -58,6 +60,7 @@ def test_an_unreadable_file_is_in_no_csv(dataset, source, runs, tmp_path):
         assert cut.stem in list(csv.reader(file))[1][0]
 
 
+@pytest.mark.slow
 def test_predicts_png_files(dataset, runs, tmp_path):
     folder = tmp_path / "films"
     folder.mkdir()

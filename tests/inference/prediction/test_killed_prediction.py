@@ -13,6 +13,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from data_prep.dataset import manifest
 from data_prep.dataset import schema
 from data_prep.dataset import shards
@@ -22,6 +24,7 @@ ROOT = pathlib.Path(__file__).parents[3]
 NUM_KILLS = 10
 
 
+@pytest.mark.slow
 def test_killed_at_random_instants(dataset, tmp_path):
     for k in range(2):
         member(tmp_path / f"run{k}", dataset / "32", k)
@@ -44,6 +47,7 @@ def test_killed_at_random_instants(dataset, tmp_path):
     assert len(list(resumed.rglob("*"))) == len(list(whole.rglob("*")))
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_images(dataset, tmp_path):
     """For 10,000 small records, only ids and names may stay in memory."""
     member(tmp_path / "run", dataset / "32", 0)

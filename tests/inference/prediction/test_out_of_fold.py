@@ -121,6 +121,7 @@ def test_tuned_thresholds_decide_a_prediction(dataset, source, runs, tmp_path):
         predict.predict(other)
 
 
+@pytest.mark.slow
 def test_a_gate_is_tuned_and_used(dataset, source, runs, tmp_path):
     paths = [tmp_path / f"classifier{k}" for k in range(3)]
     for k, path in enumerate(paths):

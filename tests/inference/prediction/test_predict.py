@@ -57,6 +57,7 @@ def rows_of(config):
     return submission.read(config.output / SUBMISSION)
 
 
+@pytest.mark.slow
 def test_equals_a_loop_over_members_and_views(dataset, runs, tmp_path):
     paths, models = runs
     rows = rows_of(config(dataset, paths, tmp_path / "out"))
@@ -84,6 +85,7 @@ def test_equals_a_loop_over_members_and_views(dataset, runs, tmp_path):
     assert len(seen) == 7
 
 
+@pytest.mark.slow
 def test_batch_size_and_order_of_members_do_not_matter(dataset, runs, tmp_path):
     paths, _ = runs
     outputs = [
@@ -218,6 +220,7 @@ def test_refuses_an_image_twice(dataset, runs, tmp_path):
         predict.predict(config(dataset, runs[0], tmp_path / "out", data=(folder,)))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None, reason="OpenVINO is not installed"
 )

@@ -36,6 +36,7 @@ def asked(dataset, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_pictures_may_be_added_later(asked, tmp_path, monkeypatch):
     predict.predict(dataclasses.replace(asked(), output=tmp_path / "ungated"))
     classified = probability_csv.read(tmp_path / "ungated" / CLASSIFICATION)
@@ -65,12 +66,14 @@ def test_pictures_may_be_added_later(asked, tmp_path, monkeypatch):
     assert "<script" not in page
 
 
+@pytest.mark.slow
 def test_probabilities_cannot_be_added_later(asked):
     predict.predict(asked())
     with pytest.raises(CommandError, match="keeps_maps: stored False, asked True"):
         predict.predict(asked(outputs=OUTPUTS))
 
 
+@pytest.mark.slow
 def test_the_page_without_masks(asked):
     job = asked(outputs=("csv", "report"), postprocess="triplet(1, 100000000, 0.5)")
     assert set(rows_of(job).values()) == {rle.EMPTY}
@@ -99,6 +102,7 @@ def test_refuses_outputs_that_cannot_be_made(asked):
         asked(outputs=("masks",), split="out_of_fold")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(browser.find() is None, reason="no browser is installed")
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_page_in_a_browser(asked, tmp_path, width):

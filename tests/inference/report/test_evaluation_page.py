@@ -126,6 +126,7 @@ def test_without_pictures_the_cases_are_a_table(source, tmp_path):
     assert "None." in parser.texts
 
 
+@pytest.mark.slow
 @needs_browser
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, False), (390, True)])
 def test_in_a_browser(written, report, tmp_path, width, dark):

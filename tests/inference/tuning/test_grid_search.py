@@ -62,6 +62,7 @@ def brute_force(maps, truth, aspect, rule):
     return np.array(scores)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("aspect", ["pad", "stretch"])
 @pytest.mark.parametrize("classified", [False, True])
 def test_the_surface_equals_brute_force(aspect, classified):

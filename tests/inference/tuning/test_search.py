@@ -54,6 +54,7 @@ def test_the_known_optimum_is_found(tmp_path):
         assert message in text
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path):
     config = tuning_cases.write_case(tmp_path, *tuning_cases.constructed())
     done = test_commands.run(
@@ -102,6 +103,7 @@ def test_reports_a_best_rule_at_the_edge(tmp_path):
     assert "the best top is at the grid's edge: widen --tops" in search.tune(narrow)
 
 
+@pytest.mark.slow
 def test_another_grid_needs_no_second_pass(tmp_path, monkeypatch):
 
     config = tuning_cases.write_case(tmp_path, *tuning_cases.constructed())

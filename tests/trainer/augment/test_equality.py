@@ -1,6 +1,7 @@
 """Augmentation gives the same pixels eagerly, in tf.data, under XLA and on replicas."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tests.trainer.augment import batches
@@ -15,6 +16,7 @@ SIZE = batches.SIZE
 ALL = "|".join(sorted(ops.OPS))
 
 
+@pytest.mark.slow
 def test_same_seed_same_pixels_everywhere():
     # With ops that some images draw, and with ops that all draw.
     text = f"{recipe.SEED_CLASSIFICATION}|{recipe.SEED_SEGMENTATION}|shift|contrast"
@@ -32,6 +34,7 @@ def test_same_seed_same_pixels_everywhere():
     assert (again[0].numpy() != eager[0].numpy()).any(axis=(1, 2, 3)).all()
 
 
+@pytest.mark.slow
 def test_a_batch_may_be_cut_among_replicas():
     augment = recipe.parse(ALL)
     parts = batches.tensors(*batches.noise(4))

@@ -73,6 +73,7 @@ def test_shift_moves_the_disc():
     assert len({batches.centroid(m) for m in new_masks}) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [128, 256])
 def test_elastic_displaces_as_strongly_as_full_resolution_noise(size):
     scale = size / 256
@@ -88,6 +89,7 @@ def test_elastic_displaces_as_strongly_as_full_resolution_noise(size):
         assert moves.std() == pytest.approx(3.6 / np.sqrt(3), rel=0.15)
 
 
+@pytest.mark.slow
 def test_drawn_parameters_have_their_statistics():
     turned = batches.displacement(geometric.Rotation(15), 400, SIZE)
     centre = (SIZE - 1) / 2

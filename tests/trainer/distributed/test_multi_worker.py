@@ -18,11 +18,13 @@ def two(dataset, tmp_path_factory):
     return workdir
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one(dataset, two, tmp_path):
     processes.succeed(processes.start(dataset, tmp_path / "run", 1))
     processes.assert_same(two, tmp_path / "run", rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_accumulated_parts_of_two_processes_equal_one(dataset, tmp_path):
     # Batch norm sees the parts: without it, all must be equal.
     plain = {"model": "tiny(batch_norm=false)"}
@@ -33,6 +35,7 @@ def test_accumulated_parts_of_two_processes_equal_one(dataset, tmp_path):
     processes.assert_same(tmp_path / "two", tmp_path / "one", rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_processes_that_are_stopped_or_lost_go_on(dataset, two, tmp_path):
     workdir = tmp_path / "run"
     started = processes.start(dataset, workdir, 2)
@@ -54,6 +57,7 @@ def test_processes_that_are_stopped_or_lost_go_on(dataset, two, tmp_path):
     processes.assert_same(two, workdir, rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_workers_with_different_flags_are_refused(dataset, tmp_path):
     started = processes.start(
         dataset, tmp_path / "run", 2, worker_changes={1: {"seed": 9}}

@@ -34,6 +34,7 @@ def without(folder, tmp_path, label):
     return copy
 
 
+@pytest.mark.slow
 def test_positives_are_chosen_by_file(folder, tmp_path):
     """The files of negatives are not even opened: the test deletes them."""
     data = FoldDataset(fakes.train_config(sampling="positives"), folder)
@@ -91,6 +92,7 @@ def test_a_shard_of_another_length(folder, tmp_path):
     assert e.value.exit_code == ExitCode.CORRUPT
 
 
+@pytest.mark.slow
 def test_the_cache_changes_nothing(folder):
     def labels(**options):
         config = fakes.train_config(sampling="positive_fraction(0.8:0.4)")
@@ -125,6 +127,7 @@ def test_bad_executions(tmp_path, changes, said):
         dataclasses.replace(sound, **changes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [0, 11])
 def test_the_images_of_a_step_are_named(folder, step):
     data = FoldDataset(fakes.train_config(), folder)

@@ -30,6 +30,7 @@ def test_every_argument_matters():
     assert len({f.tobytes() for f in found}) == len(found)
 
 
+@pytest.mark.slow
 def test_neighbouring_turns_are_as_good_as_unrelated():
     """Chi-squared per degree of freedom of 30 indices' positions in 600 epochs."""
     size, turns = 30, 600

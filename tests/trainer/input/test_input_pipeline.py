@@ -80,6 +80,7 @@ def pixels(batches, count):
     return [image for image, _ in contents(batches, count)]
 
 
+@pytest.mark.slow
 def test_decodes_what_was_written(data):
     for batch in itertools.islice(data.training().as_numpy_iterator(), 3):
         for image, mask, label in zip(*batch.values(), strict=True):
@@ -117,6 +118,7 @@ def test_batches_run_on_across_a_pass(data):
     assert seen.keys() == data.by_pixels.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampled", SAMPLINGS)
 def test_any_step_can_be_the_first(data, sampled):
     augment = recipe.parse("hflip(p=0.5)|gamma(0.8, 1.2)")
@@ -148,6 +150,7 @@ def test_a_late_start_reads_nothing_before_it(data):
     assert len(decoded) <= len(delivered) + 4 * BATCH_SIZE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampled", SAMPLINGS)
 def test_nothing_else_decides_the_batches(data, sampled):
     expected = contents(data.training(sampled, num_parallel_calls=1), 12)
@@ -159,6 +162,7 @@ def test_nothing_else_decides_the_batches(data, sampled):
     assert contents(data.training(sampled, seed=8), 12) != expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_memory", [False, True])
 def test_replicas_share_each_batch(data, in_memory):
     store = CachedSource(data.on_disk, decoder()) if in_memory else data.on_disk
@@ -190,6 +194,7 @@ def service():
         server._stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first_step", [0, 7])
 def test_a_service_makes_the_same_batches(data, service, first_step):
     address = service()

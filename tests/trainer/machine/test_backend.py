@@ -63,6 +63,7 @@ def test_later_crashes_are_reported_as_before(tmp_path, monkeypatch, given):
     assert ("Fatal Python error" in done.stderr) == bool(given)
 
 
+@pytest.mark.slow
 def test_a_closed_stderr():
     line = "from trainer.machine import backend; backend.load(); print('loaded')"
     done = subprocess.run(

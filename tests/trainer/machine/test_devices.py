@@ -165,6 +165,7 @@ def made_up_driver(tmp_path_factory):
     return driver_library.build(tmp_path_factory.mktemp("driver"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "arguments"),
     [
@@ -202,6 +203,7 @@ def test_commands(made_up_driver, dataset, tmp_path, module, arguments, required
     assert not list(tmp_path.rglob("config.json"))
 
 
+@pytest.mark.slow
 def test_a_process_of_it_opens_no_device():
     """Reading the devices' names must not reserve GPU memory."""
     code = (

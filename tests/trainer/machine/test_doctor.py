@@ -50,6 +50,7 @@ def fake_tensorflow(folder, code):
     return {"PYTHONPATH": str(folder)}
 
 
+@pytest.mark.slow
 def test_a_sound_machine_is_ready(tmp_path):
     # A GPU of this machine has tests of its own: hidden, it is at most a warning.
     settings = {"KERAS_BACKEND": "jax", "CUDA_VISIBLE_DEVICES": ""}
@@ -79,6 +80,7 @@ def test_a_sound_machine_is_ready(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_missing_cuda_libraries_are_named(tmp_path):
     driver_library.needs_no_cuda()
     folder = driver_library.build(tmp_path)
@@ -93,6 +95,7 @@ def test_missing_cuda_libraries_are_named(tmp_path):
     assert found["CPU:0"]["status"] == "ok"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "said", "fix"),
     [
@@ -128,6 +131,7 @@ def test_a_tensorflow_that_dies_when_imported(tmp_path, code, said, fix):
     assert max(map(len, words)) <= 80
 
 
+@pytest.mark.slow
 def test_a_driver_that_was_updated_under_its_module(tmp_path):
     folder = driver_library.build(tmp_path)
     broken = fake_tensorflow(tmp_path, "raise ImportError('made up')")
@@ -141,6 +145,7 @@ def test_a_driver_that_was_updated_under_its_module(tmp_path):
     assert "restart the machine" in gpu["fix"]
 
 
+@pytest.mark.slow
 def test_keras_settings_that_stop_the_import(tmp_path):
     (tmp_path / "keras.json").write_text('{"floatx": "float8"}')
     done = doctor(tmp_path, "--json", KERAS_HOME=str(tmp_path))
@@ -152,6 +157,7 @@ def test_keras_settings_that_stop_the_import(tmp_path):
     assert "Keras settings" in found["TensorFlow"]["fix"]
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written(tmp_path):
     broken = fake_tensorflow(tmp_path, "raise ImportError('made up')")
     done = doctor("/proc/none", "--json", **broken)

@@ -115,6 +115,7 @@ def test_no_library_is_no_driver_but_a_loaded_module_is(monkeypatch, tmp_path):
     assert "--gpus=all" in gpus.unused(found, 0)[0].fix
 
 
+@pytest.mark.slow
 def test_real_tensorflow_names_the_libraries_that_it_misses(library):
     driver_library.needs_no_cuda()
     made = driver_library.environment(library, gpus=H100)
@@ -125,6 +126,7 @@ def test_real_tensorflow_names_the_libraries_that_it_misses(library):
     assert "requirements-gpu.txt" in cause["fix"]
 
 
+@pytest.mark.slow
 def test_real_tensorflow_tells_what_cuda_answered(library):
     made = driver_library.environment(library, gpus=H100, FAKE_CU_INIT="999")
     # TensorFlow 2.16 also misses another library.

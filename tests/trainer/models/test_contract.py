@@ -88,6 +88,7 @@ def check_outputs(outputs, count, size):
         assert np.isfinite(value).all()
 
 
+@pytest.mark.slow
 def test_shapes_at_two_sizes(name, model, size):
     assert model.input.shape == (None, size, size, 1)
     check_outputs(model(images(2, size), training=False), 2, size)
@@ -97,6 +98,7 @@ def test_shapes_at_two_sizes(name, model, size):
     assert names == [layer.name for layer in other.layers], "all layers are named"
 
 
+@pytest.mark.slow
 def test_row_alone_equals_row_in_a_batch(model, size):
     three = model(images(3, size), training=False)
     for k in range(3):
@@ -114,6 +116,7 @@ def gradients_of(model, batch):
     return zip(weights, tape.gradient(value, weights), strict=True)
 
 
+@pytest.mark.slow
 def test_gradient_reaches_every_weight(model, size, no_noise):
     for weight, gradient in gradients_of(model, batch_of(3, size)):
         assert gradient is not None, weight.path
@@ -122,6 +125,7 @@ def test_gradient_reaches_every_weight(model, size, no_noise):
         assert len(weight.shape) < 2 or np.any(gradient), weight.path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [0, 255])
 def test_blank_image_does_no_harm(model, size, value):
     batch = batch_of(3, size)
@@ -130,6 +134,7 @@ def test_blank_image_does_no_harm(model, size, value):
         assert np.isfinite(gradient).all(), weight.path
 
 
+@pytest.mark.slow
 def test_saved_weights_come_back(model, size, tmp_path):
     before = model(images(2, size), training=False)
     path = tmp_path / "x.weights.h5"
@@ -145,6 +150,7 @@ def test_saved_weights_come_back(model, size, tmp_path):
         np.testing.assert_array_equal(after[key], before[key])
 
 
+@pytest.mark.slow
 def test_float32_outputs_under_mixed_precision(name, size):
     policy = keras.mixed_precision.dtype_policy()
     try:
@@ -171,6 +177,7 @@ def train_one_step(strategy, name, size):
     return train(iterator, tf.constant(1))[0].numpy(), model.get_weights()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Even though the")
 def test_two_replicas_equal_one(name, size, no_noise):
     devices = [d.name for d in tf.config.list_logical_devices("CPU")]

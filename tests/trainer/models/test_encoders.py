@@ -12,6 +12,7 @@ from trainer.models import registry
 KERAS = sorted(name for name, spec in encoders.ENCODERS.items() if not spec.taps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["b0", "b1", "b4"])
 def test_drop_connect_grows_to_its_stated_rate(name):
     taps = encoders.build(name, image_size=64, drop_connect=0.2)
@@ -24,6 +25,7 @@ def test_drop_connect_grows_to_its_stated_rate(name):
     assert max(rates) == pytest.approx(0.2 * (blocks - unused - 1) / blocks)
 
 
+@pytest.mark.slow
 def test_whole_networks_would_reach_the_rate_and_not_exceed_it():
     spec = encoders.ENCODERS["b4"]
     network = spec.network(weights=None, include_top=False, input_shape=(64, 64, 3))
@@ -46,6 +48,7 @@ def test_normalisation_is_inside():
     np.testing.assert_allclose(value, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_batch_norms_of_nested_models_are_found():
     model = registry.build("uefficientnetpp", image_size=32, encoder="b0")
     batch_norm.set_up(model, momentum=0.8)
@@ -74,6 +77,7 @@ def test_files_of_the_package_have_digests(name):
     assert weights[encoders.NOISY_STUDENT].checksum.startswith("md5 ")
 
 
+@pytest.mark.slow
 def test_an_encoder_is_found_with_its_entry():
     segmenter = registry.build(
         "nested_unetpp", image_size=32, encoder="b0", start_filters=1

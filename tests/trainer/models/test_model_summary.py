@@ -10,6 +10,7 @@ def test_every_model_is_known():
     assert model_summary.KNOWN.keys() == registry.MODELS.keys() - {"tiny", "encoded"}
 
 
+@pytest.mark.slow
 def test_costs_by_hand():
     """The stand-in has 9 + 1 multiply-adds (two operations) per pixel and filter."""
     found = model_summary.cost("tiny", 32)
@@ -23,6 +24,7 @@ def test_costs_by_hand():
     assert found.activation_mib == pytest.approx(4 * pixels * (1 + 4 * 4 + 1) / 2**20)
 
 
+@pytest.mark.slow
 def test_the_table_has_a_line_for_each(monkeypatch):
     monkeypatch.setattr(registry, "MODELS", {"tiny": fakes.build_tiny})
     monkeypatch.setitem(model_summary.KNOWN, "tiny", (64, "a test"))

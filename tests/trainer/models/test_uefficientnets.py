@@ -22,6 +22,7 @@ def model(name):
     return registry.build(name, image_size=256, dropout=0.5)
 
 
+@pytest.mark.slow
 def test_parameters_and_widths(name, model):
     parameters, widths = EXPECTED[name]
     assert model.count_params() == parameters

@@ -78,6 +78,7 @@ def test_terms_by_hand(policy):
     assert branch.losses == []
 
 
+@pytest.mark.slow
 def test_no_term_dwarfs_the_others():
     """At an input of 0..255 and the published width, before any training."""
     batch = toys(4, seed=0, size=64)
@@ -105,6 +106,7 @@ def variables_used(model, training):
     return {paths[id(v)] for v in graph.variables}
 
 
+@pytest.mark.slow
 def test_branch_is_left_out_of_predictions():
     model = build()
     branch = model.get_layer("vae")
@@ -115,6 +117,7 @@ def test_branch_is_left_out_of_predictions():
     assert not of_branch & variables_used(model, training=False)
 
 
+@pytest.mark.slow
 def test_noise_goes_on_after_a_restart_where_it_was():
     model = build(dropout=0.0)
     optimizer = keras.optimizers.SGD()
@@ -144,6 +147,7 @@ def reconstruction_error(model, images):
     return np.mean((images / 255 - reconstruction) ** 2, axis=(1, 2, 3))
 
 
+@pytest.mark.slow
 def test_learns_to_segment_and_to_reconstruct(monkeypatch):
     monkeypatch.setattr(vae_cnn, "REPEATS", (1, 1, 1, 1))  # Traces in half the time.
     model = build(dropout=0.0)

@@ -50,6 +50,7 @@ def trained(monkeypatch, member):
     return done
 
 
+@pytest.mark.slow
 def test_every_member_once_and_the_summary(config, member, trained, capsys):
     assert cross_validation.run(config, member) == ExitCode.DONE
     assert trained == [(0, 0), (2, 0), (0, 1), (2, 1)]
@@ -68,12 +69,14 @@ def test_every_member_once_and_the_summary(config, member, trained, capsys):
     assert trained == [(1, 0), (1, 1)]
 
 
+@pytest.mark.slow
 def test_all_folds(config, member, trained):
     every = dataclasses.replace(config, folds=(), seeds=(0,))
     cross_validation.run(every, member)
     assert trained == [(0, 0), (1, 0), (2, 0)]
 
 
+@pytest.mark.slow
 def test_a_member_of_another_configuration_is_refused(config, member, trained):
     one = dataclasses.replace(config, folds=(0,), seeds=(0,))
     cross_validation.run(one, member)

@@ -53,6 +53,7 @@ def or_failure(load, *args):
         return CommandError
 
 
+@pytest.mark.slow
 def test_flipped_bits(run, tmp_path):
     *_, older, newest = sorted((run / "checkpoints").glob("epoch-*"))
     commit = durable.read_json(newest / "commit.json", fix="")
@@ -88,6 +89,7 @@ def test_flipped_bits(run, tmp_path):
     assert seen == {(True, False), (False, False), (False, True)}
 
 
+@pytest.mark.slow
 def test_a_resume_falls_back_to_the_checkpoint_before(dataset, run, tmp_path, caplog):
     copy = tmp_path / "run"
     shutil.copytree(run, copy)

@@ -45,6 +45,7 @@ def saved(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_what_is_restored_is_what_was_saved(saved):
     other = state(7)
     assert other.restore(saved)
@@ -57,6 +58,7 @@ def test_what_is_restored_is_what_was_saved(saved):
         np.testing.assert_array_equal(total, np.full(total.shape, 6.0))
 
 
+@pytest.mark.slow
 def test_without_a_checkpoint_nothing_changes(tmp_path):
     made = state(7)
     assert not made.restore(tmp_path)
@@ -64,6 +66,7 @@ def test_without_a_checkpoint_nothing_changes(tmp_path):
     assert made.swa.count == 0
 
 
+@pytest.mark.slow
 def test_names_on_disk_are_those_of_older_runs(saved):
     (folder,) = saved.iterdir()
     assert folder.name == "epoch-00002-step-0000001"

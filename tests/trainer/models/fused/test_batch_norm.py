@@ -127,6 +127,7 @@ def test_a_single_value_a_channel_is_no_division_by_zero():
     np.testing.assert_allclose(ours.moving_mean, theirs.moving_mean)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_two_replicas_share_their_statistics(dtype):
     devices = [d.name for d in tf.config.list_logical_devices("CPU")]

@@ -35,6 +35,7 @@ def activations(model):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["uefficientnetpp(encoder=b0)", "densenet169"])
 def test_every_batch_norm_of_a_model_is_fused(name):
     model = registry.build_from_spec(name, image_size=64)
@@ -48,6 +49,7 @@ def test_every_batch_norm_of_a_model_is_fused(name):
     assert types.count("FusedBatchNormV3") == len(layers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", ["uefficientnet(encoder=b0)", "efficientnet_b4"])
 def test_every_swish_layer_of_a_network_is_fused(spec):
     model = registry.build_from_spec(spec, image_size=64)
@@ -66,6 +68,7 @@ def test_other_activations_stay():
     assert activations(model) == [swish, relu, sigmoid]
 
 
+@pytest.mark.slow
 def test_off_leaves_keras_layers():
     options = {"image_size": 32, "encoder": "b0", "start_filters": 1}
     model = registry.build("uefficientnetpp", fused=False, **options)
@@ -130,6 +133,7 @@ def test_dropout_on_and_off_keeps_rate_and_mean():
         np.testing.assert_allclose(values[values > 0], 4 / 3, rtol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "spec",
     [

@@ -70,6 +70,7 @@ def test_a_constant_channel_is_no_division_by_zero():
     np.testing.assert_allclose(found[0], theirs(inputs), atol=1e-2)
 
 
+@pytest.mark.slow
 def test_only_training_takes_the_kernels():
     model = registry.build("unet", image_size=64, starting_filters=4)
     counts = {}

@@ -61,6 +61,7 @@ def test_each_of_two_replicas_has_the_gradient_of_its_own_part():
         np.testing.assert_allclose(gradient, found(inputs + shift)[1], rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", ["3", "0"])
 def test_a_process_of_it_prints_nothing(level):
     """XLA would log a line in the middle of a progress bar otherwise.

@@ -33,6 +33,7 @@ def stored(monkeypatch):
     return built
 
 
+@pytest.mark.slow
 def test_summed_kernels_see_grey_as_three_channels_do(stored):
     """Xception normalises all channels alike, so that the sum is exact."""
     model = registry.build("xception", image_size=96)
@@ -47,6 +48,7 @@ def test_summed_kernels_see_grey_as_three_channels_do(stored):
     np.testing.assert_allclose(features, expected, atol=1e-4 * np.abs(expected).max())
 
 
+@pytest.mark.slow
 def test_three_channels_are_copied(stored):
     model = registry.build("efficientnet_b4", image_size=64)
     pretrained.load("imagenet", model)
@@ -68,6 +70,7 @@ def check_copied(encoder, source):
             np.testing.assert_array_equal(mine, their)
 
 
+@pytest.mark.slow
 def test_grey_is_normalised_as_for_imagenet():
     """The logit's input does not change if Keras's own layers do it."""
     model = registry.build("efficientnet_b4", image_size=64)
@@ -78,6 +81,7 @@ def test_grey_is_normalised_as_for_imagenet():
     np.testing.assert_allclose(rescaled / 255, (image / 255 - mean) / std, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", ["imagenet", "noisy-student"])
 def test_encoders_of_segmenters(stored, weights):
     text = "uefficientnetpp(encoder=b0, start_filters=1)"
@@ -89,6 +93,7 @@ def test_encoders_of_segmenters(stored, weights):
     check_copied(encoder, source)
 
 
+@pytest.mark.slow
 def test_without_a_network_the_file_is_named(monkeypatch):
     def no_network(**options):
         raise Exception("URL fetch failure")
@@ -104,6 +109,7 @@ def test_without_a_network_the_file_is_named(monkeypatch):
     assert "md5 b0042744bf5b25fce3cb969f33bebb97" in str(e.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "weights", "said"),
     [
@@ -124,6 +130,7 @@ def test_nothing_is_asked_for():
     assert pretrained.load("none", model) == {"encoder_weights": "none"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "side"),
     [("uefficientnetpp(encoder=b0, start_filters=1)", 64), ("efficientnet_b4", 64)],
