@@ -6,6 +6,7 @@ import runpy
 
 import pytest
 from absl import flags
+from absl.testing import flagsaver
 
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ConfigError
@@ -154,10 +155,11 @@ def test_groups_without_some():
 
 
 def test_missing_flags_are_explained_without_quotes():
-    with pytest.raises(
-        CommandError, match="^--truth is missing; give it; Csv file of the"
-    ):
-        fields.required(common.TRUTH)
+    wanted = "^--truth is missing; give it; Csv file of the"
+    with flagsaver.flagsaver():
+        flags.FLAGS(["test"])
+        with pytest.raises(CommandError, match=wanted):
+            fields.required(common.TRUTH)
 
 
 def test_the_groups_of_a_member_are_those_of_the_trainer():
