@@ -1,9 +1,8 @@
 """Opens a page in headless Chromium, as `.ci/run` installs it, at any width.
 
-The page stands in a frame of the asked width: a window of the full Chromium is never
-narrower than 500 pixels, whatever is asked for, only that of the headless shell is.
-It comes from a server of our own, because a browser keeps no account of the files
-that a page loads beside it, but does of what comes over HTTP, even in vain.
+An iframe sets the width, because a window of the full Chromium is never narrower than
+500 pixels; only the headless shell allows less. A local HTTP server delivers the page,
+because resource timing lists HTTP requests, failed ones included, but no local files.
 """
 
 import contextlib
@@ -20,7 +19,7 @@ import threading
 from collections.abc import Iterator
 
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-# Before the page's own head, so that its policy against scripts stands afterwards.
+# Precedes the page's head, whose content security policy would forbid this script.
 _PROBE = """<script>
 addEventListener("load", () => {
   const root = document.documentElement;
@@ -38,7 +37,7 @@ addEventListener("load", () => {
   parent.postMessage(JSON.stringify(seen), "*");
 });
 </script>"""
-# The frame is as dark as the browser is only where its own page may be dark.
+# The frame follows the browser's dark mode only if the outer page allows both schemes.
 _FRAME = """<!doctype html><html><head><meta charset="utf-8">
 <meta name="color-scheme" content="light dark">
 <script>
@@ -56,7 +55,7 @@ class Opened:
     """A page as a browser shows it.
 
     Attributes:
-      seen: what the page's own document says, see the script above.
+      seen: what the script above reports about the page's document.
       console: lines of its console.
     """
 
@@ -65,14 +64,14 @@ class Opened:
 
 
 def find() -> str | None:
-    """Returns a browser's path, or None where there is none."""
+    """Returns the path of a browser, or None if none is installed."""
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
 def open_page(
     page: pathlib.Path, aside: pathlib.Path, *, width: int, dark: bool = False
 ) -> Opened:
-    """Opens a copy of `page`, written to the file `aside`, `width` pixels wide."""
+    """Copies `page` to the file `aside` and opens that at a width of `width` pixels."""
     text = page.read_text(encoding="utf-8")
     assert text.count("<head>") == 1
     aside.write_text(text.replace("<head>", "<head>" + _PROBE), encoding="utf-8")
@@ -96,7 +95,7 @@ class _Silent(http.server.SimpleHTTPRequestHandler):
 
 @contextlib.contextmanager
 def _served(folder: pathlib.Path) -> Iterator[str]:
-    """Serves a folder on this machine; yields the address."""
+    """Serves a folder on localhost; yields the address."""
     handler = functools.partial(_Silent, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -107,12 +106,12 @@ def _served(folder: pathlib.Path) -> Iterator[str]:
 
 
 def _dump(address: str, aside: pathlib.Path, *, width: int, dark: bool):
-    """Runs the browser, which prints the page's document when all is loaded."""
+    """Runs the browser, which prints the page's DOM once everything is loaded."""
     return subprocess.run(
         [
             find(),
             "--headless",
-            # A container's root has no sandbox; the page is our own.
+            # Chromium has no sandbox for root in a container; the page is our own.
             "--no-sandbox",
             "--disable-gpu",
             "--disable-dev-shm-usage",

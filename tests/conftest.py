@@ -1,7 +1,7 @@
-"""Two logical CPUs, so that mirrored code is tested, and shared small datasets."""
+"""Sets up two logical CPUs for tests of MirroredStrategy, and shared small datasets."""
 
 # ruff: noqa: E402 - Keras reads the user's settings when it is first imported, so
-# that backend.load() has to come before all that imports it.
+# backend.load() has to precede every import of it.
 
 import os
 import pathlib
@@ -12,12 +12,12 @@ import pytest
 
 from trainer.machine import backend
 
-# As the commands do. What the tests start must set it by itself: see pytest_configure.
+# The commands set it, too. pytest_configure unsets it, so that subprocesses must.
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 _GIVEN_LEVEL = os.environ.get(LOG_LEVEL)
 os.environ.setdefault(LOG_LEVEL, "3")
-# Two logical CPUs are what the tests expect, on a machine with GPUs as well: tests of
-# exact numbers, and of mirrored code, hold for CPUs. Who sets the variable decides.
+# Tests expect two logical CPUs even on a machine with GPUs, because the exact numbers
+# and the tests of MirroredStrategy hold for CPUs. A value that is set already wins.
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 backend.load()
 
@@ -32,13 +32,13 @@ from trainer.models import registry
 
 
 def pytest_configure(config):
-    # trainer/distributed/runtime.py does it too late once a device has been used.
+    # trainer/distributed/runtime.py would set it too late, after a device was used.
     tf.config.threading.set_inter_op_parallelism_threads(1)
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(
         cpu, [tf.config.LogicalDeviceConfiguration()] * 2
     )
-    # TensorFlow has read it by now.
+    # TensorFlow has already read it.
     if _GIVEN_LEVEL is None:
         del os.environ[LOG_LEVEL]
 
@@ -50,7 +50,7 @@ def _tiny_model(monkeypatch):
     monkeypatch.setitem(registry.MODELS, "encoded", fakes.build_encoded)
 
 
-# It decodes a file, since some builds import and only fail when they are used.
+# Decodes a file, because some builds can be imported and fail only when used.
 _DECODE = """
 import tensorflow_io
 from tests import dicom_files
@@ -61,10 +61,10 @@ assert tensorflow_io.image.decode_dicom_image(data).shape[1:3] == (24, 24)
 
 @pytest.fixture(scope="session")
 def tfio() -> None:
-    """Skips a test that needs tensorflow-io where that does not load and decode.
+    """Skips a test that needs tensorflow-io if that does not load and decode.
 
-    It is tried in a process of its own, because a build for another TensorFlow may
-    end the process that imports it.
+    A separate process tries it, because a build for another TensorFlow may crash the
+    process that imports it.
     """
     done = subprocess.run(
         [sys.executable, "-c", _DECODE],
@@ -75,7 +75,7 @@ def tfio() -> None:
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         reason = f"tensorflow-io does not decode here: {lines[-1]}"
-        # Its own environment is there for these tests.
+        # The environment made for tensorflow-io must run these tests.
         (pytest.fail if os.environ.get("REQUIRE_TENSORFLOW_IO") else pytest.skip)(
             reason
         )
@@ -83,7 +83,7 @@ def tfio() -> None:
 
 @pytest.fixture(scope="session")
 def source(tmp_path_factory) -> pathlib.Path:
-    """A synthetic folder: 30 + 2 training and 7 test images of 128 px."""
+    """A synthetic folder with 30 + 2 training and 7 test images of 128 px."""
     folder = tmp_path_factory.mktemp("source")
     synthetic_folder.write(
         SyntheticConfig(
@@ -100,7 +100,7 @@ def source(tmp_path_factory) -> pathlib.Path:
 
 @pytest.fixture(scope="session")
 def convert_config(source, tmp_path_factory) -> ConvertConfig:
-    """The conversion of `source` to 32 and 64 px."""
+    """The config that converts `source` to 32 and 64 px."""
     return ConvertConfig(
         source=source / synthetic_folder.TRAIN_FOLDER,
         rle_csv=source / synthetic_folder.TRAIN_CSV,
@@ -117,6 +117,6 @@ def convert_config(source, tmp_path_factory) -> ConvertConfig:
 
 @pytest.fixture(scope="session")
 def dataset(convert_config) -> pathlib.Path:
-    """The converted folder, with a dataset of 32 and one of 64 px in it."""
+    """The converted folder, which contains one dataset of 32 px and one of 64 px."""
     convert.convert(convert_config)
     return convert_config.output

@@ -1,4 +1,4 @@
-"""Small stand-ins that tests share."""
+"""Small fakes that tests share."""
 
 import keras
 
@@ -8,9 +8,9 @@ from trainer.models import blocks
 
 
 class KerasDropout(keras.layers.Dropout):
-    """Keeps Keras's own random numbers, which the golden losses are of.
+    """Keeps Keras's own random numbers, from which the golden losses were computed.
 
-    A registry model's `Dropout` is replaced by a faster one; a subclass is not.
+    A faster layer replaces a registry model's `Dropout`, but not a subclass of it.
     """
 
 
@@ -34,7 +34,7 @@ def build_tiny(
 
 
 def build_encoded(*, image_size: int, label: bool = False) -> keras.Model:
-    """A network with an encoder in it, for masks or for labels."""
+    """A network with an encoder, which outputs masks or labels."""
     x = inner = keras.Input((image_size, image_size, 1), name="inner")
     x = keras.layers.Conv2D(4, 3, padding="same", use_bias=False, name="conv")(x)
     x = keras.layers.BatchNormalization(name="bn")(x)
@@ -50,7 +50,7 @@ def build_encoded(*, image_size: int, label: bool = False) -> keras.Model:
 
 
 def train_config(**changes) -> TrainConfig:
-    """A run of a few steps; `changes` replace fields."""
+    """The config of a run of a few steps; `changes` replace fields."""
     fields = {
         "model": "tiny(dropout=0.2)",
         "seed": 1,
@@ -66,7 +66,7 @@ def train_config(**changes) -> TrainConfig:
 
 
 def execution(data, workdir, **changes) -> Execution:
-    """How it is carried out; `changes` replace fields."""
+    """The execution settings of a run; `changes` replace fields."""
     fields = {
         "data": data,
         "workdir": workdir,

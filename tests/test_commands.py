@@ -1,4 +1,4 @@
-"""The commands as processes: exit code, a one-line error, no traceback."""
+"""Tests the commands as processes: exit code, a one-line error, no traceback."""
 
 import os
 import pathlib
@@ -230,7 +230,7 @@ def test_a_signal_is_one_line(tmp_path, number, code, message):
         cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,
-        # A background job of a shell ignores SIGINT, and its children inherit that.
+        # A shell's background job ignores SIGINT, and its children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not list(tmp_path.rglob("*.dcm")):

@@ -1,4 +1,4 @@
-"""From DICOM to a scored submission by the public commands, in small."""
+"""A small run of the public commands, from DICOM to a scored submission."""
 
 import csv
 import json
@@ -81,6 +81,6 @@ def test_end_to_end(tmp_path):
     assert json.loads(printed)["images"] == 5
     assert 0 <= json.loads(printed)["dice"] <= 1
     assert cv2.imread(str(tmp_path / "evaluation" / "sheet.png")) is not None
-    # The run replays from its own flags.
+    # The run folder's own flags repeat the run.
     replayed = run("trainer.main", flagfile=tmp_path / "run" / "flags.txt")
     assert json.loads(replayed)["workdir"] == str(tmp_path / "run")

@@ -1,4 +1,4 @@
-"""Imports go down the data flow, and heavy libraries have one owner each."""
+"""Imports follow the data flow, and only a heavy library's owners may import it."""
 
 import ast
 import graphlib
@@ -11,9 +11,9 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 PACKAGES = ("data_prep", "trainer", "inference", "flags")
-# The arrows of docs/ARCHITECTURE.md. A room is a folder; of the modules at the top of a
-# package each stands alone. What a room names here, its modules may import. Every
-# module may import its package's config, and a command what it needs.
+# The arrows of docs/ARCHITECTURE.md. A room is a folder, or one module at the top of a
+# package. The modules of a room may import the rooms that it lists here. Every module
+# may import its package's config, and a command may import anything.
 SHARED = {"data_prep.core", "data_prep.dataset"}
 ARROWS = {
     "data_prep.core": set(),
@@ -82,8 +82,8 @@ MAY_IMPORT = {
     "inference": {"data_prep", "trainer"},
     "flags": {"data_prep", "trainer", "inference"},
 }
-# What flags/ may know of a package: its configuration, how to report a fault, and the
-# cores that a default counts.
+# The modules of a package that flags/ may import: its configuration, its errors, and
+# the number of cores, which a default uses.
 FOR_FLAGS = ("config", "core.cores", "core.errors")
 OWNERS = {
     "pydicom": {
@@ -98,7 +98,7 @@ FILES = sorted(p for name in PACKAGES for p in (ROOT / name).rglob("*.py"))
 
 
 def imports(path: pathlib.Path) -> list[str]:
-    """Returns the dotted names that a file imports, `from a import b` as `a.b`."""
+    """Returns the dotted names that a file imports; `from a import b` gives `a.b`."""
     found = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -135,7 +135,7 @@ def test_imports(path):
 
 
 def room_of(path: pathlib.Path) -> str:
-    """Returns the dotted folder of a file, or its own name at the top of a package."""
+    """Returns a file's dotted folder, or the module's name at the top of a package."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts if len(parts) == 2 else parts[:-1])
 
@@ -181,7 +181,7 @@ def test_the_arrows_have_no_circle():
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        # Keras itself loads cv2 where it is installed; none of ours may ask for it.
+        # cv2 is not listed, because Keras itself imports it if it is installed.
         ("trainer.loop", ["pydicom", "data_prep.build.clahe", "tensorflow_io"]),
         ("data_prep.build.convert", ["tensorflow", "keras", "sklearn"]),
         ("flags.trainer", ["tensorflow", "keras", "numpy"]),
@@ -192,7 +192,7 @@ def test_the_arrows_have_no_circle():
 )
 def test_import_stays_light(module, absent):
     for name in absent:
-        # Of a module that is no longer there, nobody would notice the import.
+        # The test could not fail for a module that no longer exists.
         assert name.split(".")[0] not in PACKAGES or file_of(name), name
     code = f"import sys, {module}; print([m for m in {absent} if m in sys.modules])"
     done = subprocess.run(
@@ -202,7 +202,7 @@ def test_import_stays_light(module, absent):
 
 
 def file_of(name: str) -> pathlib.Path | None:
-    """Returns our own file that an imported name stands for, or is in."""
+    """Returns our own file that is the imported name or defines it, or None."""
     parts = name.split(".")
     for count in (len(parts), len(parts) - 1):
         path = ROOT.joinpath(*parts[:count]).with_suffix(".py")
@@ -212,7 +212,7 @@ def file_of(name: str) -> pathlib.Path | None:
 
 
 def needs_keras(path: pathlib.Path, seen: frozenset = frozenset()) -> bool:
-    """Whether a file imports Keras or TensorFlow, itself or by another of ours."""
+    """Whether a file imports Keras or TensorFlow, directly or through our own files."""
     names = imports(path)
     if any(name.split(".")[0] in ("keras", "tensorflow") for name in names):
         return True
@@ -220,8 +220,8 @@ def needs_keras(path: pathlib.Path, seen: frozenset = frozenset()) -> bool:
     return any(needs_keras(file, seen | files | {path}) for file in files)
 
 
-# data_prep/source/dicom_tfio.py takes a decoder from TensorFlow, and nothing of Keras.
-# The doctor loads them in another process (trainer/machine/tensorflow_child.py).
+# data_prep is left out: its dicom_tfio.py uses a decoder of TensorFlow but not Keras.
+# So is the doctor, which imports both in trainer/machine/tensorflow_child.py's process.
 LOADING = [
     p
     for p in FILES

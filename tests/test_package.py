@@ -20,7 +20,7 @@ from tests import test_layers
 
 ROOT = pathlib.Path(__file__).parent.parent
 PACKAGES = ("data_prep", "flags", "inference", "trainer")
-# Beside the packages, what a build reads and what must not get into the wheel.
+# Other folders that a build reads, or that must not get into the wheel.
 OTHER_FOLDERS = ("docs", "tests")
 ROOT_FILES = ("LICENSE", "MANIFEST.in", "README.md", "pyproject.toml")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -31,7 +31,7 @@ BUILD_SDIST = (
 
 
 def run(*command, cwd, **environment) -> str:
-    """Returns stdout; the environment is ours without a PYTHONPATH."""
+    """Returns stdout; the process gets our environment variables except PYTHONPATH."""
     done = subprocess.run(
         [str(c) for c in command],
         cwd=cwd,
@@ -45,7 +45,7 @@ def run(*command, cwd, **environment) -> str:
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory) -> pathlib.Path:
-    """A copy of the sources: a build leaves files beside what it builds."""
+    """A copy of the sources, because a build leaves files in its source folder."""
     folder = tmp_path_factory.mktemp("tree")
     for name in PACKAGES + OTHER_FOLDERS:
         ignore = shutil.ignore_patterns("__pycache__")
@@ -57,7 +57,7 @@ def tree(tmp_path_factory) -> pathlib.Path:
 
 @pytest.fixture(scope="module")
 def sources(tree) -> set[str]:
-    """The path of every file of the packages, taken before anything is built."""
+    """The paths of all files in the packages, listed before anything is built."""
     files = [p for name in PACKAGES for p in (tree / name).rglob("*") if p.is_file()]
     return {str(p.relative_to(tree)) for p in files}
 
@@ -97,7 +97,7 @@ def test_the_source_archive_builds_the_same_wheel(wheel, tree, tmp_path):
     run(sys.executable, "-c", BUILD_SDIST, tmp_path, cwd=tree)
     [archive] = tmp_path.glob("*.tar.gz")
     again = contents(build(archive, tmp_path))
-    # RECORD has the order in which files were found.
+    # RECORD lists files in the order in which the file system returned them.
     assert {k: v for k, v in again.items() if not k.endswith("RECORD")} == {
         k: v for k, v in contents(wheel).items() if not k.endswith("RECORD")
     }
@@ -105,7 +105,7 @@ def test_the_source_archive_builds_the_same_wheel(wheel, tree, tmp_path):
 
 @pytest.fixture(scope="module")
 def python(wheel, tmp_path_factory) -> pathlib.Path:
-    """An environment with the wheel, and with what these tests run with beside us."""
+    """An environment with the wheel and with the test environment's dependencies."""
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, with_pip=False, symlinks=True)
     executable = folder / "bin" / "python"
@@ -117,8 +117,8 @@ def python(wheel, tmp_path_factory) -> pathlib.Path:
         executable, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))",
         cwd=folder,
     )  # fmt: skip
-    # Python does not read the .pth files of a folder that comes in by a .pth file, so
-    # a project that is installed as editable stays out.
+    # Python ignores .pth files in a folder that a .pth file added, so an editable
+    # installation of the project is not visible.
     dependencies = {sysconfig.get_path(kind) for kind in ("purelib", "platlib")}
     path = pathlib.Path(purelib.strip()) / "dependencies.pth"
     path.write_text("\n".join(dependencies) + "\n")
@@ -153,17 +153,17 @@ def test_it_works_where_it_is_installed(python, tmp_path):
     command("inference.main", "--data=data/32", "--members=run", "--output=prediction")
     rows = (tmp_path / "prediction" / "submission.csv").read_text().splitlines()
     assert len(rows) == 1 + 3
-    # Of the preset, and not a default.
+    # This value comes from the preset, not from a default.
     assert "--batch_norm_momentum=0.9\n" in (tmp_path / "run/flags.txt").read_text()
     assert "winner_like_512" in command("trainer.main", "--preset=list")
 
 
-# Modules of the packages that are there in an environment of their own, or by an extra.
+# Imported modules that a separate environment ("") or the named extra provides.
 OPTIONAL = {"tensorflow_io": "", "openvino": "openvino"}
 
 
 def test_every_import_is_a_dependency():
-    """Otherwise an environment that has it anyway would hide that it is missing."""
+    """An environment that has the package anyway would hide a missing dependency."""
     wanted = {canonicalize_name(r.name) for r in ranges().values()}
     distributions = importlib.metadata.packages_distributions()
     seen = set()
@@ -175,12 +175,12 @@ def test_every_import_is_a_dependency():
             by = {canonicalize_name(d) for d in distributions.get(top, ())}
             assert by & wanted, f"{path}: nothing in [project] brings {top}"
             seen |= by & wanted
-    # They are asked for by name; TensorBoard is for who looks at a run.
+    # No module imports TensorBoard; users open it to look at a run.
     assert wanted - seen == {"tensorboard"}
 
 
 def pins(file: str) -> dict[str, Requirement]:
-    """Returns {name with extras: requirement} of a requirements file, as it stands."""
+    """Returns {name with extras: requirement} from the lines of a requirements file."""
     text = re.sub("#.*", "", (ROOT / file).read_text())
     lines = [x.strip() for x in text.splitlines()]
     found = [Requirement(x) for x in lines if x and not x.startswith("-")]
@@ -188,7 +188,7 @@ def pins(file: str) -> dict[str, Requirement]:
 
 
 def ranges(extra: str = "") -> dict[str, Requirement]:
-    """Returns the same of what the project, or one of its extras, depends on."""
+    """Returns the same for the dependencies of the project or of one of its extras."""
     extras = PROJECT["optional-dependencies"]
     found = [Requirement(x) for x in extras.get(extra, PROJECT["dependencies"])]
     return {label(r): r for r in found if r.name != PROJECT["name"]}

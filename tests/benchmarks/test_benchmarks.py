@@ -1,6 +1,6 @@
-"""The benchmarks must not rot: their sides still run and still agree.
+"""The sides of the benchmarks run, and their results agree.
 
-Nothing here asserts a time.
+No test asserts a time.
 """
 
 import json
@@ -43,7 +43,8 @@ def test_sides_agree(files, tmp_path, side):
         pytest.skip("it does not load here")
     for difference in sides.differences(side, files, tmp_path, SIZES).values():
         assert difference.num_images == COUNT
-        # In tiles of 8 x 8 pixels two equalisations differ more than in the benchmark.
+        # With tiles of 8 x 8 pixels the two CLAHE versions differ more than in the
+        # benchmark.
         most = 64 if side == sides.DALI else conversion.TOLERANCES[side]
         assert difference.max_pixel <= most
         assert not difference.num_masks
@@ -145,7 +146,7 @@ def test_drawn_predictions_are_what_they_say():
         text: [postprocess.parse(text).rle(i, 1024, 1024, "pad") for i in images]
         for text in ("threshold(0.5)", "seed")
     }
-    # 22 % with lesions, 8 % with false alarms that the removal ends.
+    # 22 % have lesions, 8 % have false alarms that min_area removes.
     found = {text: [c != rle.EMPTY for c in found] for text, found in codes.items()}
     assert found["threshold(0.5)"] == [True] * 15 + [False] * 35
     assert found["seed"] == [True] * 11 + [False] * 39

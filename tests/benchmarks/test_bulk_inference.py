@@ -1,4 +1,4 @@
-"""The bulk benchmark must not rot: both ways predict the same of the same films."""
+"""Both sides of the bulk benchmark predict the same masks for the same films."""
 
 import json
 

@@ -1,6 +1,6 @@
-"""The sides of the peers' benchmarks still run and still agree.
+"""The sides of the peers' benchmarks run, and their results agree.
 
-Nothing here asserts a time. What needs a peer is skipped where it is not installed.
+No test asserts a time. A test that needs a peer is skipped if that is not installed.
 """
 
 import json
@@ -90,7 +90,7 @@ def test_our_step_learns():
     work, gflop = training_peer_sides.ours("tiny", 32, 2, 1)
     losses = [float(work()[0]) for _ in range(3)]
     assert losses[-1] < losses[0]
-    # A 3x3 convolution of 1 channel to 4 and a 1x1 back, each 2 operations a tap.
+    # A 3x3 convolution from 1 channel to 4 and a 1x1 back, with 2 operations per tap.
     assert gflop * 1e9 == 2 * 32 * 32 * (9 * 4 + 4)
 
 
@@ -112,7 +112,7 @@ def records(tmp_path_factory):
 @pytest.mark.parametrize("side", [input_sides.DALI, input_sides.GRAIN])
 def test_input_sides_deliver_the_same(records, side):
     skip_without(*input_sides.NEEDS[side])
-    # In a process of its own, as grain forks and reads absl's flags.
+    # A separate process, because grain forks and reads absl's flags.
     arguments = [side, str(records), "32", "1"]
     started = worker.Worker("tests.benchmarks.sides.input_sides", arguments)
     theirs = started.outputs()

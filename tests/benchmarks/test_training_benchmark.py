@@ -1,4 +1,4 @@
-"""The training benchmark must not rot: its sides still run and still agree."""
+"""The sides of the training benchmark run, and their losses agree."""
 
 import pytest
 from absl.testing import flagsaver
@@ -30,7 +30,7 @@ def test_all_sides_train_and_fit_is_what_we_do(folder, tmp_path):
     assert 0 < made.batch["mask"].numpy().mean() < 1
     runs = made.all((1, STEPS))
     names = (sides.RESIDENT, sides.fit_name(1), sides.fit_name(STEPS))
-    # Of two runs each, the second goes on where the first ended.
+    # Each side runs twice; the second run continues from the first.
     losses = [[float(runs[name]().output) for name in names] for _ in range(2)]
     for ours, *theirs in losses:
         assert theirs == pytest.approx([ours] * 2, rel=1e-4)

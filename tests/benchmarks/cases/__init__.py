@@ -1,1 +1,1 @@
-"""One module a comparison, each a command."""
+"""One module per comparison; each is a command."""

@@ -33,10 +33,10 @@ _MIN_RUN_S = 4.0
 
 
 class Workers:
-    """The processes of one side, kept between rounds."""
+    """The processes of one side, which stay alive between rounds."""
 
     def __init__(self, side: str, recipe: str, size: int, cores: int):
-        # Our tf.data and Keras's spread over the cores themselves.
+        # Our side and Keras's use tf.data, which spreads over the cores by itself.
         self._count = cores if side == sides.ALBUMENTATIONS else 1
         arguments = [side, recipe, str(size), str(cores)]
         environment = os.environ | {
@@ -91,10 +91,10 @@ class Workers:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Result:
-    """Images a second of both sides, and how many times faster ours is.
+    """Images per second of both sides, and how many times faster ours is.
 
-    `rates` by wall and `wall` are what users see; `cpu` is the ratio of images a
-    CPU second, which neighbours disturb least.
+    Users see `rates` and `wall`, both by wall time; `cpu` is the ratio of images per
+    CPU second, which other processes disturb least.
     """
 
     peer: str
@@ -132,7 +132,7 @@ def measure(peer: str, recipe: str, size: int, cores: int, rounds: int) -> Resul
         wall=ratio("wall_s"),
         cpu=ratio("cpu_s"),
     )
-    # All of them take half an hour; whoever ends it early has these.
+    # All cases take half an hour; an interrupted run has printed the finished ones.
     timing.say(" | ".join(map(str, _row(result))))
     return result
 
@@ -153,7 +153,7 @@ def _row(r: Result) -> tuple:
 
 
 def report(machine: dict[str, str], results: list[Result]) -> None:
-    """Prints what was measured as Markdown."""
+    """Prints the measurements as Markdown."""
     print(timing.markdown(("machine", ""), machine.items()) + "\n")
     rows = [_row(r) for r in results]
     header = ("recipe / peer", "px", "cores", "ours, images/s", "peer, images/s")

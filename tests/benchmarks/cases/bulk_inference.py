@@ -25,7 +25,7 @@ import tempfile
 from tests.benchmarks.fixtures.source_files import ROOT
 from tests.benchmarks.harness import timing
 
-# TensorFlow's start-up warnings are not worth a line in a benchmark's report.
+# Keeps TensorFlow's start-up warnings out of the report.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 NUM_CORES = 2
@@ -33,14 +33,14 @@ BATCH_SIZE = 16
 OURS, LOOP, NUMPY, STAGES = "ours", "loop", "numpy", "stages"
 GOALS = {LOOP: 6.0, NUMPY: None}
 STAGE_GOAL = 1.1
-# inference/ensemble/mean_probability.py rounds to float16 before it cuts.
+# inference/ensemble/mean_probability.py rounds to float16 before the threshold.
 CLOSE = 2**-12
 _PACKAGES = ("tensorflow", "keras", "opencv-python-headless", "scipy", "numpy")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Job:
-    """What is predicted, and by whom."""
+    """The films to predict and the members that predict them."""
 
     data: pathlib.Path
     members: tuple[pathlib.Path, ...]
@@ -48,12 +48,12 @@ class Job:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Difference:
-    """How far two csvs are apart.
+    """How two csvs differ.
 
     Attributes:
-      num_films: rows in ours.
-      num_empty: of them, without a mask.
-      num_rows: rows that are not the same text.
+      num_films: rows in our csv.
+      num_empty: rows in our csv without a mask.
+      num_rows: rows whose text differs.
       num_close: pixels that differ with a probability close to the threshold.
       num_wrong: other pixels that differ.
     """
@@ -66,8 +66,8 @@ class Difference:
 
 
 def prepare(folder: pathlib.Path, *, films: int, size: int, members: int):
-    """Writes the job, and the same of one batch; returns both."""
-    # Not at the top: TensorFlow is of no use to the timing.
+    """Writes the job and the same job for one batch of films; returns both."""
+    # Imported here, because the process that times the sides does not need TensorFlow.
     from tests.benchmarks.fixtures import bulk_job
 
     datasets = [
@@ -79,7 +79,7 @@ def prepare(folder: pathlib.Path, *, films: int, size: int, members: int):
 
 
 def run(side: str, job: Job, output: pathlib.Path) -> timing.Run:
-    """Runs a side as a process into an absent folder; a csv `path(side, output)`."""
+    """Runs a side as a process that writes `path(side, output)`; replaces `output`."""
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
     modules = {
@@ -98,14 +98,14 @@ def run(side: str, job: Job, output: pathlib.Path) -> timing.Run:
 
 
 def path(side: str, output: pathlib.Path) -> pathlib.Path:
-    """Returns where a side leaves its csv."""
+    """Returns the path of the csv that a side writes."""
     return output / ("submission.csv" if side == OURS else f"{side}.csv")
 
 
 def compare(
     ours: pathlib.Path, theirs: pathlib.Path, job: Job, batch_size: int = BATCH_SIZE
 ) -> Difference:
-    """Compares two csvs; where they differ, pixel by pixel."""
+    """Compares two csvs; masks that differ are compared pixel by pixel."""
     rows, others = (
         [line.split(",") for line in p.read_text().splitlines()[1:]]
         for p in (ours, theirs)
@@ -144,7 +144,7 @@ def _pixels(rows, others, unequal, job, batch_size) -> tuple[int, int]:
 
 
 def refuse_unequal(job: Job, folder: pathlib.Path) -> dict[str, Difference]:
-    """Returns {peer: difference}; stops if what is compared is not equal."""
+    """Returns {peer: difference}; stops if the masks are not equal."""
     csvs = {}
     for side in (OURS, *GOALS):
         run(side, job, folder / side)
@@ -158,9 +158,9 @@ def refuse_unequal(job: Job, folder: pathlib.Path) -> dict[str, Difference]:
 
 
 def measure(job: Job, one_batch: Job, folder: pathlib.Path, rounds: int):
-    """Returns {side: its runs}; all sides have warmed up in `refuse_unequal`."""
+    """Returns {side: its runs}; `refuse_unequal` has already warmed up all sides."""
     todo = {side: (side, job) for side in (OURS, *GOALS, STAGES)}
-    # Both peers start in the same way.
+    # Both peers have the same start-up.
     todo |= {_one_batch(side): (side, one_batch) for side in (OURS, NUMPY)}
     runs: dict[str, list[timing.Run]] = {name: [] for name in todo}
     for index in range(rounds):
@@ -172,7 +172,7 @@ def measure(job: Job, one_batch: Job, folder: pathlib.Path, rounds: int):
 
 
 def report(found, runs, num_films: int) -> None:
-    """Prints what was measured as Markdown."""
+    """Prints the measurements as Markdown."""
     for side, difference in found.items():
         print(f"{side}: {difference}")
     table = [
@@ -226,7 +226,7 @@ def _whole(runs, side: str, attribute: str, num_films: int) -> list[float]:
 
 
 def _per_film(runs, side: str, attribute: str, num_films: int) -> list[float]:
-    """Returns seconds per further film: without start-up, the median over rounds."""
+    """Returns the median over rounds of the seconds per film without start-up."""
     few = _one_batch(OURS if side == OURS else NUMPY)
     start_up = timing.spread(runs[few], attribute).median
     spent = [getattr(run, attribute) - start_up for run in runs[side]]

@@ -30,8 +30,8 @@ GOALS = {
     sides.TFIO: 3.0,
     sides.DALI: 1.2,
 }
-# Most by which a pixel may differ, in grey levels: another JPEG decoder may round
-# otherwise, and DALI has a contrast equalisation of its own.
+# Largest allowed difference of a pixel, in grey levels: another JPEG decoder may round
+# differently, and DALI has its own CLAHE.
 TOLERANCES = {
     sides.NATURAL: 0,
     sides.TFIO: 1,
@@ -50,12 +50,12 @@ _PACKAGES = (
 
 
 def refuse_unequal(names, source, folder) -> dict:
-    """Returns {peer: {size: difference}}; stops if what is compared is not equal."""
+    """Returns {peer: {size: difference}}; stops if the outputs are not equal."""
     found = {name: sides.differences(name, source, folder, SIZES) for name in names}
     for name, by_size in found.items():
         for size, difference in by_size.items():
             timing.say(f"equality, {name} at {size}: {difference}")
-            # More would be other work.
+            # A larger difference means that the peer does different work.
             tolerated = difference.max_pixel <= TOLERANCES[name]
             if not tolerated or difference.num_masks or difference.num_unmatched:
                 raise SystemExit(f"not timed: {name} at {size} differs: {difference}")
@@ -63,7 +63,7 @@ def refuse_unequal(names, source, folder) -> dict:
 
 
 def measure(names, source, few, folder, rounds) -> dict[str, list[timing.Run]]:
-    """Times every side over all files and over a few, and the kernels."""
+    """Times every side over all files and over a few, and times the kernels."""
 
     def run(name, files):
         return lambda: sides.convert(name, files, folder / "timed", SIZES)
@@ -106,7 +106,7 @@ def _whole(runs, name, attribute, count) -> list[float]:
 
 
 def _per_file(runs, name, attribute, count) -> list[float]:
-    """Returns seconds per further file: without start-up, the median over rounds."""
+    """Returns the median over rounds of the seconds per file without start-up."""
     start_up = timing.spread(runs[_few(name)], attribute).median
     spent = [getattr(run, attribute) - start_up for run in runs[name]]
     return [seconds / (count - FEW) for seconds in spent]
@@ -117,7 +117,7 @@ def _few(name: str) -> str:
 
 
 def peak_memory(drawn, folder) -> dict[int, float]:
-    """Returns {files: peak MiB of a conversion of that many}."""
+    """Returns {number of files: peak MiB of their conversion}."""
     peaks = {}
     for count in MEMORY_FILES:
         source = source_files.sound(drawn, folder / f"memory{count}", count=count)
@@ -131,7 +131,7 @@ def peak_memory(drawn, folder) -> dict[int, float]:
 
 
 def report(machine, found, runs, rows, count) -> None:
-    """Prints what was measured as Markdown."""
+    """Prints the measurements as Markdown."""
     print(timing.markdown(("machine", ""), machine.items()))
     for name, by_size in found.items():
         for size, difference in by_size.items():

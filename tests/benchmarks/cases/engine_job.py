@@ -24,14 +24,14 @@ from tests.benchmarks.sides import engine_sides
 GOAL = 0.95
 NUM_CORES = 2
 MODEL, SIZE, BATCH = "uefficientnetpp(encoder=b4)", 256, 16
-# Of the films, as in the competition.
+# Fraction of the films without a mask, as in the competition.
 _EMPTY = 0.78
 _PACKAGES = ("tensorflow", "keras", "openvino", "numpy")
 
 
 def prepare(folder: pathlib.Path, model: str, size: int, films: int) -> None:
-    """Writes engine files, a member, and datasets of `films` and of a sixteenth."""
-    # Not at the top: TensorFlow is of no use to the timing.
+    """Writes engine files, a member, and datasets of `films` and `films / 16` films."""
+    # Imported here, because the process that times the sides does not need Keras.
     import keras
     import numpy as np
 
@@ -48,7 +48,7 @@ def prepare(folder: pathlib.Path, model: str, size: int, films: int) -> None:
     engine_files.write(folder, model, size, BATCH)
     network = engine_files.build(model, size)
     logits = network.predict(images[:BATCH].astype(np.float32), verbose=0)["mask"]
-    # Most images are to have no pixel of 0.5, as real ones have.
+    # Most images shall have no pixel above 0.5, like real ones.
     peaks = logits.reshape(BATCH, -1).max(axis=1)
     bias = network.layers[-1].bias
     bias.assign(bias - keras.ops.cast(np.quantile(peaks, _EMPTY), bias.dtype))
@@ -60,7 +60,7 @@ def prepare(folder: pathlib.Path, model: str, size: int, films: int) -> None:
 
 
 def job(folder: pathlib.Path, films: str, precision: str) -> timing.Run:
-    """Predicts the dataset called `films`, as a process."""
+    """Predicts the dataset called `films` in a separate process."""
     output = folder / "output"
     shutil.rmtree(output, ignore_errors=True)
     command = [sys.executable, "-m", "inference.main", f"--data={folder / films}"]
@@ -70,7 +70,7 @@ def job(folder: pathlib.Path, films: str, precision: str) -> timing.Run:
 
 
 def measure(folder, model: str, size: int, films: int, precision: str, rounds: int):
-    """Returns {side: films a second, of each round}."""
+    """Returns {side: films per second in each round}."""
     side = {"f32": engine_sides.OV_F32, "bf16": engine_sides.OV_BF16}[precision]
     arguments = [side, str(folder), model, str(size), str(NUM_CORES)]
     bare = worker.Worker("tests.benchmarks.sides.engine_sides", arguments)
@@ -88,7 +88,7 @@ def measure(folder, model: str, size: int, films: int, precision: str, rounds: i
 
 
 def report(rates, precision: str) -> None:
-    """Prints what was measured as Markdown."""
+    """Prints the measurements as Markdown."""
     rows = []
     for name in ("job", "job with start"):
         ratio = timing.per_round(lambda a, b: a / b, rates[name], rates["bare"])
@@ -125,7 +125,7 @@ def main() -> None:
     timing.pin(NUM_CORES)
     print(timing.markdown(("machine", ""), timing.machine(_PACKAGES).items()) + "\n")
     with tempfile.TemporaryDirectory(prefix="engine-") as name:
-        # In a process of its own, whose threads end with it.
+        # A separate process, so that its threads end with it.
         subprocess.run(
             [
                 *(

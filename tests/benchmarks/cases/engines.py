@@ -25,16 +25,16 @@ from tests.benchmarks.harness import timing
 from tests.benchmarks.harness import worker
 from tests.benchmarks.sides import engine_sides as sides
 
-# name -> (spec, side in pixels, images of one piece of work)
+# name -> (spec, side in pixels, images per repeat)
 MODELS = {
     "b4": ("uefficientnetpp(encoder=b4)", 256, 8),
     "b0": ("uefficientnetpp(encoder=b0)", 128, 16),
 }
-# Images a second of ours over the engine's, or arithmetic a second for PyTorch.
+# Our images per second over the engine's; for PyTorch, arithmetic per second.
 GOALS = {sides.ORT: 1.0, sides.OV_F32: 0.9, sides.SMP: 1.0, sides.PRODUCT: 0.35}
-# Largest difference of a probability, which ours has rounded to float16; a side beyond
-# it is not timed. In bfloat16 the result is another one: its difference is shown, and
-# it has no goal.
+# Largest allowed difference of a probability, which our side rounds to float16; a side
+# that exceeds it is not timed. bfloat16 gives another result, so its difference is
+# shown and it has no goal.
 TOLERANCE = dict.fromkeys((sides.ORT, sides.OV_F32), 2**-12 + 1e-4)
 _SAME_NETWORK = {sides.ORT, sides.OV_F32, sides.OV_BF16}
 _PACKAGES = ("tensorflow", "keras", "numpy")
@@ -46,7 +46,7 @@ class Group:
 
     Attributes:
       workers: {side: its process}.
-      gflop: {side: of one image's forward pass, of one product}.
+      gflop: {side: GFLOP of one image's forward pass, or of one matrix product}.
       absent: {side: why it does not run}.
     """
 
@@ -82,12 +82,12 @@ class Group:
         self.gflop[sides.PRODUCT] = limits.PRODUCT_GFLOP
 
     def differences(self) -> dict[str, float]:
-        """Returns {side: largest difference of a probability from ours}.
+        """Returns {side: its largest difference from our probabilities}.
 
-        A side that differs by more than is tolerated ends, and becomes absent.
+        Closes a side that exceeds its tolerance and adds it to `absent`.
 
         Raises:
-          SystemExit: all probabilities are alike, so that comparing says nothing.
+          SystemExit: all probabilities are equal, so a comparison would show nothing.
         """
         expected = self.workers[sides.OURS].outputs()["mask"]
         spread = float(expected.std())
@@ -111,10 +111,10 @@ class Group:
 
 
 def rows(name, group, differences, runs) -> list[tuple]:
-    """Returns a row for each side; the product is the limit, and no engine."""
+    """Returns a row for each side; the matrix product is the limit, not an engine."""
 
     def speed(side, attribute):
-        """Images a second; of other arithmetic, as many as ours would be."""
+        """Images per second, scaled to our network's arithmetic where it differs."""
         work = group.batch if side != sides.PRODUCT else 1
         if side in (sides.SMP, sides.PRODUCT):
             work *= group.gflop[side] / group.gflop[sides.OURS]

@@ -28,14 +28,14 @@ from tests.benchmarks.sides.gpu_case import RECORDS
 from tests.benchmarks.sides.gpu_case import Case
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-# Part of N times one replica's speed; share of a step that waits for its input; part
-# of a resident batch's speed with augmentation on.
+# Fraction of N times one replica's speed; fraction of a step spent waiting for input;
+# fraction of a resident batch's speed that remains with augmentation.
 SCALING_GOAL, WAIT_GOAL, AUGMENT_GOAL = 0.94, 0.01, 0.97
 _TINY = "unet(starting_filters=4, n_pools=2)"
 
 
 def cases(base: Case, devices: int) -> dict[str, Case]:
-    """Returns the cases of one model by name; the first is the base of all ratios."""
+    """Returns {name: case} for one model; all ratios are relative to the first."""
     change = dataclasses.replace
     found = {}
     for kind in (base.kind, PREDICT):
@@ -57,7 +57,7 @@ def cases(base: Case, devices: int) -> dict[str, Case]:
 
 
 def run(folder: pathlib.Path, case: Case) -> dict:
-    """Runs a case; {"failure": why} where it failed."""
+    """Runs a case; returns its result, or {"failure": reason}."""
     text = json.dumps(dataclasses.asdict(case))
     command = [
         sys.executable,
@@ -112,7 +112,7 @@ def _judged(case: Case, ratio: float, wait: float) -> tuple[str, str]:
 
 
 def _gpus() -> list[str]:
-    """Asks a process of its own: this one shall hold no GPU."""
+    """Lists the GPUs in a separate process, so that this one does not hold any."""
     code = "import tensorflow as t; print(len(t.config.list_physical_devices('GPU')))"
     done = timing.run_process([sys.executable, "-c", code])
     names = "import tensorflow as t; g=t.config.list_physical_devices('GPU'); "

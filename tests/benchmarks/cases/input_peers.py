@@ -23,7 +23,7 @@ from tests.benchmarks.harness import worker
 from tests.benchmarks.sides import input_sides as sides
 
 GOALS = {sides.DALI: 1.5, sides.GRAIN: 1.2}
-# Why a comparison that one might expect is not here.
+# Comparisons that a reader might expect, and why they are missing.
 IMPOSSIBLE = (
     ("dali: elastic, grid, optical", "its remap wants a GPU"),
     ("dali: reflecting border", "warp_affine clamps or fills"),
@@ -37,7 +37,7 @@ _PACKAGES = ("tensorflow", "numpy", "opencv-python-headless")
 def start(
     folder: pathlib.Path, size: int, cores: int
 ) -> tuple[dict[str, worker.Worker], dict[str, str]]:
-    """Starts the sides; returns them, and {side: why it does not run}."""
+    """Starts the sides; returns their workers and {side: why it does not run}."""
     workers, absent = {}, {}
     for side, needs in sides.NEEDS.items():
         if reason := peers.missing(*needs):
@@ -49,7 +49,7 @@ def start(
 
 
 def refuse_unequal(workers: dict[str, worker.Worker]) -> None:
-    """Stops unless all sides deliver the same epoch, as stored and mirrored."""
+    """Stops unless all sides deliver the same epoch, both as stored and mirrored."""
     expected = workers[sides.OURS].outputs()
     for side, of_side in workers.items():
         found = of_side.outputs()
@@ -64,7 +64,7 @@ def refuse_unequal(workers: dict[str, worker.Worker]) -> None:
 
 
 def rows(size: int, workers, runs) -> list[tuple]:
-    """Returns a row of each side."""
+    """Returns a row for each side."""
 
     def speed(side, attribute):
         images = workers[side].facts["images"]

@@ -29,16 +29,16 @@ PRODUCT_GFLOP = 2 * _GEMM_SIDE**3 / 1e9
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What the machine can do, on `cores` cores where it says nothing else.
+    """The machine's limits, on `cores` cores unless stated otherwise.
 
     Attributes:
-      cores: threads of copying and of matrix products.
-      memcpy_gb_s: bytes copied, each counted once, in 1e9 a second.
-      jpeg_mpx_s: grey pixels decoded on one core, quality 95, in 1e6 a second.
-      jpeg_by: which decoder that was.
-      remap_mpx_s: pixels sampled bilinearly on one core, in 1e6 a second.
-      gemm_gflop_s: of matrix products by type, in 1e9 a second.
-      gemm_by: which library that was.
+      cores: threads that copy and that multiply matrices.
+      memcpy_gb_s: copied bytes, each counted once, in 1e9 per second.
+      jpeg_mpx_s: grey pixels decoded on one core, quality 95, in 1e6 per second.
+      jpeg_by: the decoder used.
+      remap_mpx_s: pixels sampled bilinearly on one core, in 1e6 per second.
+      gemm_gflop_s: {dtype: 1e9 operations per second of matrix products}.
+      gemm_by: {dtype: the library used}.
     """
 
     cores: int
@@ -51,7 +51,7 @@ class Limits:
 
 
 def measure(cores: int) -> Limits:
-    """Measures all; takes half a minute."""
+    """Measures all limits, which takes half a minute."""
     jpeg_mpx_s, jpeg_by = _jpeg()
     gemm, gemm_by = _gemm(cores)
     return Limits(
@@ -66,7 +66,7 @@ def measure(cores: int) -> Limits:
 
 
 def rows(limits: Limits) -> list[tuple[str, str]]:
-    """Returns the limits as rows of a table."""
+    """Returns the limits as table rows."""
     plural = f"{limits.cores} cores"
     return [
         (f"memory copy, {plural}", f"{limits.memcpy_gb_s:.1f} GB/s"),
@@ -86,7 +86,7 @@ def rows(limits: Limits) -> list[tuple[str, str]]:
 
 
 def fastest_s(function: Callable[[], object]) -> float:
-    """Returns the seconds of one call, in the fastest of several short runs."""
+    """Returns the seconds per call in the fastest of several short runs."""
     function()
     calls = 1
     while (took := _run_s(function, calls)) < _MIN_S:
@@ -115,7 +115,7 @@ def _memcpy(cores: int) -> float:
 
 
 def _image() -> np.ndarray:
-    """Returns a smooth image with the noise of a film, [_SIDE, _SIDE] uint8."""
+    """Returns a smooth image with noise like a film's, [_SIDE, _SIDE] uint8."""
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (16, 16)).astype(np.float32)
     image = cv2.resize(coarse, (_SIDE, _SIDE), interpolation=cv2.INTER_CUBIC)
@@ -149,10 +149,11 @@ def _remap() -> float:
 
 
 def _gemm(cores: int) -> tuple[dict[str, float], dict[str, str]]:
-    """Returns the fastest library's GFLOP/s by type, and its name.
+    """Returns {dtype: GFLOP/s of the fastest library} and {dtype: its name}.
 
-    Of several, since none is the fastest on every processor: on a Zen 5 PyTorch's MKL
-    reached a quarter of what TensorFlow's oneDNN did, and engines passed that "limit".
+    Several libraries are tried, because none is the fastest on every processor: on a
+    Zen 5, PyTorch's MKL reached a quarter of the speed of TensorFlow's oneDNN, and
+    engines exceeded that "limit".
     """
     found = {F32: {"numpy": _numpy_product_s()}, BF16: {}}
     for name, products in (
@@ -186,7 +187,7 @@ def _torch(cores: int) -> dict[str, Callable[[], object]]:
 
 
 def tensorflow() -> dict[str, Callable[[], object]]:
-    """Returns {type: function that makes one product of PRODUCT_GFLOP}."""
+    """Returns {dtype: function that computes one product of PRODUCT_GFLOP}."""
     import tensorflow as tf
 
     products = {}

@@ -1,15 +1,16 @@
-"""Threshold, removal of small regions and RLE: ours against two library stacks.
+"""Compares our threshold, small-region removal and RLE with two library stacks.
 
     python -m venv build/bench && build/bench/bin/pip install -c constraints.txt \\
         numpy opencv-python-headless -r tests/benchmarks/requirements-bench.txt
     build/bench/bin/python -m tests.benchmarks.cases.postprocessing
 
-All sides begin with mean probabilities and end with a code of the 1024 x 1024 mask.
+All sides start from mean probabilities and return the RLE of the 1024 x 1024 mask.
 "coco" is `cv2.connectedComponentsWithStats` and `pycocotools.mask.encode`, whose
-compressed text is not yet the competition's; "coco, early exit" is the same with an
-empty mask recognised after the threshold; "dust" is `cc3d.dust` and a NumPy RLE.
-Before anything is timed, the masks of all sides are compared pixel by pixel.
-One thread, rounds interleaved; CPU seconds are judged.
+compressed text would still need conversion to the competition's RLE; "coco, early
+exit" is the same but detects an empty mask after the threshold; "dust" is `cc3d.dust`
+and an RLE in NumPy. Before anything is timed, the masks of all sides are compared pixel
+by pixel. All sides use one thread, rounds are interleaved, and goals apply to CPU
+seconds.
 """
 
 import argparse
@@ -30,7 +31,7 @@ SIDE = 1024
 MIN_AREA = 2048
 SPEC = f"threshold(0.5)|min_area({MIN_AREA}, per=component)"
 OURS, COCO, EARLY, DUST = "ours", "coco", "coco, early exit", "dust"
-# side -> goals on the mix and on the non-empty ones
+# side -> goals for all images and for the non-empty ones
 GOALS = {COCO: (10, 3), EARLY: (None, None), DUST: (4, None)}
 _NOTHING = coco.encode(np.zeros((SIDE, SIDE), np.uint8, order="F"))
 
@@ -64,7 +65,7 @@ def with_dust(probabilities):
 
 
 def differing(clean, images):
-    """Counts masks that are not the same on all sides."""
+    """Counts the masks on which the sides differ."""
     count = 0
     for image in images:
         mask = rle.decode(ours(clean, image), SIDE, SIDE)
@@ -92,7 +93,7 @@ def measure(clean, images, rounds):
 
 
 def memcpy_s(images):
-    """Returns CPU seconds to copy the bytes of as many 1024 x 1024 masks."""
+    """Returns the CPU seconds for copying one 1024 x 1024 mask per image."""
     mask, copy = np.ones((2, SIDE, SIDE), np.uint8)
     return _pass(lambda _: np.copyto(copy, mask), images).cpu_s
 

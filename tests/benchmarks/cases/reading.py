@@ -1,15 +1,15 @@
-"""How fast does training data come in, without augmentation? Against a memory copy.
+"""Compares reading training data, without augmentation, with copying memory.
 
     python -m tests.benchmarks.cases.reading --images=2048 --rounds=7 [--epochs=20]
 
-Delivered bytes are those of the uint8 images and masks of the batches that a training
-loop gets. The limit is how fast `np.copyto` copies as many bytes between arrays of the
-batches' shapes, 128 MiB of them a thread, on as many threads as cores. Sides, in
-turn, in one process: that copy, `--cache=memory`, `--cache=none` (records in the
-system's page cache, checksums verified), and bare reading: `TFRecordDataset` over the
-same files from front to back, nothing parsed. A fifth of the images has a mask.
-With --epochs, resident memory after epoch 2 and after the last one, in a process of
-its own for each cache. A goal that is missed is printed as MISSED.
+The delivered bytes are the uint8 images and masks in a training loop's batches. The
+limit is the speed at which `np.copyto` copies as many bytes between arrays of the
+batches' shapes, 128 MiB of them per thread, with one thread per core. One process times
+in turn: that copy, `--cache=memory`, `--cache=none` (records in the system's page
+cache, checksums verified), and bare reading, which is a sequential `TFRecordDataset`
+over the same files without parsing. A fifth of the images has a mask. --epochs also
+measures resident memory after epoch 2 and after the last epoch, in a separate process
+for each cache. A missed goal is printed as MISSED.
 """
 
 import argparse
@@ -50,7 +50,7 @@ _POSITIVE_EVERY = 5
 
 
 def write(folder: pathlib.Path, size: int, count: int) -> None:
-    """Writes `count` records of noise, every fifth with a mask."""
+    """Writes `count` records with noise images; every fifth has a mask."""
     draw = np.random.default_rng(size)
     mask = np.zeros((size, size), np.uint8)
     mask[size // 8 : size // 2, size // 8 : size // 3] = 1
@@ -76,7 +76,7 @@ def write(folder: pathlib.Path, size: int, count: int) -> None:
 
 
 class Sides:
-    """What is timed; each delivers, reads or copies one epoch."""
+    """The timed sides; each delivers, reads or copies one epoch."""
 
     def __init__(self, folder: pathlib.Path, size: int):
         self._decode = Decoder(image_size=size, pixel_encoding="raw", with_mask=True)
@@ -89,7 +89,7 @@ class Sides:
         self._shape = (BATCH_SIZE, size, size, 1)
 
     def all(self) -> dict[str, Callable[[], timing.Run]]:
-        """Returns {side: function that makes one run}."""
+        """Returns {side: function that performs one run}."""
         epochs = {name: self.epochs(name) for name in (MEMORY, NONE)}
         sides = {COPY: self._copier()}
         sides |= {name: lambda e=e: next(e) for name, e in epochs.items()}
@@ -97,7 +97,7 @@ class Sides:
         return {name: lambda side=side: _timed(side) for name, side in sides.items()}
 
     def epochs(self, cache: str) -> Iterator[int]:
-        """Delivers an epoch each time; yields its number of images."""
+        """Reads an epoch at each step; yields its number of images."""
         store = self._on_disk
         if cache == MEMORY:
             store = CachedSource(store, self._decode)
@@ -134,10 +134,10 @@ class Sides:
             left = iter(range(self.steps))
 
             def work(mine):
-                for k in left:  # Shared by the threads: who is faster does more.
+                for k in left:  # Shared: a faster thread copies more batches.
                     at = 4 * (k % pairs)
-                    np.copyto(mine[at], mine[at + 1])  # As an image,
-                    np.copyto(mine[at + 2], mine[at + 3])  # as a mask.
+                    np.copyto(mine[at], mine[at + 1])  # Image
+                    np.copyto(mine[at + 2], mine[at + 3])  # Mask
 
             threads = [threading.Thread(target=work, args=(a,)) for a in arrays]
             for thread in threads:
@@ -154,7 +154,7 @@ class Sides:
 
 
 def shard(path: pathlib.Path) -> shards.Shard:
-    """Describes one file of records."""
+    """Returns the Shard that describes one record file."""
     return shards.Shard(
         name=path.name,
         split=shards.TRAIN_SPLIT,
@@ -197,7 +197,7 @@ def measure(folder: pathlib.Path, size: int, rounds: int) -> list[tuple]:
 
 
 def grow(folder: pathlib.Path, size: int, cache: str, epochs: int) -> list[float]:
-    """Returns resident MiB after each of `epochs` epochs."""
+    """Returns the resident memory in MiB after each of `epochs` epochs."""
     page = os.sysconf("SC_PAGE_SIZE")
     resident = []
     for _ in itertools.islice(Sides(folder, size).epochs(cache), epochs):
@@ -234,7 +234,7 @@ def main():
 
 
 def _growth(folder, size, cache, epochs) -> tuple:
-    """Measures in a fresh process, whose memory holds nothing else."""
+    """Measures in a new process, whose memory holds nothing else."""
     code = (
         "import json, pathlib; from tests.benchmarks.cases import reading; "
         f"print(json.dumps(reading.grow(pathlib.Path({str(folder)!r}), {size}, "

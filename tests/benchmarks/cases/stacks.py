@@ -21,15 +21,15 @@ from tests.benchmarks.sides import conversion_sides as sides
 GOAL = 0.97
 HERE, OTHER = "this stack", "the other stack"
 _SIDE = "tests.benchmarks.sides.stack_side"
-# Of the first two steps. Later ones say less: rounding grows from step to step.
+# Relative, for the first two steps: rounding errors grow from step to step.
 _TOLERANCE = 1e-4
 
 
 def refuse_unequal(workers: dict[str, worker.Worker]) -> float:
-    """Returns by how much the losses of the first steps differ, relatively.
+    """Returns the relative difference of the losses of the first steps.
 
     Raises:
-      RuntimeError: by more than rounding explains.
+      RuntimeError: they differ by more than rounding explains.
     """
     here, other = (side.outputs()["losses"] for side in workers.values())
     off = float(np.max(np.abs(here / other - 1)))
@@ -39,7 +39,7 @@ def refuse_unequal(workers: dict[str, worker.Worker]) -> float:
 
 
 def measure(case: str, other: str, rounds: int, min_s: float) -> tuple:
-    """Returns a row of the table for one case of the benchmark `training`."""
+    """Returns the table row for one case of the `training` benchmark."""
     workers = {
         HERE: worker.Worker(_SIDE, [case]),
         OTHER: worker.Worker(_SIDE, [case], python=other),

@@ -42,14 +42,14 @@ _NUM_IMAGES = 256
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Case:
-    """What is trained.
+    """The training job that all sides run.
 
     Attributes:
       preset: name of a flagfile.
       size: side of the images, in pixels.
-      batch_size: images a step.
-      steps: of one run of a side.
-      steps_per_execution: of `fit`'s sides.
+      batch_size: images per step.
+      steps: steps in one run of a side.
+      steps_per_execution: values that the sides with `fit` use.
     """
 
     preset: str
@@ -80,7 +80,7 @@ CASES = {
 def read(
     case: Case, folder: pathlib.Path, strategy: str = "auto"
 ) -> tuple[TrainConfig, Execution]:
-    """Returns what the preset's flags say about the images in `folder`."""
+    """Returns the configs that the preset's flags give for the images in `folder`."""
     preset = source_files.ROOT / "flags" / "presets" / f"{case.preset}.flagfile"
     given = [f"--data={folder}", "--workdir=none"]
     given += [f"--global_batch_size={case.batch_size}", f"--strategy={strategy}"]
@@ -105,7 +105,7 @@ def measure(case: Case, rounds: int, strategy: str) -> list[tuple]:
         if side == sides.RESIDENT:
             rows.append((*row, "", "", "", "", "", ""))
             continue
-        # The pipeline's speed over the step's, and the step's over fit's.
+        # The pipeline's speed relative to the step's, and the step's relative to fit's.
         pair = [of_side, runs[sides.RESIDENT]]
         goal = PIPELINE_GOAL
         if side != sides.PIPELINE:
@@ -121,12 +121,12 @@ def measure(case: Case, rounds: int, strategy: str) -> list[tuple]:
 
 
 def _exact(ratio: timing.Spread) -> str:
-    # Two digits would not tell 0.97 from what is below it.
+    # With two digits a ratio just below the goal would also read 0.97.
     return f"{ratio.median:.3f} ({ratio.low:.3f} to {ratio.high:.3f})"
 
 
 def start_up(models: list[str]) -> list[tuple]:
-    """Returns a row for each model, each in a process of its own."""
+    """Returns a row for each model, measured in a separate process."""
     rows = []
     with tempfile.TemporaryDirectory(prefix="training-") as name:
         folder = pathlib.Path(name)

@@ -24,14 +24,14 @@ from tests.benchmarks.sides import training_peer_sides as sides
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Pair:
-    """Two networks that are as near as the libraries have them.
+    """The two most similar networks that the libraries offer.
 
     Attributes:
-      ours: a spec of ours.
-      smp: architecture and encoder of segmentation-models-pytorch.
+      ours: model spec of our network.
+      smp: architecture and encoder in segmentation-models-pytorch.
       size: side of the images, in pixels.
-      batch: images a step.
-      limit: part of the matrix product that ours shall reach, or None.
+      batch: images per step.
+      limit: goal for our speed as a fraction of the matrix product's, or None.
     """
 
     ours: str
@@ -63,7 +63,7 @@ _PACKAGES = ("tensorflow", "keras", "numpy")
 
 
 def start(pair: Pair, cores: int) -> dict[str, worker.Worker]:
-    """Starts the sides of a pair; without PyTorch, ours and the product alone."""
+    """Starts the sides of a pair; without PyTorch, only ours and the matrix product."""
     networks = {sides.OURS: pair.ours, sides.SMP: pair.smp, sides.PRODUCT: "-"}
     if peers.missing("torch", "segmentation-models-pytorch"):
         del networks[sides.SMP]
@@ -77,7 +77,7 @@ def start(pair: Pair, cores: int) -> dict[str, worker.Worker]:
 
 
 def refuse_idle(workers: dict[str, worker.Worker]) -> dict[str, list[float]]:
-    """Returns {side: losses of twelve steps}; stops where they do not fall."""
+    """Returns {side: losses of twelve steps}; stops if they do not fall."""
     found = {}
     for side in workers.keys() - {sides.PRODUCT}:
         losses = workers[side].outputs()["loss"]
@@ -89,7 +89,7 @@ def refuse_idle(workers: dict[str, worker.Worker]) -> dict[str, list[float]]:
 
 
 def rows(name: str, pair: Pair, workers, runs) -> list[tuple]:
-    """Returns a row of ours, of PyTorch, and of the product."""
+    """Returns one row each for our network, PyTorch's, and the matrix product."""
 
     def speed(side, attribute):
         gflop = workers[side].facts["gflop"]

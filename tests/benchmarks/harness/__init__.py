@@ -1,1 +1,1 @@
-"""Runs benchmarks: the suite, timing, workers, limits of the machine, peers."""
+"""Runs benchmarks: suite, timing, worker processes, peers, equality checks."""

@@ -1,22 +1,22 @@
-"""Counts arithmetic: multiplications and additions of convolutions and products.
+"""Counts the multiplications and additions of convolutions and matrix products.
 
-Nothing else is counted, on either side of a comparison: in these networks the rest
-is below 2 % of the arithmetic, and libraries disagree how to count it.
+Nothing else is counted on either side of a comparison: in these networks the rest
+is below 2 % of the arithmetic, and libraries disagree on how to count it.
 """
 
 import math
 
-# A backward pass is a convolution for the input's gradient and one for the weights'.
+# The backward pass has one convolution for the input gradient and one for the weights'.
 TRAINING = 3
 
 _BY_FILTER = {"Conv2D": 3, "DepthwiseConv2dNative": 2}
 
 
 def of_graph(graph) -> float:
-    """Returns the GFLOP of one call of a TensorFlow graph, its functions included.
+    """Returns the GFLOP of one call of a TensorFlow graph and its nested functions.
 
     Args:
-      graph: a FuncGraph whose shapes are all static, batch included.
+      graph: a FuncGraph whose shapes are all static, including the batch size.
     """
     total = sum(_flop(op) for op in graph.get_operations())
     return total / 1e9
@@ -36,7 +36,7 @@ def _flop(op) -> int:
     if op.type in _BY_FILTER:
         taps = math.prod(op.inputs[1].shape[: _BY_FILTER[op.type]])
         return 2 * math.prod(op.outputs[0].shape) * taps
-    if op.type == "Conv2DBackpropInput":  # Forward: a transposed convolution.
+    if op.type == "Conv2DBackpropInput":  # A transposed convolution
         taps = math.prod(op.inputs[1].shape[:3])
         return 2 * math.prod(op.inputs[2].shape) * taps
     if op.type == "MatMul":

@@ -1,11 +1,11 @@
-"""Do two conversions hold the same images and masks? Asked before any timing."""
+"""Compares the images and masks of two conversions before any timing."""
 
 import dataclasses
 import os
 import pathlib
 from collections.abc import Iterator
 
-# Its notes on start and at each end of a file would drown the report.
+# TensorFlow's messages at start-up and at each end of a file would fill the report.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
@@ -14,13 +14,13 @@ import tensorflow as tf
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Difference:
-    """How far two sets of records are apart.
+    """How two sets of records differ.
 
     Attributes:
       num_images: image ids in both.
       num_unmatched: image ids in only one of them.
-      max_pixel: largest absolute difference of two pixels, in grey levels.
-      num_masks: masks that differ anywhere.
+      max_pixel: largest absolute difference of a pixel, in grey levels.
+      num_masks: masks that differ in any pixel.
     """
 
     num_images: int

@@ -1,8 +1,8 @@
-"""What a benchmark's printed report says about goals.
+"""Parses the verdicts on goals in a benchmark's printed report.
 
-Every benchmark prints Markdown tables (timing.py), and says of each goal "met",
-"MISSED" or "unmeasured". So what is summed up is what a reader sees, and a benchmark
-needs to know nothing of the others.
+Every benchmark prints Markdown tables (timing.py) in which each goal is "met", "MISSED"
+or "unmeasured". So the summary uses the text that a reader sees, and no benchmark
+depends on another.
 """
 
 import dataclasses
@@ -16,13 +16,13 @@ _GOAL = re.compile(r"(?:goal )?((?:[<>]= ?)?\d+(?:\.\d+)?)$")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One row, or one line of text, that judges a goal.
+    """One table row or line of text with the verdict on a goal.
 
     Attributes:
-      what: is compared: the row's first cells.
-      ratio: measured, with the column's name; '' where there is none.
-      goal: as it was printed.
-      verdicts: in the order printed, each with its column's name.
+      what: what is compared, from the row's first cells.
+      ratio: the measured ratio with its column's name, or ''.
+      goal: the goal as printed.
+      verdicts: the verdicts in printed order, each with its column's name.
     """
 
     what: str
@@ -31,7 +31,7 @@ class Finding:
     verdicts: tuple[str, ...]
 
     def says(self, word: str) -> bool:
-        """Whether any of the verdicts is `word`."""
+        """Whether any verdict is `word`."""
         return any(word in verdict for verdict in self.verdicts)
 
 
@@ -88,7 +88,7 @@ def _of_text(line: str) -> Finding | None:
 
 
 def _first_figure(row: list[str]) -> int:
-    """Returns where the first cell stands, beside names, that is a measurement."""
+    """Returns the index of the first cell that is a measurement and not a name."""
     for place, cell in enumerate(row):
         if re.search(r"\d\.\d|\d\(|e-\d", cell) or _WORD.search(cell):
             return max(1, place)
@@ -96,7 +96,7 @@ def _first_figure(row: list[str]) -> int:
 
 
 def _goals_within(judged: list[tuple[str, str]]) -> list[str]:
-    """Returns the goals of cells such as "goal 10: met"."""
+    """Returns the goals in cells such as "goal 10: met"."""
     before = (cell.partition(":")[0] for _, cell in judged if ":" in cell)
     return [text for text in before if _GOAL.fullmatch(text.strip())]
 

@@ -1,4 +1,4 @@
-"""Peak memory of a command and all its descendants, sampled while it runs."""
+"""Samples the peak memory of a command and all its descendants while it runs."""
 
 import pathlib
 import subprocess
@@ -11,7 +11,7 @@ _INTERVAL_S = 0.05
 
 
 def peak_mib(command: Sequence[str], **options: Any) -> float:
-    """Runs a command; returns the largest sum of its processes' memory, in MiB.
+    """Runs a command; returns the peak of its processes' total memory, in MiB.
 
     Memory is the proportional set size: a page that n processes share counts 1/n in
     each. Samples are 50 ms apart, so a shorter peak can be missed.
@@ -35,9 +35,9 @@ def peak_mib(command: Sequence[str], **options: Any) -> float:
 
 
 def descendants(pid: int) -> list[int]:
-    """Returns `pid` and all that descend from it."""
+    """Returns `pid` and the ids of all its descendants."""
     found = [pid]
-    for parent in found:  # Grows while we walk it.
+    for parent in found:  # The loop appends to it.
         for thread in _read(f"/proc/{parent}/task", list_folder=True):
             found += map(int, _read(f"/proc/{parent}/task/{thread}/children"))
     return found
@@ -49,7 +49,7 @@ def _resident_kib(pid: int) -> int:
 
 
 def _read(path: str, *, list_folder: bool = False) -> list[str]:
-    """Returns the words of a file, or none: a process can end at any time."""
+    """Returns a file's words, or an empty list, as a process can end at any time."""
     try:
         if list_folder:
             return [entry.name for entry in pathlib.Path(path).iterdir()]

@@ -1,10 +1,10 @@
-"""What the benchmarks compare with: installs it, and says what is missing and why.
+"""Installs the benchmarks' peers, and reports which are missing and why.
 
     python -m tests.benchmarks.harness.peers
 
-Installs requirements-bench.txt into the environment that runs it, all at once or, where
-that fails, one by one; the reason of each failure stays beside the environment for
-the report.
+Installs requirements-bench.txt into the environment that runs it, all at once or, if
+that fails, one by one; the reason for each failure is stored in the environment's
+folder for the report.
 """
 
 import dataclasses
@@ -25,10 +25,10 @@ class Peer:
     """One distribution that a benchmark compares with.
 
     Attributes:
-      name: of the distribution.
+      name: the distribution's name.
       wanted: the pinned version.
-      installed: the version that is there, or None.
-      reason: why it is not the wanted one, or ''.
+      installed: the installed version, or None.
+      reason: why it is not the wanted version, or ''.
     """
 
     name: str
@@ -38,20 +38,20 @@ class Peer:
 
 
 def pins() -> dict[str, str]:
-    """Returns {distribution: version} of requirements-bench.txt."""
+    """Returns {distribution: version} from requirements-bench.txt."""
     lines = (line.strip() for line in _REQUIREMENTS.read_text().splitlines())
     pairs = (line.split("==") for line in lines if line and not line.startswith("#"))
     return dict(pairs)
 
 
 def look() -> list[Peer]:
-    """Looks up every peer in the environment at hand."""
+    """Looks up every peer in the current environment."""
     reasons = json.loads(_FAILURES.read_text()) if _FAILURES.exists() else {}
     return [_peer(name, version, reasons) for name, version in pins().items()]
 
 
 def missing(*names: str) -> str:
-    """Says which of the named distributions are not there, and why; '' if none."""
+    """Returns which of the named distributions are missing and why, or ''."""
     found = {peer.name: peer for peer in look()}
     return "; ".join(
         f"{name}: {found[name].reason}" for name in names if not found[name].installed
@@ -76,14 +76,14 @@ def _peer(name: str, wanted: str, reasons: dict[str, str]) -> Peer:
     except metadata.PackageNotFoundError:
         reason = reasons.get(name, "not installed, see make bench")
         return Peer(name=name, wanted=wanted, installed=None, reason=reason)
-    # A local part tells builds of one version apart, as in 2.13.0+cpu.
+    # A local version label such as +cpu in 2.13.0+cpu only names the build.
     same = installed.partition("+")[0] == wanted
     reason = "" if same else f"{wanted} is pinned"
     return Peer(name=name, wanted=wanted, installed=installed, reason=reason)
 
 
 def _pip(requirements: list[str]) -> str:
-    """Installs; returns the last line of what pip complained of, or ''."""
+    """Installs the requirements; returns the last line of pip's errors, or ''."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", *requirements]
     for path in _CONSTRAINTS:
         command += ["-c", str(path)]

@@ -35,10 +35,11 @@ class Benchmark:
     """One module that prints a report.
 
     Attributes:
-      module: its name within this package.
-      full: arguments of a whole measurement.
-      quick: arguments of a short one, whose figures mean little.
-      guarded: whether it repeats, and does not judge, what others disturbed.
+      module: its name in `tests.benchmarks.cases`.
+      full: arguments of a full measurement.
+      quick: arguments of a short measurement, whose figures mean little.
+      guarded: whether it repeats runs that other processes disturbed, and gives no
+        verdict on those that stay disturbed.
     """
 
     module: str
@@ -70,16 +71,16 @@ BENCHMARKS = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What running one benchmark gave.
+    """The outcome of one benchmark.
 
     Attributes:
-      name: of the module.
-      command: that repeats it.
-      seconds: that it took.
-      others: cores that others used meanwhile, on average.
+      name: the module's name.
+      command: the command that repeats it.
+      seconds: its duration.
+      others: mean number of cores that other processes used meanwhile.
       disturbed: whether that was too much for its verdicts to count.
-      failure: why it has no report; '' where it has one.
-      found: its judged goals.
+      failure: why it has no report; '' if it has one.
+      found: the findings on its goals.
     """
 
     name: str
@@ -117,7 +118,7 @@ def run(benchmark: Benchmark, output: pathlib.Path, *, quick: bool) -> Outcome:
 
 
 def markdown(machine, found: list[Outcome], limits: str) -> str:
-    """Returns the summary."""
+    """Returns the summary as Markdown."""
     parts = [timing.markdown(("machine", ""), machine.items()), limits]
     parts.append(timing.markdown(("peer", "version", "note"), _peer_rows()))
     sound = [f for o in found for f in o.found if not o.disturbed]
@@ -150,7 +151,7 @@ def chosen(only: str) -> list[Benchmark]:
     """Returns the named benchmarks, or all.
 
     Raises:
-      SystemExit: an unknown name.
+      SystemExit: a name is unknown.
     """
     known = {b.module: b for b in BENCHMARKS}
     names = only.split(",") if only else list(known)
@@ -175,7 +176,7 @@ def main() -> int:
         timing.say(f"== {benchmark.module}")
         found.append(run(benchmark, args.output, quick=args.quick))
         timing.say(found[-1].failure or f"{found[-1].seconds:.0f} s")
-        # After each: what was measured outlives an interruption.
+        # Written after each benchmark, so that an interruption loses no results.
         _write(args.output, machine, found, quick=args.quick)
     print((args.output / "benchmarks.md").read_text())
     return int(any(o.failure for o in found))
@@ -199,7 +200,7 @@ def _write(output, machine, found, *, quick: bool) -> None:
 
 
 def _raw(report: pathlib.Path):
-    """Returns the JSON that a report ends with, or None."""
+    """Returns the JSON at the end of a report, or None."""
     lines = report.read_text().strip().splitlines()
     if not lines or not lines[-1].startswith("{"):
         return None
@@ -210,7 +211,7 @@ def _raw(report: pathlib.Path):
 
 
 def _write_report(command: list[str], report: pathlib.Path) -> str:
-    """Runs `command`; returns why it failed, or ''."""
+    """Runs `command` and writes its report; returns why it failed, or ''."""
     errors = report.with_suffix(".log")
     with report.open("w") as out, errors.open("w") as err:
         try:

@@ -1,9 +1,9 @@
-"""Times commands side by side: interleaved rounds, wall and CPU seconds, ratios.
+"""Times commands in interleaved rounds: wall and CPU seconds, and their ratios.
 
-Knows nothing of what the commands do. A side is a function that makes one run and
-returns its `Run`; `interleave` calls A B C A B C ..., so that a neighbour's load
-falls on all of them. CPU seconds are user + system of the whole process tree: they
-change least when the machine is shared, so they are what to judge by.
+A side is a function that performs one run and returns its `Run`; `interleave` calls
+A B C A B C ..., so that load from other processes affects all sides. CPU seconds are
+user + system of the whole process tree: they change least when the machine is shared,
+so verdicts should use them.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from typing import Any
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _ADOPTING: list[bool] = []
-# The distributions that hold a package, where it is not the one of its name alone.
+# Packages that a distribution of another name can provide, too.
 _DISTRIBUTIONS = {"tensorflow": ("tensorflow", "tensorflow-cpu")}
 
 
@@ -34,9 +34,9 @@ class Run:
     """One run of one side.
 
     Attributes:
-      wall_s: from start to exit, in seconds.
-      cpu_s: user + system of the process and all its descendants, in seconds.
-      output: what it wrote to stdout.
+      wall_s: seconds from start to exit.
+      cpu_s: user + system seconds of the process and all its descendants.
+      output: the text that it wrote to stdout.
     """
 
     wall_s: float
@@ -46,7 +46,7 @@ class Run:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Spread:
-    """What repeated measurements of one quantity gave."""
+    """The median and range of repeated measurements of one quantity."""
 
     median: float
     low: float
@@ -69,9 +69,9 @@ def run_process(command: Sequence[str], **options: Any) -> Run:
       **options: for subprocess.run, such as `cwd` and `env`.
 
     Raises:
-      RuntimeError: it failed; the message has the end of its stderr.
+      RuntimeError: it failed; the message contains the end of its stderr.
     """
-    # The limit ends a deadlock; no side comes near it.
+    # The timeout ends a deadlock; no side takes nearly as long.
     settings = {"capture_output": True, "text": True, "timeout": 3600} | options
     before, started = _children_cpu_s(), time.perf_counter()
     done = subprocess.run(command, check=False, **settings)
@@ -88,11 +88,11 @@ def run_process(command: Sequence[str], **options: Any) -> Run:
 
 
 def adopt_orphans() -> None:
-    """Lets descendants that outlive their parent be counted, such as a forkserver.
+    """Counts descendants that outlive their parent, such as a forkserver.
 
-    The kernel adds a process's CPU seconds to whoever waits for it. Orphans go to
-    init, unless we ask for them here. For a main only: from now on `run_process`
-    waits for every child of this process.
+    The kernel adds a process's CPU seconds to the process that waits for it. init
+    adopts orphans unless this process asks for them. Only a main may call this: from
+    then on `run_process` waits for every child of this process.
     """
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1):
         raise OSError(ctypes.get_errno(), "prctl")
@@ -105,7 +105,7 @@ def interleave(
     """Runs all sides once to warm up, then `rounds` times in turn.
 
     Returns:
-      {side: its runs, in order}, so that equal indices ran next to each other.
+      {side: its runs, in order}; runs of the same index belong to the same round.
     """
     for run in sides.values():
         run()
@@ -123,9 +123,9 @@ def spread(runs: Iterable[Run], attribute: str) -> Spread:
 
 
 def per_round(compute: Callable[..., float], *sides: Sequence[Any]) -> Spread:
-    """Applies `compute` to the runs of each round and summarises what it returns.
+    """Applies `compute` to the runs of each round and summarises the results.
 
-    A ratio is formed within a round, where both sides met the same neighbours.
+    Ratios are computed within a round, in which both sides had the same other load.
     """
     return Spread.of(compute(*row) for row in zip(*sides, strict=True))
 
@@ -136,7 +136,7 @@ def verdict(value: float, goal: float, *, at_most: bool = False) -> str:
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Returns a Markdown table; every row has as many cells as the header."""
+    """Returns a Markdown table; every row must have as many cells as the header."""
     lines = [header, ["---"] * len(header), *rows]
     if {len(line) for line in lines} != {len(header)}:
         raise ValueError(f"Expected rows of {len(header)} cells. Received: {lines}")
@@ -149,7 +149,7 @@ def as_json(report: dict[str, Any]) -> str:
 
 
 def machine(packages: Iterable[str]) -> dict[str, str]:
-    """Returns the processor, the cores we may use, the load, and versions."""
+    """Returns the processor, the cores we may use, the load, and package versions."""
     versions = {name: _version(name) for name in packages}
     return {
         "processor": _processor(),
@@ -161,7 +161,7 @@ def machine(packages: Iterable[str]) -> dict[str, str]:
 
 
 def _version(package: str) -> str:
-    """Returns a package's version, from whichever distribution holds it."""
+    """Returns a package's version from the distribution that provides it."""
     names = _DISTRIBUTIONS.get(package, (package,))
     for name in names:
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -170,12 +170,12 @@ def _version(package: str) -> str:
 
 
 def pin(num_cores: int) -> None:
-    """Keeps this process and all that it starts on the same few cores."""
+    """Pins this process and its children to the same `num_cores` cores."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:num_cores])
 
 
 def say(text: str) -> None:
-    """Prints progress where it does not mix with the report."""
+    """Prints progress to stderr, so that it does not mix with the report."""
     print(text, file=sys.stderr, flush=True)
 
 

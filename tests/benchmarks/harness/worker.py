@@ -1,13 +1,14 @@
-"""A side that lives in a process of its own and runs when it is asked.
+"""Runs each side in a separate process, on request.
 
 Libraries keep threads that spin after work; in one process they would take each
-other's cores. A side's module calls `serve`, the benchmark holds a `Worker` of each.
-One line of stdin is one request: a number of runs, or the file to save outputs to.
+other's cores. A side's module calls `serve`; the benchmark has a `Worker` for each.
+Each line of stdin is one request: a number of runs, or the file to save outputs to.
 
-What others use of our cores is measured with every run. CPU seconds do not make up for
-it: threads of OpenMP spin while they wait for one that was put aside, so that a busy
-neighbour nearly doubled PyTorch's and left TensorFlow's alone. A run that was disturbed
-is repeated, and a comparison of which one run stayed disturbed is not judged.
+Every run also measures how much other processes use our cores. CPU seconds do not
+correct for that: OpenMP's threads spin while they wait for a preempted one, so a busy
+process nearly doubled PyTorch's CPU seconds and did not change TensorFlow's. A
+disturbed run is repeated, and a comparison gets no verdict if one of its runs stays
+disturbed.
 """
 
 import contextlib
@@ -28,7 +29,7 @@ from tests.benchmarks.fixtures import source_files
 from tests.benchmarks.harness import memory
 from tests.benchmarks.harness import timing
 
-# Of our cores, how many others may use on average; and how often a run is tried.
+# Mean number of our cores that others may use, and the number of attempts at a run.
 MOST_BY_OTHERS = 0.15
 _ATTEMPTS = 5
 DISTURBED = "unmeasured: disturbed"
@@ -37,7 +38,7 @@ _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "NO_ALBUMENTATIONS_UPDATE": "1"}
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Observed(timing.Run):
-    """A run, and how many of our cores others used meanwhile, on average."""
+    """A run, and the mean number of our cores that others used meanwhile."""
 
     others: float
 
@@ -47,7 +48,7 @@ class Worker:
 
     Attributes:
       repeats: how often a `run` repeats the side's work; see `calibrate`.
-      facts: what the side said about itself when it was ready.
+      facts: facts that the side reported about itself when it was ready.
     """
 
     def __init__(
@@ -61,15 +62,15 @@ class Worker:
         """Starts the side, and waits until it is ready.
 
         Args:
-          module: that calls `serve`.
-          arguments: for it.
-          python: of the environment that it runs in.
-          **environment: variables to set.
+          module: the module that calls `serve`.
+          arguments: its command-line arguments.
+          python: the interpreter of the environment to run in.
+          **environment: environment variables to set.
 
         Raises:
-          RuntimeError: it ended; the message has the end of its stderr.
+          RuntimeError: it ended; the message contains the end of its stderr.
         """
-        # As long as the process; see `close`.
+        # `close` closes it when the process ends.
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self._process = subprocess.Popen(
             [python, "-m", module, *arguments],
@@ -84,7 +85,7 @@ class Worker:
         self.facts: dict[str, Any] = self._answer()
 
     def run(self) -> Observed:
-        """Works `repeats` times."""
+        """Performs the work `repeats` times."""
         busy_before_s, started = busy_s(), time.perf_counter()
         answer = self._ask(str(self.repeats))
         wall_s = time.perf_counter() - started
@@ -92,7 +93,7 @@ class Worker:
         return Observed(**answer, others=max(0.0, others))
 
     def run_undisturbed(self) -> Observed:
-        """Works until others left us alone; else returns the quietest attempt."""
+        """Repeats the run until it is undisturbed, or returns the quietest attempt."""
         quietest = self.run()
         for _ in range(_ATTEMPTS - 1):
             if quietest.others <= MOST_BY_OTHERS:
@@ -108,7 +109,7 @@ class Worker:
             self.repeats = max(self.repeats + 1, int(self.repeats * factor))
 
     def outputs(self) -> dict[str, np.ndarray]:
-        """Returns what the side computes, by name."""
+        """Returns {name: array} of the side's outputs."""
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "outputs.npz")
             self._ask(path)
@@ -141,14 +142,14 @@ def serve(
     make: Callable[[], tuple[Callable[[], Any], Callable[[], dict[str, np.ndarray]]]],
     facts: dict[str, Any],
 ) -> None:
-    """Makes a side, and works at every request until stdin ends.
+    """Makes a side, and serves requests until stdin ends.
 
     Args:
-      make: returns the work that is timed, and the function that returns outputs.
-      facts: about the side, for `Worker.facts`; `make` may add to it.
+      make: returns the function to time and the function that returns the outputs.
+      facts: facts about the side for `Worker.facts`; `make` may add to it.
     """
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # What libraries print must not look like an answer.
+    os.dup2(2, 1)  # Libraries must not print into the answers.
     work, outputs = make()
     print(json.dumps(facts), file=answers, flush=True)
     for line in sys.stdin:
@@ -170,7 +171,7 @@ def serve(
 def measure(
     workers: dict[str, Worker], *, rounds: int, min_s: float
 ) -> dict[str, list[Observed]]:
-    """Times all workers in turn; a run counts for one repeat of the work."""
+    """Times all workers in turn; the seconds of a run are per repeat of the work."""
     for side in workers.values():
         side.calibrate(min_s)
     runs = timing.interleave(
@@ -183,15 +184,15 @@ def measure(
 
 
 def verdict(ratio: timing.Spread, goal: float, *sides: list[Observed]) -> str:
-    """Returns "met" or "MISSED", or that others used too much of our cores."""
+    """Returns "met", "MISSED" or DISTURBED, if others used our cores too much."""
     disturbed = max(others(runs) for runs in sides) > MOST_BY_OTHERS
     return DISTURBED if disturbed else timing.verdict(ratio.median, goal)
 
 
 def others(runs: list[Observed]) -> float:
-    """Returns how many of our cores others used in the worst of the runs.
+    """Returns the number of our cores that others used in the worst run.
 
-    Not in the median one: a run that was disturbed nine times over hides behind it.
+    The median would hide a single run that was disturbed nine times as much.
     """
     return max(run.others for run in runs)
 
@@ -203,18 +204,18 @@ def _one_repeat(run: Observed, repeats: int) -> Observed:
 
 
 def _tree_cpu_s() -> float:
-    """Returns CPU seconds of this process and of what it started and still runs."""
+    """Returns the CPU seconds of this process and its running descendants."""
     ticks = 0
     for pid in memory.descendants(os.getpid())[1:]:
         with contextlib.suppress(OSError), open(f"/proc/{pid}/stat") as file:
-            # The name before these fields may hold blanks and brackets.
+            # The command name before these fields may contain blanks and brackets.
             fields = file.read().rpartition(")")[2].split()
             ticks += int(fields[11]) + int(fields[12])
     return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def busy_s() -> float:
-    """Returns seconds that the cores we may use were not idle, the host's included."""
+    """Returns the seconds in which our cores were not idle, including steal time."""
     ours = {f"cpu{k}" for k in os.sched_getaffinity(0)}
     ticks = 0
     with open("/proc/stat") as file:

@@ -1,1 +1,1 @@
-"""The code that is compared, each side in a process of its own."""
+"""The code that the benchmarks compare; each side runs in a separate process."""

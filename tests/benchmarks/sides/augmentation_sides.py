@@ -1,10 +1,10 @@
-"""The sides of the augmentation benchmark, each in a process that answers on demand.
+"""The sides of the augmentation benchmark, each in a process that serves requests.
 
     python -m tests.benchmarks.sides.augmentation_sides SIDE RECIPE SIZE CORES
 
-Reads a number of batches from each line of stdin, augments as many, and answers
-with a line of JSON: wall and CPU seconds. Every side takes the same uint8 images
-and masks from memory and delivers batches of uint8, [16, S, S, 1].
+Reads a number of batches from each line of stdin, augments as many, and prints a line
+of JSON with wall and CPU seconds. Every side takes the same uint8 images and masks from
+memory and delivers batches of uint8, [16, S, S, 1].
 """
 
 import json
@@ -30,7 +30,7 @@ BATCH = 16
 
 
 def images_and_masks(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns a batch of smooth images with some noise, and of discs."""
+    """Returns a batch of smooth images with some noise, and masks with discs."""
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (BATCH, 8, 8), np.uint8)
     images = [
@@ -46,7 +46,7 @@ def images_and_masks(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ours(recipe_name: str, size: int, cores: int):
-    """Our tf.data map, as the training pipeline has it."""
+    """Our augmentation in a tf.data map, as in the training pipeline."""
     import tensorflow as tf
 
     from trainer.augment import compiled
@@ -62,7 +62,7 @@ def ours(recipe_name: str, size: int, cores: int):
 
 
 def keras_layers(recipe_name: str, size: int, cores: int):
-    """The light recipe as a chain of Keras's layers; contrast stands for gamma."""
+    """The light recipe as a chain of Keras layers; contrast replaces gamma."""
     import keras
     import tensorflow as tf
 
@@ -92,7 +92,7 @@ def keras_layers(recipe_name: str, size: int, cores: int):
 
 
 def albumentations(recipe_name: str, size: int, cores: int):
-    """albumentations in one thread; for two cores two such processes run."""
+    """albumentations in one thread; the benchmark runs one process per core."""
     import albumentations as A
 
     del cores
@@ -163,12 +163,12 @@ def _dataset(tf, change, size: int, cores: int):
     def numbered(step):
         return change(step, parts)
 
-    # One function for all runs, so that it is compiled once.
+    # All runs share one function, so that it is compiled once.
     data = tf.data.Dataset.range(1 << 40)
     data = data.map(numbered, num_parallel_calls=cores, deterministic=True)
 
     def run(num_batches: int) -> None:
-        # A new iterator: nothing is computed ahead while another side is timed.
+        # A new iterator does not prefetch while another side is timed.
         for _ in data.take(num_batches).prefetch(2):
             pass
 
@@ -179,7 +179,7 @@ def main() -> None:
     side, recipe_name, size, cores = sys.argv[1:]
     run = SIDES[side](recipe_name, int(size), int(cores))
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # What libraries print must not look like an answer.
+    os.dup2(2, 1)  # Libraries must not print into the answers.
     for line in sys.stdin:
         wall_s, cpu_s = time.perf_counter(), time.process_time()
         run(int(line))

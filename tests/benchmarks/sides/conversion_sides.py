@@ -14,9 +14,9 @@ OURS, NATURAL, TFIO, KERNELS = "ours", "natural", "tfio", "kernels"
 DALI = "dali"
 NUM_WORKERS = 2
 _PEERS = "tests.benchmarks.sides"
-# tensorflow-io has an environment of its own: no later TensorFlow than 2.16 loads it.
+# tensorflow-io needs its own environment: no TensorFlow after 2.16 loads it.
 TFIO_PYTHON = source_files.ROOT / "build" / "tensorflow-io-venv" / "bin" / "python"
-# TensorFlow's start-up warnings are not worth a line in a benchmark's report.
+# Keeps TensorFlow's start-up warnings out of the report.
 _ENV = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
@@ -41,7 +41,7 @@ def command(
 def convert(
     side: str, source: Source, output: pathlib.Path, sizes: tuple[int, ...]
 ) -> timing.Run:
-    """Runs one side as a whole process into a folder that it finds absent."""
+    """Runs one side as a whole process, after deleting its output folder."""
     shutil.rmtree(output, ignore_errors=True)
     return timing.run_process(
         command(side, source, output, sizes), cwd=source_files.ROOT, env=_ENV
@@ -63,8 +63,8 @@ def kernels(source: Source, sizes: tuple[int, ...]) -> timing.Run:
 
 
 def tfio_works() -> bool:
-    """Tells whether tensorflow-io's environment is there, and loads it."""
-    # The library itself is loaded at the first use of one of its functions.
+    """Returns whether tensorflow-io's environment exists and loads it."""
+    # tensorflow-io loads its shared library only when a function is first used.
     code = (
         "from tensorflow_io.python.ops import core_ops; core_ops.io_decode_dicom_image"
     )
@@ -72,7 +72,7 @@ def tfio_works() -> bool:
 
 
 def dali_works() -> bool:
-    """Tells whether NVIDIA DALI is installed."""
+    """Returns whether NVIDIA DALI is installed."""
     return _runs("from nvidia.dali import fn")
 
 
@@ -87,7 +87,7 @@ def _runs(code: str, python: str = sys.executable) -> bool:
 def differences(
     side: str, source: Source, folder: pathlib.Path, sizes: tuple[int, ...]
 ) -> dict[int, equality.Difference]:
-    """Converts with ours and with `side`; returns {size: how they differ}."""
+    """Converts with our command and with `side`; returns {size: difference}."""
     for name in (OURS, side):
         convert(name, source, folder / name, sizes)
     return {

@@ -3,9 +3,9 @@
     python -m tests.benchmarks.sides.dali_conversion --source=DIR --rle_csv=CSV \\
         --output=DIR --sizes=256,512
 
-pydicom finds the JPEG stream; DALI's threads decode, shrink and equalise it; masks and
-serialising are the same OpenCV and numpy code as the other peers'. DALI has no area
-interpolation: halving linearly, once and again, is the same for these sizes.
+pydicom finds the JPEG stream; DALI's threads decode it, shrink it and apply CLAHE. The
+other peers' OpenCV and NumPy code makes the masks and serialises. DALI has no area
+interpolation, but repeated linear halving gives the same result for these sizes.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ _BATCH = 16
 
 
 class Files:
-    """Feeds DALI: streams in batches, and what is known of each file."""
+    """Feeds DALI with batches of JPEG streams, and keeps each file's metadata."""
 
     def __init__(self, paths):
         self.facts = []

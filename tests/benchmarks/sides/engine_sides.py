@@ -1,9 +1,9 @@
-"""The sides of the engine benchmark, each in a process of its own.
+"""The sides of the engine benchmark, each in a separate process.
 
     python -m tests.benchmarks.sides.engine_sides SIDE FOLDER MODEL SIZE CORES
 
-The folder is what engine_files.py wrote. One piece of work is all its images, from
-uint8 to probabilities; each engine is set up as its own guide has it for throughput.
+engine_files.py wrote the folder. One repeat of the work takes all its images from uint8
+to probabilities; each engine is set up as its own guide recommends for throughput.
 """
 
 import pathlib
@@ -15,14 +15,14 @@ from inference.config import Engine
 from tests.benchmarks.harness import arithmetic
 from tests.benchmarks.harness import worker
 
-# What engine_files.py writes. That module imports TensorFlow, which no peer should.
+# The files that engine_files.py writes. Importing it would load TensorFlow in a peer.
 IMAGES, WEIGHTS, ONNX = "images.npy", "network.weights.h5", "network.onnx"
 
 OURS, ORT, OV_F32, OV_BF16 = "ours", "onnxruntime", "openvino f32", "openvino bf16"
 SMP = "torch, another network"
 PRODUCT = "matrix product"
 TENSORFLOW = Engine(name="tensorflow", precision="f32")
-# side -> the distributions that it needs
+# side -> the distributions it needs
 NEEDS = {
     OURS: (),
     ORT: ("onnxruntime", "tf2onnx", "onnx"),
@@ -34,7 +34,7 @@ NEEDS = {
 
 
 def ours(folder: pathlib.Path, model: str, size: int, cores: int):
-    """The graph function of `inference.main`, weights as a run folder has them."""
+    """The graph function of `inference.main`, with weights as in a run folder."""
     import types
 
     import tensorflow as tf
@@ -43,7 +43,7 @@ def ours(folder: pathlib.Path, model: str, size: int, cores: int):
     from inference.ensemble import members
     from inference.ensemble import tta
 
-    del cores  # TensorFlow takes those that the process may use.
+    del cores  # TensorFlow uses all cores of the process.
     network = members.Network(model, size, "float32")
     network.model.load_weights(folder / WEIGHTS)
     member = types.SimpleNamespace(
@@ -72,7 +72,7 @@ def onnxruntime(folder: pathlib.Path, model: str, size: int, cores: int):
 
 
 def openvino(precision: str):
-    """OpenVINO with as many streams as cores, one image a request."""
+    """OpenVINO with one stream per core and one image per request."""
 
     def make(folder: pathlib.Path, model: str, size: int, cores: int):
         import openvino as ov
@@ -114,7 +114,7 @@ def torch_smp(folder: pathlib.Path, model: str, size: int, cores: int):
 
     del size
     torch.set_num_threads(cores)
-    torch.set_flush_denormal(True)  # As TensorFlow does.
+    torch.set_flush_denormal(True)  # TensorFlow does, too.
     network = smp_networks.build("UnetPlusPlus", smp_encoder(model)).eval()
     images = torch.from_numpy(_images(folder)).permute(0, 3, 1, 2)
 
@@ -127,7 +127,7 @@ def torch_smp(folder: pathlib.Path, model: str, size: int, cores: int):
 
 
 def product(folder: pathlib.Path, model: str, size: int, cores: int):
-    """The limit: a large float32 product, by TensorFlow as well."""
+    """The limit: a large float32 matrix product in TensorFlow."""
     from tests.benchmarks.cases import limits
 
     del folder, model, size, cores

@@ -1,10 +1,10 @@
-"""How long from the start of a process to the end of its first training step?
+"""Measures the time from the start of a process to the end of its first step.
 
     python -m tests.benchmarks.sides.first_step MODEL FOLDER
 
-Prints a line of JSON: times of the system's monotonic clock, in seconds, at which
-TensorFlow was imported, the Trainer was built, and the first step ended. Weights
-are random, flags have their defaults, the batch has 4 images.
+Prints a line of JSON with the times, in seconds of the system's monotonic clock, at
+which TensorFlow was imported, the Trainer was built, and the first step ended. Weights
+are random, flags have their defaults, and the batch has 4 images.
 """
 
 import json
@@ -18,11 +18,11 @@ from flags import trainer as trainer_flags
 
 
 def train(model: str, folder: pathlib.Path) -> dict[str, float]:
-    """Trains one step, as trainer.loop begins a run."""
+    """Trains one step in the way trainer.loop starts a run."""
     given = [f"--model={model}", f"--data={folder}", "--workdir=none"]
     flags.FLAGS(["first_step", *given, "--global_batch_size=4"])
     config, execution = trainer_flags.train_config(), trainer_flags.execution()
-    # Not before: it is part of what is timed.
+    # Imported here, because the import is timed, too.
     import tensorflow as tf
 
     from trainer.input.fold_dataset import FoldDataset

@@ -1,8 +1,9 @@
-"""One measurement on GPUs, in a process of its own: a case in, a result out.
+"""Runs one measurement on GPUs in a separate process.
 
     python -m tests.benchmarks.sides.gpu_case FOLDER CASE
 
-CASE is the JSON of a `Case`; FOLDER holds records (reading.py). Prints a line of JSON.
+CASE is the JSON of a `Case`; FOLDER contains records that cases/reading.py wrote.
+Prints the result as a line of JSON.
 """
 
 import dataclasses
@@ -17,24 +18,24 @@ RECORDS, RESIDENT = "records", "resident"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Case:
-    """What is measured.
+    """The settings of one measurement.
 
     Attributes:
       kind: TRAIN or PREDICT.
       model: spec of the network.
       size: side of the images, in pixels.
-      batch: images of each replica's step.
+      batch: images per step and replica.
       precision: Keras dtype policy.
-      jit: whether XLA compiles.
+      jit: whether XLA compiles the step.
       fused: whether trainer/models/fused/ and the fused Adam are used.
       deterministic: whether ops are bitwise reproducible.
       augment_on: "host", "device" or "none".
       augment: spec or name of the augmentation recipe.
-      input: RECORDS, or RESIDENT for one batch again and again.
-      replicas: GPUs, or logical CPUs.
-      steps: of one call of the graph.
-      rounds: calls that are timed.
-      cpu: stands in for GPUs, to try the code where there is none.
+      input: RECORDS, or RESIDENT to repeat one batch.
+      replicas: number of GPUs, or of logical CPUs.
+      steps: steps per call of the graph.
+      rounds: number of timed calls.
+      cpu: whether logical CPUs replace the GPUs, to try the code without a GPU.
     """
 
     kind: str = TRAIN
@@ -55,7 +56,7 @@ class Case:
 
 
 def measure(folder: pathlib.Path, case: Case) -> dict:
-    """Returns {"images_s": of each round, "wait": its share of it, "loss": last}."""
+    """Returns lists of images/s and waiting fractions by round, and the last loss."""
     strategy = _start(case)
     call = (_training if case.kind == TRAIN else _prediction)(folder, case, strategy)
     call()  # Traces and compiles.
@@ -74,7 +75,7 @@ def measure(folder: pathlib.Path, case: Case) -> dict:
 
 
 def _start(case: Case):
-    """Shows the process its devices, and returns the strategy."""
+    """Sets the visible devices, and returns the strategy."""
     import tensorflow as tf
 
     from trainer.distributed import runtime
@@ -159,7 +160,7 @@ def _prediction(folder: pathlib.Path, case: Case, strategy):
     def call():
         for _ in range(case.steps):
             found = forward(batch["image"])
-        return float(tf.reduce_mean(found)), 0.0  # Fetched, and so waited for.
+        return float(tf.reduce_mean(found)), 0.0  # Fetching it waits for the device.
 
     return call
 

@@ -1,12 +1,12 @@
-"""The stages of bulk prediction, each alone, on all cores that the process may use.
+"""Times each stage of bulk prediction alone, on all cores of the process.
 
     python -m tests.benchmarks.sides.inference_stages --data=DIR --members=RUN,... \\
         --batch_size=16
 
-Reading is records to batches; the model is batches in memory to mean probabilities,
-all members and both views; post-processing is those to the competition's code, in one
-thread. Prints JSON of wall seconds an image. One pass of each is left out first, for
-tracing and caches.
+Reading turns records into batches; the model turns batches in memory into mean
+probabilities, with all members and both views; post-processing turns those into the
+competition's RLE, in one thread. Prints wall seconds per image as JSON. A first pass
+of each stage is not timed, because it traces and fills caches.
 """
 
 import argparse
@@ -31,7 +31,7 @@ VIEW, SPEC = "hflip", "seed"
 
 
 def measure(folder: pathlib.Path, paths: list[pathlib.Path], batch_size: int):
-    """Returns {stage: wall seconds an image}."""
+    """Returns {stage: wall seconds per image}."""
     found = datasets.find([folder])
     chosen = datasets.shards_of(found, None)
     num_parts = sum(map(len, chunks.plan(chosen[0])))

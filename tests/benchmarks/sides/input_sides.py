@@ -1,10 +1,10 @@
-"""The sides of the input benchmark, each in a process of its own.
+"""The sides of the input benchmark, each in a separate process.
 
     python -m tests.benchmarks.sides.input_sides SIDE FOLDER SIZE CORES
 
-Every side reads the same record files in a shuffled order and delivers batches of
-uint8 images and masks, [16, S, S, 1]. One piece of work is the next eight batches of
-the recipe. Outputs are digests of one epoch as stored, and of one all mirrored.
+Every side reads the same record files in shuffled order and delivers batches of uint8
+images and masks, [16, S, S, 1]. One repeat of the work is the next eight batches of the
+recipe. The outputs are digests of one epoch as stored and of one fully mirrored epoch.
 """
 
 import functools
@@ -25,7 +25,7 @@ from tests.benchmarks.harness import worker
 OURS, DALI, GRAIN = "ours", "dali", "grain"
 NEEDS = {OURS: (), DALI: ("nvidia-dali-cuda120",), GRAIN: ("grain",)}
 STORED, MIRRORED, RECIPE = "none", "hflip(p=1)", "recipe"
-# What DALI can do on a CPU, where it has no elastic, grid or optical distortion.
+# Ops that DALI has on a CPU, where elastic, grid and optical distortion are missing.
 OUR_RECIPE = (
     "hflip(p=0.5)|contrast(0.2)|brightness(0.2)|rotation(15)|zoom(0.9, 1.1)"
     "|shift(0.0625)"
@@ -39,7 +39,7 @@ Batches = Iterator[tuple[np.ndarray, np.ndarray]]
 
 
 def ours(folder: pathlib.Path, size: int, cores: int, what: str) -> Batches:
-    """The pipeline of `trainer.main`, which checks every checksum."""
+    """The pipeline of `trainer.main`, which verifies every checksum."""
 
     from trainer.augment import compiled
     from trainer.augment import recipe
@@ -48,7 +48,7 @@ def ours(folder: pathlib.Path, size: int, cores: int, what: str) -> Batches:
     from trainer.input.record_store import RandomAccessSource
     from trainer.input.records import Decoder
 
-    del cores  # TensorFlow takes those that the process may use.
+    del cores  # TensorFlow uses all cores of the process.
     decode = Decoder(image_size=size, pixel_encoding="raw", with_mask=True)
     store = RandomAccessSource(folder, shards_of(folder), decode)
     numbers = np.arange(store.count)
@@ -109,7 +109,7 @@ def dali(folder: pathlib.Path, size: int, cores: int, what: str) -> Batches:
             path=[str(f) for f in files],
             index_path=[str(_index(f)) for f in files],
             features={"image/pixels": text, "mask/bits": text},
-            # Through a buffer the first epoch would run into the second.
+            # A shuffle buffer would mix the first epoch with the second.
             random_shuffle=what == RECIPE,
             initial_fill=256,
         )
@@ -136,7 +136,7 @@ def dali(folder: pathlib.Path, size: int, cores: int, what: str) -> Batches:
 
 
 class _Records:
-    """The records by number, as grain wants a source."""
+    """Random access to the records by index, as a grain data source."""
 
     def __init__(self, folder: pathlib.Path, size: int):
         self._size = size
@@ -158,7 +158,7 @@ class _Records:
 
 
 def grain(folder: pathlib.Path, size: int, cores: int, what: str) -> Batches:
-    """grain with a process a core; it has no operators, so OpenCV's."""
+    """grain with one process per core; it has no image ops, so OpenCV's are used."""
     from absl import flags
     from grain import python as library
 
@@ -185,7 +185,7 @@ def _with_channel(pair):
 
 
 def _augmented(pair, rng: np.random.Generator):
-    """The recipe by OpenCV, intensities as a table of 256 values."""
+    """Applies the recipe with OpenCV; a table of 256 values maps intensities."""
     cv2.setNumThreads(1)
     image, mask = pair
     size = len(image)
@@ -211,7 +211,7 @@ SIDES: dict[str, Callable[..., Batches]] = {OURS: ours, DALI: dali, GRAIN: grain
 
 
 def digests(batches: Batches, count: int) -> np.ndarray:
-    """Returns a digest of each image with its mask, sorted, [count] of text."""
+    """Returns the sorted digests of each image with its mask, [count] strings."""
     found = []
     for images, masks in itertools.islice(batches, count // BATCH):
         for image, mask in zip(images, masks, strict=True):
@@ -230,15 +230,15 @@ def _ends(path: pathlib.Path) -> list[tuple[int, int]]:
 
 
 def _index(path: pathlib.Path) -> pathlib.Path:
-    """Writes where the records lie, as DALI's reader wants to know it."""
+    """Writes the index of record offsets that DALI's reader needs."""
     index = path.with_suffix(".index")
     index.write_text("".join(f"{a} {b - a}\n" for a, b in _ends(path)))
     return index
 
 
 def shards_of(folder: pathlib.Path) -> list[shards.Shard]:
-    """Describes the record files of a folder."""
-    # Not at the top: it brings TensorFlow, which no peer should load.
+    """Returns the shards that describe a folder's record files."""
+    # Imported here, because it imports TensorFlow, which no peer should load.
     from tests.benchmarks.cases import reading
 
     return [reading.shard(path) for path in _files(folder)]

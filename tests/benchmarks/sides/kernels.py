@@ -1,11 +1,12 @@
-"""The limit: only the kernels that the conversion cannot do without, on one core.
+"""The limit: only the kernels that every conversion needs, on one core.
 
     python -m tests.benchmarks.sides.kernels --source=DIR --sizes=256,512
 
-Times, over all files, JPEG decoding of the encapsulated frame by Pillow, resizing
-and CLAHE at every size, and one copy of the file, the decoded image and each result.
-Reading DICOM, masks, hashes, records, processes and the disk are left out. Prints
-one line of JSON: seconds per file of each, and their sum in wall and CPU seconds.
+Times, over all files, Pillow's JPEG decoding of the encapsulated frame, resizing and
+CLAHE at every size, and one copy of the file, the decoded image and each result.
+It leaves out reading DICOM, masks, hashes, records, processes and the disk. Prints one
+line of JSON with the seconds per file of each kernel, and their sum in wall and CPU
+seconds.
 """
 
 import argparse
@@ -22,7 +23,7 @@ import pydicom.encaps
 
 
 def frame_of(path):
-    """Returns the JPEG stream of a file's one frame."""
+    """Returns the JPEG stream of a file's only frame."""
     pixel_data = pydicom.dcmread(path).PixelData
     return pydicom.encaps.get_frame(pixel_data, 0, number_of_frames=1)
 

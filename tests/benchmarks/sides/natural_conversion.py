@@ -1,12 +1,12 @@
-"""The peer: the conversion as one would write it for a competition.
+"""The peer: a conversion script as participants of a competition write it.
 
     python -m tests.benchmarks.sides.natural_conversion --source=DIR --rle_csv=CSV \\
         --output=DIR --sizes=256,512
 
-A multiprocessing.Pool of two decodes each file once with pydicom's own choice of
-decoder and returns serialised examples; the parent writes one TFRecord file per
-size. No checks, no quarantine, no checksums, no resuming, and folds by turn. It
-imports nothing of ours; OpenCV's own threads are off, which favours it.
+A multiprocessing.Pool of two decodes each file once with pydicom's default decoder and
+returns serialised examples; the parent writes one TFRecord file per size. It has no
+checks, no quarantine, no checksums and no resuming, and assigns folds round-robin. It
+imports none of our code; OpenCV's own threads are off, which makes it faster.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def read_rows(path):
 
 
 def rle_to_mask(encoded, width, height):
-    """Decodes one row as the competition's own mask_functions.py does."""
+    """Decodes one row like the competition's own mask_functions.py."""
     mask = np.zeros(width * height, np.uint8)
     if encoded == "-1":
         return mask.reshape(width, height).T
@@ -49,7 +49,7 @@ def rle_to_mask(encoded, width, height):
 
 
 def to_examples(image, image_id, rows, fold, patient, sizes):
-    """Makes the serialised example of one decoded image at every size."""
+    """Returns the serialised examples of one decoded image, one per size."""
     clahe = cv2.createCLAHE(clipLimit=2.0, tileGridSize=(8, 8))
     images = [
         clahe.apply(cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA))
@@ -59,7 +59,7 @@ def to_examples(image, image_id, rows, fold, patient, sizes):
 
 
 def serialized(images, shape, image_id, rows, fold, patient):
-    """Makes the serialised examples of one image from its finished sizes."""
+    """Returns the serialised examples of one image that has all its sizes."""
     height, width = shape
     mask = np.zeros(shape, np.uint8)
     for encoded in rows:
@@ -86,7 +86,7 @@ def serialized(images, shape, image_id, rows, fold, patient):
 
 
 def convert(task, sizes):
-    """Decodes one file and makes its examples."""
+    """Decodes one file and returns its serialised examples."""
     path, rows, fold = task
     dataset = pydicom.dcmread(path)
     patient = str(dataset.PatientID)
@@ -105,7 +105,7 @@ def write(examples_of_images, output, sizes):
 
 
 def arguments():
-    """Parses the command line; the same for every peer."""
+    """Parses the command line, which is the same for every peer."""
     parser = argparse.ArgumentParser()
     for name in ("source", "rle_csv", "output"):
         parser.add_argument(f"--{name}", type=pathlib.Path, required=True)
@@ -116,7 +116,7 @@ def arguments():
 
 
 def run(examples_of):
-    """Writes what `examples_of` yields for the command line; of OpenCV one thread."""
+    """Writes the examples that `examples_of` yields; OpenCV uses one thread."""
     args = arguments()
     cv2.setNumThreads(1)
     write(examples_of(args), args.output, args.sizes)

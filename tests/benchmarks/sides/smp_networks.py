@@ -9,8 +9,8 @@ def build(architecture: str, encoder: str) -> torch.nn.Module:
     """Returns a network from [B, 1, S, S] to logits of the same shape, untrained.
 
     Args:
-      architecture: of segmentation-models-pytorch, such as "UnetPlusPlus".
-      encoder: such as "efficientnet-b4".
+      architecture: a class of segmentation-models-pytorch, such as "UnetPlusPlus".
+      encoder: an encoder's name, such as "efficientnet-b4".
     """
     _let_torchvision_load()
     import segmentation_models_pytorch as smp
@@ -21,7 +21,7 @@ def build(architecture: str, encoder: str) -> torch.nn.Module:
 
 
 def soft_dice_and_entropy(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """The loss that ours is trained with, `bce(1)+dice(1)`; both [B, 1, S, S]."""
+    """The loss of our side, `bce(1)+dice(1)`; both inputs are [B, 1, S, S]."""
     entropy = torch.nn.functional.binary_cross_entropy_with_logits(logits, truth)
     probability = torch.sigmoid(logits)
     overlap = (truth * probability).sum(dim=(1, 2, 3))
@@ -30,9 +30,9 @@ def soft_dice_and_entropy(logits: torch.Tensor, truth: torch.Tensor) -> torch.Te
 
 
 def _let_torchvision_load() -> None:
-    """Declares what a torchvision built for another torch looks up as it loads.
+    """Declares the ops that a torchvision built for another torch looks up at import.
 
-    PyPI's torchvision is linked with CUDA and does not load beside a torch without;
+    PyPI's torchvision is linked with CUDA and does not load with a torch without CUDA;
     the networks need none of its operators.
     """
     try:
@@ -46,5 +46,5 @@ def _let_torchvision_load() -> None:
         _KEPT.append(library)
 
 
-# A library that is collected takes its declarations with it.
+# Declarations disappear when their torch.library.Library is garbage-collected.
 _KEPT: list[torch.library.Library] = []

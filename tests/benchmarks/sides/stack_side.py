@@ -1,4 +1,4 @@
-"""One stack's side of tests/benchmarks/cases/stacks.py: trains on a resident batch."""
+"""One side of tests/benchmarks/cases/stacks.py, which trains on a resident batch."""
 
 import pathlib
 import platform

@@ -1,14 +1,15 @@
-"""The peer: bulk prediction as one would write it for a competition.
+"""The peer: a bulk prediction script as participants of a competition write it.
 
     python -m tests.benchmarks.sides.straightforward_inference --data=DIR \\
         --members=RUN,... --output=CSV --rle=loop
 
-Every member predicts all films and their mirror images with `model.predict`. Of each
-film every prediction is enlarged to 1024 x 1024, the mean of them is cut at 0.5, and
-masks that are smaller than 2,048 pixels in all are emptied. `--rle=loop` steps over
-all pixels of every mask, as the competition's mask_functions.py does and the 2019
-solution with it; `--rle=numpy` takes differences. No checks and no hashes. It imports
-nothing of ours, and keeps predictions at the network's size, which favours it.
+Every member predicts all films and their mirror images with `model.predict`. Each
+prediction of a film is enlarged to 1024 x 1024, their mean is thresholded at 0.5, and
+masks with fewer than 2,048 pixels in total become empty. `--rle=loop` iterates over all
+pixels of every mask, like the competition's mask_functions.py and the 2019 solution,
+which uses it; `--rle=numpy` takes differences. There are no checks and no hashes. It
+imports none of our code, and keeps predictions at the network's size, which makes it
+faster.
 """
 
 import argparse
@@ -23,7 +24,7 @@ import tensorflow as tf
 SIDE = 1024
 THRESHOLD = np.float32(0.5)
 MIN_AREA = 2048
-# Of prediction, dropout is no part: Keras's own stands for it.
+# Prediction does not use dropout, so Keras's own layer can replace ours.
 PLAIN = {"pneumothorax>Dropout": keras.layers.Dropout}
 
 
@@ -47,7 +48,7 @@ def read(data):
 
 
 def predict(members, films, batch_size):
-    """Returns probabilities of every member and view, a list of [N, S, S]."""
+    """Returns a list of probabilities [N, S, S], one for each member and view."""
     found = []
     for member in members:
         model = keras.models.load_model(
@@ -72,7 +73,7 @@ def mean_at_full_size(found, number):
 
 
 def to_mask(mean):
-    """Cuts, and empties a mask whose parts are too small together."""
+    """Applies the threshold, and empties a mask whose total area is too small."""
     mask = (mean >= THRESHOLD).astype(np.uint8)
     labels, _ = scipy.ndimage.label(mask, structure=np.ones((3, 3)))
     areas = np.bincount(labels.ravel())[1:]
@@ -101,7 +102,7 @@ def rle_by_loop(mask):
 
 
 def rle_by_numpy(mask):
-    """Encodes a mask by where its pixels change."""
+    """Encodes a mask from the positions at which its pixels change."""
     pixels = np.concatenate([[0], mask.T.ravel(), [0]])
     edges = np.flatnonzero(np.diff(pixels))
     return " ".join(map(str, np.diff(edges, prepend=0))) or "-1"

@@ -1,10 +1,10 @@
-"""The peer: the conversion inside tf.data, decoded by tensorflow-io.
+"""The peer: a conversion in tf.data with tensorflow-io as decoder.
 
     python -m tests.benchmarks.sides.tfio_conversion --source=DIR --rle_csv=CSV \\
         --output=DIR --sizes=256,512
 
-Two parallel calls decode; resizing, CLAHE, masks and serialising are the same
-OpenCV and numpy code as the other peer's, in tf.numpy_function.
+Two parallel calls decode; the other peer's OpenCV and NumPy code resizes, applies
+CLAHE, makes masks and serialises, in tf.numpy_function.
 """
 
 import os
@@ -19,7 +19,7 @@ from tests.benchmarks.sides import natural_conversion
 
 
 def examples_of(args):
-    """Yields the list of serialised examples of each image."""
+    """Yields a list of serialised examples for each image."""
     rows = natural_conversion.read_rows(args.rle_csv)
     paths = sorted(args.source.glob("*.dcm"))
 

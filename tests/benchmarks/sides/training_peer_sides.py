@@ -1,9 +1,9 @@
-"""The sides of the training benchmark, each in a process of its own.
+"""The sides of the benchmark `training_peers`, each in a separate process.
 
     python -m tests.benchmarks.sides.training_peer_sides SIDE NETWORK SIZE BATCH CORES
 
-One piece of work is one step on a resident batch: forward, `bce(1)+dice(1)`, gradient,
-Adam. Nothing is read, so that only the step is compared.
+One repeat of the work is one step on a resident batch: forward pass, `bce(1)+dice(1)`,
+gradient, Adam. Nothing is read, so only the step is compared.
 """
 
 import sys
@@ -26,7 +26,7 @@ def batch(size: int, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ours(network: str, size: int, count: int, cores: int):
-    """Our own step, as `trainer.main` calls it."""
+    """Our own step in the way `trainer.main` calls it."""
     import tensorflow as tf
 
     from tests import fakes
@@ -37,7 +37,7 @@ def ours(network: str, size: int, count: int, cores: int):
     from trainer.optim import losses
     from trainer.optim import optimizers
 
-    del cores  # TensorFlow takes those that the process may use.
+    del cores  # TensorFlow uses all cores of the process.
     config = fakes.train_config(deterministic=False, global_batch_size=count)
     strategy = runtime.start(config, "single")
     model = registry.build_from_spec(network, image_size=size)
@@ -70,7 +70,7 @@ def torch_smp(network: str, size: int, count: int, cores: int):
     from tests.benchmarks.sides import smp_networks
 
     torch.set_num_threads(cores)
-    torch.set_flush_denormal(True)  # As TensorFlow does.
+    torch.set_flush_denormal(True)  # TensorFlow does, too.
     torch.manual_seed(1)
     model = smp_networks.build(*network.split(":"))
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
@@ -93,7 +93,7 @@ def torch_smp(network: str, size: int, count: int, cores: int):
 
 
 def product(network: str, size: int, count: int, cores: int):
-    """The limit: a large float32 product, by TensorFlow."""
+    """The limit: a large float32 matrix product in TensorFlow."""
     from tests.benchmarks.cases import limits
 
     del network, size, count, cores

@@ -1,7 +1,7 @@
-"""What the training benchmark times: our step on two inputs, and `keras.Model.fit`.
+"""The sides of the training benchmark: our step on two inputs, and `keras.Model.fit`.
 
-All sides have the same network with the same first weights, batch norm, optimizer
-and loss, and uint8 batches; each of `fit`'s has a copy of the network.
+All sides have the same network, initial weights, batch norm, optimizer, loss and uint8
+batches; each side with `fit` has its own copy of the network.
 """
 
 import pathlib
@@ -30,17 +30,17 @@ _VALIDATION = 16
 
 
 def fit_name(steps_per_execution: int) -> str:
-    """Returns the name of the side that trains so many steps in a call."""
+    """Returns the name of the side that trains `steps_per_execution` steps per call."""
     return f"fit, steps_per_execution={steps_per_execution}"
 
 
 def write(folder: pathlib.Path, size: int, count: int) -> None:
-    """Writes a dataset of smooth films, a quarter with a disc for a lesion.
+    """Writes a dataset of smooth films, a quarter of which have a disc as lesion.
 
     Args:
-      folder: to write; fold 1 holds `count` images, fold 0 a few.
+      folder: folder to write; fold 1 has `count` images, fold 0 a few.
       size: side of the images, in pixels.
-      count: images to train on.
+      count: number of training images.
     """
     images, masks = augmentation_sides.images_and_masks(size)
     made = []
@@ -95,16 +95,16 @@ class Sides:
     """Trains some steps on each side.
 
     Attributes:
-      waited: [runs] the part of its time that PIPELINE waited for input in each.
+      waited: [runs] fraction of each run that PIPELINE waited for input.
     """
 
     def __init__(self, config: TrainConfig, execution: Execution, steps: int):
         """Builds our side.
 
         Args:
-          config: of the run.
-          execution: how; `steps_per_call` is used by PIPELINE and RESIDENT.
-          steps: of one run of a side.
+          config: configuration of the run.
+          execution: execution settings; PIPELINE and RESIDENT use `steps_per_call`.
+          steps: steps in one run of a side.
         """
         self.waited: list[float] = []
         self._config, self._steps = config, steps
@@ -115,12 +115,12 @@ class Sides:
         self.batch = next(iter(augmented.take(1)))
 
     def all(self, steps_per_execution: tuple[int, ...]) -> dict[str, Callable]:
-        """Returns {side: function that makes one run}, with some of `fit`.
+        """Returns {side: function that performs one run}, `fit` once per value.
 
         A run's `output` is the mean loss of its steps.
         """
-        # Its buffers are full when a run begins and when it ends, for a step takes
-        # longer than the next batch: what a run uses up is made while it lasts.
+        # The pipeline's buffers are full before and after a run, because a step takes
+        # longer than a batch: so each run includes the cost of the batches it uses.
         pipeline = self._trainer.batches(self._trainer.augment, 0)
         distribute = self._trainer.cluster.distribute
         resident = iter(distribute(_again_and_again(self.batch)))
@@ -167,7 +167,7 @@ class Sides:
 
 
 def _again_and_again(batch) -> tf.data.Dataset:
-    """Delivers one batch for ever; the end of an iterator waits for no tuner."""
+    """Repeats one batch forever; ending its iterator does not wait for an autotuner."""
     options = tf.data.Options()
     options.autotune.enabled = False
     return tf.data.Dataset.from_tensors(batch).repeat().with_options(options)
