@@ -12,7 +12,7 @@ import pytest
 
 from trainer.machine import backend
 
-# The commands set it, too. pytest_configure unsets it, so that subprocesses must.
+# The commands set it, too. pytest_configure unsets it, so subprocesses set their own.
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 _GIVEN_LEVEL = os.environ.get(LOG_LEVEL)
 os.environ.setdefault(LOG_LEVEL, "3")

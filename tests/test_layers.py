@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 PACKAGES = ("data_prep", "trainer", "inference", "flags")
 # The arrows of docs/ARCHITECTURE.md. A room is a folder, or one module at the top of a
 # package. The modules of a room may import the rooms that it lists here. Every module
-# may import its package's config, and a command may import anything.
+# may import its package's config, and a command may import any room that it needs.
 SHARED = {"data_prep.core", "data_prep.dataset"}
 ARROWS = {
     "data_prep.core": set(),
@@ -181,7 +181,7 @@ def test_the_arrows_have_no_circle():
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        # cv2 is not listed, because Keras itself imports it if it is installed.
+        # cv2 is not listed, because Keras itself imports it; our files must not.
         ("trainer.loop", ["pydicom", "data_prep.build.clahe", "tensorflow_io"]),
         ("data_prep.build.convert", ["tensorflow", "keras", "sklearn"]),
         ("flags.trainer", ["tensorflow", "keras", "numpy"]),

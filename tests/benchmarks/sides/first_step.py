@@ -1,4 +1,4 @@
-"""Measures the time from the start of a process to the end of its first step.
+"""Measures the time from process start to the end of the first training step.
 
     python -m tests.benchmarks.sides.first_step MODEL FOLDER
 

@@ -56,7 +56,7 @@ class Case:
 
 
 def measure(folder: pathlib.Path, case: Case) -> dict:
-    """Returns lists of images/s and waiting fractions by round, and the last loss."""
+    """Returns {"images_s": by round, "wait": fractions by round, "loss": the last}."""
     strategy = _start(case)
     call = (_training if case.kind == TRAIN else _prediction)(folder, case, strategy)
     call()  # Traces and compiles.
