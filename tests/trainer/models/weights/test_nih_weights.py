@@ -11,6 +11,9 @@ from trainer.models import registry
 from trainer.models.weights import nih_weights
 from trainer.models.weights import pretrained
 
+# Whole networks are built, or runs trained, once for all of these tests.
+pytestmark = pytest.mark.slow
+
 SIDES = {"densenet169": 32, "inception_resnet_v2": 96, "xception": 96}
 
 
@@ -64,7 +67,6 @@ def layers(name):
     return nih_weights.layers_of(nih_weights.FILES[name])
 
 
-@pytest.mark.slow
 def test_counts_are_the_published_ones(name, layers, model):
     expected = {
         "densenet169": (337, 844, 12_636_608),
@@ -78,7 +80,6 @@ def test_counts_are_the_published_ones(name, layers, model):
     assert encoder.count_params() == params
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("shift", [0, 203])
 def test_every_tensor_reaches_its_variable(name, layers, model, tmp_path, shift):
     path = write(tmp_path / "nih.h5", renumbered(layers, shift))
@@ -121,7 +122,6 @@ def reshape(layers, which):
     return [*layers[:which], (name, changed), *layers[which + 1 :]]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault", ["permuted", "cut", "renamed", "reshaped", "lacks a weight", "damaged"]
 )
@@ -156,7 +156,6 @@ def test_other_files_are_refused_by_the_layers_name(
         np.testing.assert_array_equal(weight.numpy(), value)
 
 
-@pytest.mark.slow
 def test_models_without_such_weights():
     with pytest.raises(CommandError, match="no NIH weights for unet"):
         nih_weights.load("x.h5", keras.Sequential(name="unet"))
@@ -165,7 +164,6 @@ def test_models_without_such_weights():
         nih_weights.load("x.h5", rectified)
 
 
-@pytest.mark.slow
 def test_features_of_densenet_are_not_rectified(tmp_path):
     model = registry.build("densenet169", image_size=32)
     encoder = model.get_layer("encoder_densenet169")
@@ -174,7 +172,6 @@ def test_features_of_densenet_are_not_rectified(tmp_path):
     assert (features < 0).any()
 
 
-@pytest.mark.slow
 def test_a_missing_file_is_named_with_where_it_belongs(tmp_path, monkeypatch):
     monkeypatch.setattr(pretrained, "STORE", tmp_path / "store")
     model = registry.build("densenet169", image_size=32)
@@ -186,7 +183,6 @@ def test_a_missing_file_is_named_with_where_it_belongs(tmp_path, monkeypatch):
         pretrained.load("nowhere.h5", model)
 
 
-@pytest.mark.slow
 def test_the_digest_is_logged(tmp_path, caplog):
     caplog.set_level("INFO")
     layers = nih_weights.layers_of(nih_weights.FILES["densenet169"])

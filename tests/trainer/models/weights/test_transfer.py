@@ -11,6 +11,9 @@ from trainer import loop
 from trainer.models import registry
 from trainer.models.weights import transfer
 
+# Whole networks are built, or runs trained, once for all of these tests.
+pytestmark = pytest.mark.slow
+
 
 def build_classifier(*, image_size):
     """The encoder of `fakes.build_encoded`, with a logit for the image."""
@@ -45,7 +48,6 @@ def stored(run, model):
     return weights(model)
 
 
-@pytest.mark.slow
 def test_the_same_model_at_another_size_takes_all(runs, caplog):
     caplog.set_level("INFO")
     larger = fakes.build_encoded(image_size=64)
@@ -74,7 +76,6 @@ def test_a_classifiers_encoder_begins_a_segmenter(runs, caplog):
     assert "2 weights of the other run are not used" in caplog.text
 
 
-@pytest.mark.slow
 def test_real_encoders_share_their_names():
     """EfficientNet-B4 of Keras and of the efficientnet package."""
     classifier = registry.build("efficientnet_b4", image_size=64)
@@ -85,7 +86,6 @@ def test_real_encoders_share_their_names():
     assert len(shared) == len([v for v in encoder.weights if "seed" not in v.path])
 
 
-@pytest.mark.slow
 def test_a_run_begins_with_it_and_says_so(runs, dataset, tmp_path):
     config = fakes.train_config(
         model="encoded",
