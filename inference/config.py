@@ -11,6 +11,8 @@ from data_prep.core.ranges import check_ranges
 from data_prep.dataset import reference_area
 
 OUTPUTS = ("csv", "masks", "overlays", "probabilities", "report")
+# All others show masks, and so need segmenters and the test split.
+_WITHOUT_MASKS = {"csv", "probabilities"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -113,7 +115,7 @@ class PredictConfig:
             raise ConfigError(
                 f"Expected of {','.join(OUTPUTS)}. Received: outputs={unknown[0]}"
             )
-        pictured = sorted({"masks", "overlays", "report"} & set(self.outputs))
+        pictured = sorted(set(self.outputs) - _WITHOUT_MASKS)
         if pictured and (self.split != "test" or not self.members):
             raise ConfigError(
                 "Expected --members and --split=test, where there are to be masks. "

@@ -61,7 +61,7 @@ def train(config: TrainConfig, execution: Execution) -> dict[str, Any]:
         execution.data,
         cache=execution.cache,
         data_service=execution.data_service,
-        place=rank,
+        rank=rank,
     )
     step_actions.check_profile_steps(execution, config.epochs * data.steps_per_epoch)
     with _locked_by_chief(rank, execution.workdir), joining.lost_worker_explained(rank):

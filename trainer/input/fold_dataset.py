@@ -38,7 +38,7 @@ class FoldDataset:
         *,
         cache: str = "none",
         data_service: str = "",
-        place: WorkerRank = SINGLE,
+        rank: WorkerRank = SINGLE,
     ):
         """Chooses the shards and the order of training images.
 
@@ -47,7 +47,7 @@ class FoldDataset:
           folder: the dataset's.
           cache: "none" to read files in every epoch, "memory" to read them once.
           data_service: address of a tf.data service, or empty.
-          place: this process's rank among those that share each batch.
+          rank: this process's rank among those that share each batch.
 
         Raises:
           CommandError: the fold does not exist, the other folds lack a class that the
@@ -55,7 +55,7 @@ class FoldDataset:
         """
         self.config, self.folder = config, folder
         self.cache, self.data_service = cache, data_service
-        self.share = place.share(config.global_batch_size)
+        self.share = rank.share(config.global_batch_size)
         self.manifest = manifest = manifests.read(folder)
         manifest.check_folds([config.fold])
         folds = [f for f in range(manifest.num_folds) if f != config.fold]

@@ -114,6 +114,7 @@ class Profile(StepAction):
     def __init__(self, steps: tuple[int, int] | None, folder: pathlib.Path | None):
         self._first, self._last = steps or (math.inf, -math.inf)
         self._folder, self._running = folder, False
+        self._awaited = steps is not None
 
     def next_stop(self, step: int) -> float:
         # A call ends before the first step and after the last one.
@@ -125,7 +126,15 @@ class Profile(StepAction):
         if due and self._folder and not self._running:
             tf.profiler.experimental.start(str(self._folder))
             self._running = True
+            self._awaited = False
             logging.info("profiling steps %d to %d", step + 1, self._last)
+        if self._awaited and step >= self._last:
+            self._awaited = False
+            logging.warning(
+                "no trace: steps %d to %d were done before this start",
+                self._first,
+                self._last,
+            )
 
     def after_call(self, call: StepCall) -> None:
         if call.last_step >= self._last:

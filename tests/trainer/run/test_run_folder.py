@@ -8,6 +8,8 @@ from data_prep.core import durable
 from data_prep.core.errors import CommandError
 from data_prep.dataset import manifest
 from tests import fakes
+from trainer.config import ADDED
+from trainer.config import TrainConfig
 from trainer.run.run_folder import CONFIG
 from trainer.run.run_folder import RunFolder
 
@@ -15,6 +17,21 @@ from trainer.run.run_folder import RunFolder
 def claim(dataset, folder, **changes):
     config = dataclasses.asdict(fakes.train_config(**changes))
     RunFolder(folder).claim(config, manifest.read(dataset / "32"), "--fold=0\n")
+
+
+# What decided a run before its configuration was extended for the first time.
+FIRST = """
+model encoder_weights init_from fold seed epochs global_batch_size optimizer
+learning_rate weight_decay schedule loss label_smoothing augment sampling swa_epochs
+swa_update_bn ema_momentum top_k frozen_epochs accumulation clip_norm jit
+batch_norm_momentum precision deterministic
+"""
+
+
+def test_a_new_field_says_what_earlier_runs_did():
+    """Without that, their run folders could neither go on nor predict."""
+    fields = {field.name for field in dataclasses.fields(TrainConfig)}
+    assert fields == set(FIRST.split()) | set(ADDED)
 
 
 def test_a_run_of_an_earlier_version_goes_on(dataset, tmp_path):

@@ -125,3 +125,13 @@ def test_a_range_beyond_the_run_is_refused(tmp_path):
     step_actions.check_profile_steps(execution, 16)
     with pytest.raises(CommandError, match="--profile_steps=14:16 goes beyond the 15 "):
         step_actions.check_profile_steps(execution, 15)
+
+
+def test_steps_that_were_done_before_are_not_traced_in_silence(caplog):
+    resumed = step_actions.Profile((3, 5), None)
+    for step in (7, 9):
+        resumed.before_call(step)
+    assert caplog.text.count("no trace: steps 3 to 5 were done") == 1
+    caplog.clear()
+    step_actions.Profile(None, None).before_call(7)
+    assert not caplog.text
