@@ -129,7 +129,7 @@ ACTIONS = (
     # The checkpoint before still names these weights: they are dropped after it.
     drop_weights,
     # After the checkpoint: a run that is killed before it trains the epoch again, and
-    # would write its metrics twice.
+    # TensorBoard would hold its metrics twice.
     write_metrics,
     draw_overlays,
 )

@@ -73,16 +73,13 @@ def load(text: str, model: keras.Model) -> dict[str, str]:
 def _load_from_library(text: str, model: keras.Model) -> int:
     """Fills the encoder from `text`, a name of published weights or a path."""
     published = text in (IMAGENET, NOISY_STUDENT)
-    encoder_and_spec = encoders.spec_of(model)
-    if encoder_and_spec is None or (
-        published and text not in encoder_and_spec[1].weights
-    ):
+    encoder, spec = encoders.spec_of(model) or (None, None)
+    if spec is None or (published and text not in spec.weights):
         raise CommandError(
             ExitCode.FLAGS,
             f"there are no {text} weights for {model.name}",
             fix="choose other --encoder_weights",
         )
-    encoder, spec = encoder_and_spec
     file = spec.weights[text] if published else None
     if file and file.last_layer not in ("", encoder.layers[-1].name):
         raise CommandError(
