@@ -41,13 +41,14 @@ from tests.gpu.session import Session
 # In the order of the table; each comes after those whose files it needs.
 CHECKS: tuple[Check, ...] = (
     devices.CHECK,
-    *runs.CHECKS[:1],
-    *numerics.CHECKS,
-    *split.CHECKS,
-    *runs.CHECKS[1:],
-    *pixels.CHECKS,
-    *repeats.CHECKS,
-    *speed.CHECKS,
+    runs.DATA_SET,
+    numerics.CHECK,
+    split.CHECK,
+    runs.TRAINING,
+    repeats.CHECK,
+    *runs.PREDICTION,
+    pixels.CHECK,
+    speed.CHECK,
 )
 LIMIT_S = 350
 # A process of TensorFlow keeps about four cores busy while it traces.
@@ -102,7 +103,8 @@ def _run(args, chosen: list[Check], deadline: float) -> list[Row]:
             deadline=deadline,
             scale=sessions.TINY if on_cpu else sessions.Scale(),
         )
-        return checks.run(chosen, session, lanes=max(1, min(_MOST_LANES, lanes)))
+        with contextlib.closing(session):
+            return checks.run(chosen, session, lanes=max(1, min(_MOST_LANES, lanes)))
 
 
 def _folder(given: pathlib.Path | None):

@@ -52,6 +52,7 @@ class Check:
       titles: `what` of the rows that it makes at least.
       after: names of the checks whose files it needs.
       alone: whether nothing else may run meanwhile, because it measures speed.
+      early: starts what prepares it while others run; called where there are lanes.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Check:
     titles: tuple[str, ...]
     after: tuple[str, ...] = ()
     alone: bool = False
+    early: Callable[[Session], None] | None = None
 
 
 def unmeasured(checks: Sequence[Check], why: str) -> list[Row]:
@@ -82,6 +84,9 @@ def select(checks: Sequence[Check], only: str) -> list[Check]:
 def run(checks: Sequence[Check], session: Session, *, lanes: int) -> list[Row]:
     """Runs all checks, up to `lanes` side by side; returns their rows in order."""
     found: dict[str, concurrent.futures.Future] = {}
+    for check in checks:
+        if check.early and lanes > 1:
+            check.early(session)
     with concurrent.futures.ThreadPoolExecutor(lanes) as pool:
         for check in checks:
             if check.alone:

@@ -154,7 +154,7 @@ def _append(path: pathlib.Path, what: str, make: Callable[[], Row]) -> None:
         file.write(json.dumps(dataclasses.asdict(row)) + "\n")
 
 
-CHECKS = (Check(name="numerics", run=check, titles=(AGREE, *TRAINS)),)
+CHECK = Check(name="numerics", run=check, titles=(AGREE, *TRAINS))
 
 if __name__ == "__main__":
     main()

@@ -92,4 +92,4 @@ def _maps(folder: pathlib.Path) -> dict[str, np.ndarray]:
     return {m.image_id: m.values for m in maps}
 
 
-CHECKS = (Check(name="pixels", run=check, titles=(TITLE,), after=("prediction",)),)
+CHECK = Check(name="pixels", run=check, titles=(TITLE,), after=("prediction",))

@@ -101,4 +101,4 @@ def _log(path: pathlib.Path) -> list[dict[str, str]]:
         ]
 
 
-CHECKS = (Check(name="repeats", run=repeat, titles=(TWICE, RESUMED), after=("data",)),)
+CHECK = Check(name="repeats", run=repeat, titles=(TWICE, RESUMED), after=("data",))

@@ -71,7 +71,7 @@ class Scale:
 
 _TINY = "unet(starting_filters=4, n_pools=2)"
 TINY = Scale(
-    num_train=24,
+    num_train=36,
     num_test=4,
     source_size=128,
     size=32,
@@ -87,8 +87,8 @@ class Done:
 
     Attributes:
       code: its exit code.
-      output: what it wrote to stdout.
-      errors: what it wrote to stderr.
+      output: its stdout.
+      errors: its stderr.
       seconds: its duration.
     """
 
@@ -114,10 +114,7 @@ class Running:
     started: float
 
     def close(self) -> tuple[str, str]:
-        """Kills what is left of the process group; returns stdout and stderr.
-
-        A second call returns nothing.
-        """
+        """Kills what is left of the process group; returns stdout and stderr, once."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -140,12 +137,14 @@ class Session:
       folder: folder for everything that the checks write.
       deadline: `time.monotonic()` at which the command ends.
       scale: how much is computed.
+      background: {check: process that was started before its turn}.
     """
 
     device: str
     folder: pathlib.Path
     deadline: float
     scale: Scale = Scale()
+    background: dict[str, Running] = dataclasses.field(default_factory=dict)
 
     @property
     def on_cpu(self) -> bool:
@@ -193,6 +192,11 @@ class Session:
             errors=errors,
             seconds=time.monotonic() - running.started,
         )
+
+    def close(self) -> None:
+        """Ends what still runs in the background."""
+        for running in self.background.values():
+            running.close()
 
     def run(
         self,

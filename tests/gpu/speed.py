@@ -1,6 +1,7 @@
 """The short form of the GPU benchmark, as rows of this check."""
 
 import json
+import pathlib
 import time
 
 from tests.gpu.checks import MISSED
@@ -12,32 +13,56 @@ from tests.gpu.session import CheckFailed
 from tests.gpu.session import OutOfTime
 from tests.gpu.session import Session
 
-TITLE = "tests.benchmarks.gpu --quick"
-_LIMIT_S = 200
+NAME, TITLE = "speed", "tests.benchmarks.gpu --quick"
 # What the benchmark needs to stop by itself, with what it has measured.
-_RESERVE_S = 15
+_RESERVE_S = 10
+
+
+def early(session: Session) -> None:
+    """Starts it: its networks are traced and compiled while other checks run."""
+    session.background[NAME] = session.start(
+        _arguments(session, _left_s(session), _start_file(session))
+    )
 
 
 def check(session: Session) -> list[Row]:
-    """Runs it in the time that is left, and takes over its rows."""
-    left_s = min(_LIMIT_S, session.deadline - time.monotonic()) - _RESERVE_S
-    if left_s < _RESERVE_S:
+    """Lets it measure in the time that is left, and takes over its rows."""
+    started, limit_s = time.monotonic(), _left_s(session)
+    if limit_s < _RESERVE_S:
         raise OutOfTime(TIME_IS_OVER)
-    arguments = ["tests.benchmarks.gpu", "--quick", f"--limit_s={left_s:.0f}"]
-    arguments += ["--allow_cpu"] * session.on_cpu
-    done = session.run(arguments, limit_s=_LIMIT_S)
+    if NAME in session.background:
+        _start_file(session).touch()
+        done = session.finish(session.background[NAME], float("inf"))
+    else:
+        done = session.run(_arguments(session, limit_s), limit_s=float("inf"))
+    if done.code:
+        raise CheckFailed(f"exit code {done.code}: {done.reason}")
     found = json.loads(done.output.splitlines()[-1])["rows"]
-    if not found:
-        raise CheckFailed("the benchmark has no rows")
     missed = sum(row["result"] == MISSED for row in found)
     first = Row(
         what=TITLE,
         result=OK,
         figure=f"{len(found)} rows, {missed} goals missed",
-        seconds=done.seconds,
-        note="a goal that is missed is no fault of this machine's set-up",
+        seconds=time.monotonic() - started,
+        note="a goal that is missed does not make the check fail",
     )
     return [first, *(Row(**row) for row in found)]
 
 
-CHECKS = (Check(name="speed", run=check, titles=(TITLE,), alone=True),)
+def _left_s(session: Session) -> float:
+    return session.deadline - time.monotonic() - _RESERVE_S
+
+
+def _start_file(session: Session) -> pathlib.Path:
+    return session.folder / "measure-now"
+
+
+def _arguments(
+    session: Session, limit_s: float, start_file: pathlib.Path | None = None
+) -> list[str]:
+    arguments = ["tests.benchmarks.gpu", "--quick", f"--limit_s={limit_s:.0f}"]
+    arguments += ["--allow_cpu"] * session.on_cpu
+    return arguments + [f"--start_file={start_file}"] * bool(start_file)
+
+
+CHECK = Check(name=NAME, run=check, titles=(TITLE,), alone=True, early=early)

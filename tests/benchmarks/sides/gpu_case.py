@@ -12,6 +12,8 @@ import pathlib
 import sys
 import time
 
+import numpy as np
+
 TRAIN, PREDICT = "train", "predict"
 RECORDS, RESIDENT = "records", "resident"
 
@@ -56,8 +58,12 @@ class Case:
 
 
 def measure(folder: pathlib.Path, case: Case) -> dict:
-    """Returns {"images_s": by round, "wait": fractions by round, "loss": the last}."""
-    strategy = _start(case)
+    """Returns the result.
+
+    It is {"images_s": by round, "wait": shares by round, "loss": the last,
+    "memory_bytes": the largest so far}; a share is None where it was not measured.
+    """
+    strategy = start(case)
     call = (_training if case.kind == TRAIN else _prediction)(folder, case, strategy)
     call()  # Traces and compiles.
     call()
@@ -67,14 +73,13 @@ def measure(folder: pathlib.Path, case: Case) -> dict:
     )
     for _ in range(case.rounds):
         started = time.perf_counter()
-        loss, waited_s = call()
-        seconds = time.perf_counter() - started
-        result["images_s"].append(images / seconds)
-        result["wait"].append(waited_s / seconds)
-    return result | {"loss": loss}
+        loss, wait = call()
+        result["images_s"].append(images / (time.perf_counter() - started))
+        result["wait"].append(wait)
+    return result | {"loss": loss, "memory_bytes": memory()[0]()}
 
 
-def _start(case: Case):
+def start(case: Case):
     """Sets the visible devices, and returns the strategy."""
     import tensorflow as tf
 
@@ -103,43 +108,94 @@ def _config(case: Case):
     )
 
 
+class Training:
+    """A network and its training step.
+
+    Attributes:
+      model: the network.
+    """
+
+    def __init__(self, folder: pathlib.Path, case: Case, strategy):
+        from trainer import step
+        from trainer.augment import compiled
+        from trainer.augment import recipe
+        from trainer.models import batch_norm
+        from trainer.models import registry
+        from trainer.optim import losses
+        from trainer.optim import optimizers
+
+        self._folder, self._case, self._strategy = folder, case, strategy
+        with strategy.scope():
+            self.model = registry.build_from_spec(
+                case.model, image_size=case.size, fused=case.fused
+            )
+            batch_norm.set_up(self.model, momentum=0.99)
+            optimizer = optimizers.build(_config(case), self.model)
+        spec = recipe.parse("none" if case.augment_on == "none" else case.augment)
+        on_device = case.augment_on == "device"
+        self._augment = None if on_device else compiled.image_by_image(spec)
+        self._train = step.make_train(
+            strategy,
+            self.model,
+            optimizer,
+            losses.parse("bce(1)+dice(1)"),
+            _config(case),
+            augment=compiled.at_once(spec) if on_device else None,
+        )
+
+    def batches(self, input_: str):
+        """Returns an endless iterator over batches, from RECORDS or RESIDENT."""
+        data = batches(self._folder, self._case, self._augment)
+        if input_ == RESIDENT:
+            data = data.take(1).cache().repeat()
+        return iter(self._strategy.experimental_distribute_dataset(data))
+
+    def run(self, iterator) -> tuple[float, float | None]:
+        """Trains; returns the last loss, and the share of the time spent waiting.
+
+        The share is None where no step measured it.
+        """
+        import tensorflow as tf
+
+        started = time.perf_counter()
+        results = self._train(iterator, tf.constant(self._case.steps))
+        loss, waits = float(results.losses[-1]), np.asarray(results.waits)
+        return loss, share_of_wait(waits, time.perf_counter() - started)
+
+
+def share_of_wait(waits: np.ndarray, seconds: float) -> float | None:
+    """Returns the share of `seconds` that the steps waited for their input.
+
+    Args:
+      waits: [K] seconds of each step; NaN for steps in which it was not measured.
+      seconds: duration of all K steps.
+    """
+    measured = waits[np.isfinite(waits)]
+    if not len(measured):
+        return None
+    return float(measured.mean()) * len(waits) / seconds
+
+
 def _training(folder: pathlib.Path, case: Case, strategy):
+    training = Training(folder, case, strategy)
+    iterator = training.batches(case.input)
+    return lambda: training.run(iterator)
+
+
+def memory():
+    """Returns functions that return the peak of the first GPU's memory, and reset it.
+
+    Without a GPU the peak is 0.
+    """
     import tensorflow as tf
 
-    from trainer import step
-    from trainer.augment import compiled
-    from trainer.augment import recipe
-    from trainer.models import batch_norm
-    from trainer.models import registry
-    from trainer.optim import losses
-    from trainer.optim import optimizers
-
-    with strategy.scope():
-        model = registry.build_from_spec(
-            case.model, image_size=case.size, fused=case.fused
-        )
-        batch_norm.set_up(model, momentum=0.99)
-        optimizer = optimizers.build(_config(case), model)
-    spec = recipe.parse("none" if case.augment_on == "none" else case.augment)
-    on_device = case.augment_on == "device"
-    train = step.make_train(
-        strategy,
-        model,
-        optimizer,
-        losses.parse("bce(1)+dice(1)"),
-        _config(case),
-        augment=compiled.at_once(spec) if on_device else None,
+    if not tf.config.list_physical_devices("GPU"):
+        return (lambda: 0), (lambda: None)
+    of = tf.config.experimental
+    return (
+        lambda: of.get_memory_info("GPU:0")["peak"],
+        lambda: of.reset_memory_stats("GPU:0"),
     )
-    data = _batches(folder, case, None if on_device else compiled.image_by_image(spec))
-    if case.input == RESIDENT:
-        data = data.take(1).cache().repeat()
-    batches = iter(strategy.experimental_distribute_dataset(data))
-
-    def call():
-        results = train(batches, tf.constant(case.steps))
-        return float(results.losses[-1]), float(tf.reduce_sum(results.waits))
-
-    return call
 
 
 def _prediction(folder: pathlib.Path, case: Case, strategy):
@@ -155,19 +211,17 @@ def _prediction(folder: pathlib.Path, case: Case, strategy):
     def forward(images):
         return tf.sigmoid(model(tf.cast(images, tf.float32), training=False)["mask"])
 
-    batch = next(iter(_batches(folder, case, recipe.parse("none"))))
+    batch = next(iter(batches(folder, case, recipe.parse("none"))))
 
     def call():
         for _ in range(case.steps):
             found = forward(batch["image"])
-        return float(tf.reduce_mean(found)), 0.0  # Fetching it waits for the device.
+        return float(tf.reduce_mean(found)), None  # Fetching it waits for the device.
 
     return call
 
 
-def _batches(folder: pathlib.Path, case: Case, augment):
-    import numpy as np
-
+def batches(folder: pathlib.Path, case: Case, augment=None):
     from tests.benchmarks.sides import input_sides
     from trainer.input import input_pipeline
     from trainer.input import sampling
