@@ -2,6 +2,7 @@
 # make test   lint and tests
 # make check  lint and the tests that are not marked slow, in a minute and a half
 # make bench  every benchmark against its peers; BENCH_FLAGS=--quick for a short run
+# make GPU=1 gpu-check  what a machine with a GPU runs once, in six minutes; a table
 # make test-tensorflow-io  in its environment, the tests that depend on the stack
 # make test-other-python OTHER_PYTHON=python3.13  the same and more on another Python
 # GPU=1 with demo, test or bench installs NVIDIA's libraries, too: make GPU=1 demo
@@ -46,7 +47,7 @@ PRESET := demo
 # A worker that dies is told at once: with others in its place a run may wait for ever.
 PARALLEL := --numprocesses=auto --dist=loadfile --max-worker-restart=0
 
-.PHONY: demo test check test-tensorflow-io test-other-python lint bench clean
+.PHONY: demo test check gpu-check test-tensorflow-io test-other-python lint bench clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m data_prep.synthetic --output=$(DEMO)/source \
@@ -82,6 +83,9 @@ test: lint
 
 check: lint
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
+
+gpu-check: $(INSTALLED)
+	$(BIN)/python -m tests.gpu --json=build/gpu-check.json
 
 test-tensorflow-io: $(TFIO)/installed
 	REQUIRE_TENSORFLOW_IO=1 $(TFIO)/bin/python -m pytest $(PARALLEL) $(TFIO_TESTS) \
