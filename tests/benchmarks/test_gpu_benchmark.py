@@ -15,6 +15,7 @@ from tests.benchmarks.cases import gpu_peer_rows as rows
 from tests.benchmarks.cases import gpu_peers
 from tests.benchmarks.harness import arithmetic
 from tests.benchmarks.harness import findings
+from tests.benchmarks.harness import peers
 from tests.benchmarks.harness import timing
 from tests.benchmarks.harness.prepared import Prepared
 from tests.benchmarks.harness.prepared import SideFailed
@@ -28,8 +29,8 @@ NETWORKS = [pair.torch for pair in rows.PAIRS]
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_rebuilt_networks_have_the_layers_of_the_package(network):
-    pytest.importorskip("torch")
-    pytest.importorskip("segmentation_models_pytorch")
+    if reason := peers.missing("torch", "segmentation-models-pytorch"):
+        pytest.skip(reason)
     import torch
 
     from tests.benchmarks.sides import smp_networks
@@ -58,7 +59,7 @@ def test_torch_side_runs_without_the_package(monkeypatch, compiled):
     pytest.importorskip("torch")
     from tests.benchmarks.sides import gpu_torch
 
-    monkeypatch.setattr(gpu_torch.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(gpu_torch, "_PEER", "no_such_package")
     settings = gpu_ours.Settings(
         network="Unet:resnet34",
         size=32,
@@ -69,7 +70,7 @@ def test_torch_side_runs_without_the_package(monkeypatch, compiled):
         compiled=compiled,
     )
     measure, facts = gpu_torch.prepare(settings)
-    assert "rebuilt in torch.nn: no segmentation_models_pytorch" in facts["framework"]
+    assert "rebuilt in torch.nn: no no_such_package" in facts["framework"]
     found = measure()
     assert found.keys() == {gpu_ours.RESIDENT, gpu_ours.PREDICT, gpu_ours.PRODUCT}
     assert found[gpu_ours.RESIDENT]["loss"] < facts["first losses"][0]
