@@ -146,11 +146,8 @@ def measure(plan: Plan, folder: pathlib.Path, memory_bytes: int) -> tuple[list, 
     else:
         # First, so that it is prepared beside the others.
         job = _start_job(plan, folder / "job")
-        try:
-            found = _measure_group(plan, sum(_groups(plan), []), records)
-        except BaseException:
-            job.close()
-            raise
+        keys = [key for group in _groups(plan) for key in group]
+        found = _measure_group(plan, keys, records)
     job = _measure_job(plan, job)
     raw = {" / ".join(key): value for key, value in found.items()}
     return _rows(plan, found, job), raw | {rows.JOB: job, "in turn": together}
