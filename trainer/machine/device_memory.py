@@ -4,10 +4,14 @@ TensorFlow has one error class for memory that is used up and for a disk that is
 and its GPU libraries report used-up memory as internal errors. The text decides.
 """
 
+import contextlib
 import re
+from collections.abc import Iterator
 
 import tensorflow as tf
 
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from trainer.machine import file_errors
 
 # The classes in which TensorFlow 2.16 to 2.21 reports it. A plan or an algorithm that
@@ -50,6 +54,22 @@ def is_out_of_memory(error: BaseException) -> bool:
     if _NOT_MEMORY.search(text) or file_errors.as_os_error(error):
         return False
     return bool(_TEXT.search(text))
+
+
+@contextlib.contextmanager
+def explained(fix: str) -> Iterator[None]:
+    """Turns the error of a device without memory into a CommandError with a remedy."""
+    try:
+        yield
+    except _CLASSES as e:
+        if not is_out_of_memory(e):
+            raise
+        asked = describe(e)
+        raise CommandError(
+            ExitCode.ENVIRONMENT,
+            "a device is out of memory" + (f" ({asked})" if asked else ""),
+            fix=fix,
+        ) from e
 
 
 def describe(error: BaseException) -> str:

@@ -1,8 +1,10 @@
 """Turns errors of TensorFlow's file systems into the OSErrors that they were."""
 
+import contextlib
 import errno
 import os
 import re
+from collections.abc import Iterator
 
 import tensorflow as tf
 
@@ -25,3 +27,15 @@ def as_os_error(error: BaseException) -> OSError | None:
     if not match:
         return None
     return OSError(_ERRNOS[match["name"]], match["name"], match["path"])
+
+
+@contextlib.contextmanager
+def as_os_errors() -> Iterator[None]:
+    """Raises TensorFlow's errors of files as the OSErrors that they were."""
+    try:
+        yield
+    except tf.errors.OpError as e:
+        error = as_os_error(e)
+        if error is None:
+            raise
+        raise error from e
