@@ -96,7 +96,7 @@ def tversky(
     _check("tversky", _SMOOTH, smooth=smooth)
     if not alpha and not beta:
         raise ConfigError(
-            "Expected alpha or beta above 0, because without both the loss is always 0. "
+            "Expected alpha or beta above 0, or the loss is always 0. "
             "Received: alpha=0, beta=0 of the loss tversky"
         )
 

@@ -171,8 +171,9 @@ def numbers(least, most):
     return ends | st.integers(1, 9) | st.floats(least, most)
 
 
-WEIGHTS, SMOOTHS = numbers(0.0, 1e6), numbers(1e-12, 1e6)
+WEIGHTS, SMOOTHS = numbers(1e-6, 1e6), numbers(1e-12, 1e6)
 SPECS = st.one_of(
+    st.sampled_from(["tversky(alpha=0)", "tversky(beta=0)", "bce(0)+dice+log_dice(0)"]),
     st.builds("bce({!r})".format, WEIGHTS),
     st.builds(
         "dice({!r}, smooth={!r}, positives_only={})".format,
@@ -200,11 +201,7 @@ PAIRS = [
 @settings(max_examples=150, deadline=None)
 @given(SPECS)
 def test_what_is_accepted_has_finite_gradients(text):
-    try:
-        loss = losses.parse(text)
-    except ConfigError as e:
-        assert "above 0" in str(e), text
-        return
+    loss = losses.parse(text)
     truth, logits = (tf.reshape(p, [-1, 2, 2, 1]) for p in PAIRS)
     with tf.GradientTape() as tape:
         tape.watch(logits)
