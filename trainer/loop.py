@@ -21,6 +21,7 @@ from trainer.config import TrainConfig
 from trainer.distributed import cluster
 from trainer.distributed import joining
 from trainer.input.fold_dataset import FoldDataset
+from trainer.machine import determinism
 from trainer.machine import device_memory
 from trainer.machine import devices
 from trainer.machine import file_errors
@@ -88,6 +89,7 @@ def _train(config: TrainConfig, execution: Execution) -> dict[str, Any]:
         most_gpus=1 if execution.strategy == "single" else None,
         require_gpu=execution.require_gpu,
     )
+    config = _decided(config, execution.workdir)
     preemption = Preemption(execution.max_hours)
     rank = cluster.worker_rank(execution.strategy)
     data = FoldDataset(
@@ -121,6 +123,14 @@ def _train(config: TrainConfig, execution: Execution) -> dict[str, Any]:
             result = run.finish(scores, begun_with, seconds)
             trainer.cluster.meet()
             return result
+
+
+def _decided(config: TrainConfig, workdir: pathlib.Path) -> TrainConfig:
+    """Returns the configuration with what --deterministic=auto comes to here."""
+    stored = run_folder.stored_determinism(workdir)
+    on, why = determinism.decide(config.deterministic, stored)
+    logging.info("deterministic: %s (%s)", "on" if on else "off", why)
+    return dataclasses.replace(config, deterministic=on)
 
 
 def train_epochs(trainer: Trainer, run: RunFolder, preemption: Preemption) -> None:

@@ -185,6 +185,14 @@ class RunFolder:
         return result
 
 
+def stored_determinism(folder: pathlib.Path) -> bool | None:
+    """Returns whether the run in a folder is deterministic; None without a run."""
+    path = folder / CONFIG
+    if not path.exists():
+        return None
+    return durable.read_json(path, fix=_OTHER)["config"]["deterministic"]
+
+
 def weights_path(folder: pathlib.Path, name: str) -> pathlib.Path:
     """Returns the path of the weights `name`, such as "best", "swa" or "last"."""
     return folder / f"{name}.weights.h5"
