@@ -10,7 +10,12 @@ class AutoParser(flags.BooleanParser):
     """Parses what a flag of bool takes, and "auto", which is None."""
 
     def parse(self, argument):
-        return None if argument == AUTO else super().parse(argument)
+        if argument == AUTO:
+            return None
+        try:
+            return super().parse(argument)
+        except ValueError as e:
+            raise ValueError(f"value should be one of <{'|'.join(VALUES)}>") from e
 
 
 class AutoFlag(flags.Flag):

@@ -3,6 +3,7 @@
 import functools
 import logging as logging_lib
 import os
+import select
 import shutil
 import signal
 import sys
@@ -150,14 +151,20 @@ def _unforeseen(error: Exception) -> int:
 
 
 def _reader_is_gone() -> bool:
-    """Returns whether stdout is a closed pipe, as in `command | head`."""
+    """Returns whether stdout is a closed pipe, as in `command | head`; drops it then.
+
+    A broken pipe may be that of a worker process as well.
+    """
+    poll = select.poll()
     try:
-        # What could not be written is still in its buffer.
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _drop_output()
-        return True
-    return False
+        poll.register(sys.stdout.fileno(), select.POLLOUT)
+    except ValueError:
+        # No file, as in a notebook.
+        return False
+    if not any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
+        return False
+    _drop_output()
+    return True
 
 
 def _drop_output() -> None:

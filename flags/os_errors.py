@@ -10,7 +10,7 @@ _PATH = "correct the path"
 _FIXES = {
     errno.ENOSPC: _ROOM,
     errno.EDQUOT: "make room within the quota",
-    errno.EFBIG: "raise the limit of a file's size (ulimit -f), or use another disk",
+    errno.EFBIG: "make room: raise the limit of the size of files (ulimit -f)",
     errno.EACCES: _ACCESS,
     errno.EPERM: _ACCESS,
     errno.EROFS: "mount it writable, or choose another folder",
