@@ -127,6 +127,8 @@ def piped(code):
         ["bash", "-c", '"$0" -c "$1" | true; echo ${PIPESTATUS[0]}', sys.executable]
         + [code],
         cwd=ROOT,
+        # A buffer is written at the end.
+        env=os.environ | {"PYTHONUNBUFFERED": ""},
         capture_output=True,
         text=True,
     )
