@@ -3,6 +3,7 @@
 import functools
 import logging as logging_lib
 import os
+import select
 import shutil
 import signal
 import sys
@@ -20,6 +21,7 @@ from data_prep.core.errors import ConfigError
 from data_prep.core.errors import ExitCode
 from flags import command_line
 from flags import help as help_text
+from flags import os_errors
 from flags import preset
 from flags.groups import Groups
 
@@ -84,8 +86,8 @@ def _show(text: str) -> NoReturn:
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        # As in `--help | head`. Python flushes stdout at exit, into /dev/null here.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # As in `--help | head`.
+        _drop_output()
     sys.exit(ExitCode.DONE)
 
 
@@ -108,7 +110,10 @@ def _guarded(main: Callable[[], ExitCode | None], argv: list[str]) -> int:
             f"not a flag: {argv[1]!r}; write --name=value, also in a flagfile",
         )
     try:
-        return int(main() or ExitCode.DONE)
+        code = int(main() or ExitCode.DONE)
+        # Here and not at the end of the process, which would not say what went wrong.
+        sys.stdout.flush()
+        return code
     except CommandError as e:
         return _refuse(e.exit_code, str(e))
     except ConfigError as e:
@@ -118,12 +123,53 @@ def _guarded(main: Callable[[], ExitCode | None], argv: list[str]) -> int:
     except _Terminated:
         text = "terminated, what was finished is kept; run it again to continue"
         return _refuse(ExitCode.PREEMPTED, text)
-    except OSError as e:
-        text = f"{e.strerror}: {e.filename or 'output'}; make room or give access"
+    except Exception as e:  # noqa: BLE001 - the last resort
+        return _unforeseen(e)
+
+
+def _unforeseen(error: Exception) -> int:
+    """Reports an error that is none of our own, and returns the exit code.
+
+    A traceback is left out only where one line tells a user all that is needed.
+    """
+    if isinstance(error, BrokenPipeError) and _reader_is_gone():
+        text = "the program that read the output has ended; what is in files is kept"
         return _refuse(ExitCode.ENVIRONMENT, text)
-    except Exception:  # noqa: BLE001 - the last resort: our bug, with its traceback
-        traceback.print_exc()
-        return _refuse(ExitCode.BUG, "please report the lines above")
+    if isinstance(error, OSError) and (fix := os_errors.fix(error)):
+        where = error.filename or "output"
+        return _refuse(ExitCode.ENVIRONMENT, f"{error.strerror}: {where}; {fix}")
+    traceback.print_exception(error)
+    if isinstance(error, MemoryError):
+        text = "this process is out of memory; end other programs, or give it less work"
+        return _refuse(ExitCode.ENVIRONMENT, text)
+    if isinstance(error, OSError) and error.errno in os_errors.OF_MACHINE:
+        text = (
+            f"{error.strerror}; see the lines above: this machine, a disk or a network"
+        )
+        return _refuse(ExitCode.ENVIRONMENT, text)
+    return _refuse(ExitCode.BUG, "please report the lines above")
+
+
+def _reader_is_gone() -> bool:
+    """Returns whether stdout is a closed pipe, as in `command | head`; drops it then.
+
+    A broken pipe may be that of a worker process as well.
+    """
+    poll = select.poll()
+    try:
+        poll.register(sys.stdout.fileno(), select.POLLOUT)
+    except ValueError:
+        # No file, as in a notebook.
+        return False
+    if not any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
+        return False
+    _drop_output()
+    return True
+
+
+def _drop_output() -> None:
+    """Sends stdout to /dev/null: Python flushes it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _refuse(code: ExitCode, text: str) -> int:

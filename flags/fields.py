@@ -17,6 +17,7 @@ from absl import flags
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from flags import groups as flag_groups
+from flags.auto_flag import AutoFlag
 from flags.groups import Groups
 
 # absl then lists a flag under the module that calls `define`.
@@ -40,12 +41,14 @@ class _Kind:
     Attributes:
       scalar: type of the value, or of each value of a tuple.
       is_tuple: whether there are several values.
+      is_optional: whether the value may be None.
       choices: the values that are allowed, or ().
       bounds: `lower_bound` and `upper_bound` of a number, as absl has them.
     """
 
     scalar: type
     is_tuple: bool
+    is_optional: bool
     choices: tuple[str, ...]
     bounds: dict[str, float]
 
@@ -76,6 +79,8 @@ def define(
         return flags.DEFINE_list(name, texts, help_text)
     if kind.choices:
         return flags.DEFINE_enum(name, default, kind.choices, help_text)
+    if kind.scalar is bool and kind.is_optional:
+        return flags.DEFINE_flag(AutoFlag(name, help_text))
     return _DEFINE[kind.scalar](name, default, help_text, **kind.bounds)
 
 
@@ -151,7 +156,8 @@ def _converted(name: str, scalar: type, texts: list[str]) -> tuple:
 
 def _kind(config: type, name: str) -> _Kind:
     hint = typing.get_type_hints(config, include_extras=True)[name]
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+    is_optional = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    if is_optional:
         hint = next(a for a in typing.get_args(hint) if a is not types.NoneType)
     is_tuple = typing.get_origin(hint) is tuple
     if is_tuple:
@@ -164,4 +170,10 @@ def _kind(config: type, name: str) -> _Kind:
     choices = ()
     if typing.get_origin(hint) is typing.Literal:
         hint, choices = str, typing.get_args(hint)
-    return _Kind(scalar=hint, is_tuple=is_tuple, choices=choices, bounds=bounds)
+    return _Kind(
+        scalar=hint,
+        is_tuple=is_tuple,
+        is_optional=is_optional,
+        choices=choices,
+        bounds=bounds,
+    )

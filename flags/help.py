@@ -10,6 +10,7 @@ import textwrap
 
 from absl import flags
 
+from flags import auto_flag
 from flags import groups as flag_groups
 from flags.groups import Groups
 
@@ -76,6 +77,8 @@ def _entry(name: str, groups: Groups, width: int) -> str:
 
 def _form(flag: flags.Flag, help_text: str) -> str:
     """Returns `--[no]jit`, `--voi=none|first|percentile` or `--epochs=EPOCHS`."""
+    if isinstance(flag, auto_flag.AutoFlag):
+        return f"--{flag.name}={'|'.join(auto_flag.VALUES)}"
     if flag.boolean:
         return f"--[no]{flag.name}"
     if isinstance(flag, flags.EnumFlag):
@@ -92,6 +95,8 @@ def _default(name: str, groups: Groups) -> str:
             others = [f"--{other}" for other in choice if other != name]
             return ", or ".join(["needed", *others])
     flag = flags.FLAGS[name]
+    if isinstance(flag, auto_flag.AutoFlag):
+        return f"default: {auto_flag.AUTO}"
     if flag.boolean:
         return f"default: {'on' if flag.default else 'off'}"
     if flag.default in (None, "", []):

@@ -131,7 +131,8 @@ GROUPS = Groups(
         _define(
             "deterministic",
             "The same flags give the same weights bit by bit on the same devices; "
-            "without, a GPU may be faster.",
+            "without, a GPU may be faster. auto does so where no GPU is used, and goes "
+            "on with an interrupted run as that began.",
         ),
         _define(
             "jit",

@@ -24,7 +24,7 @@ ARROWS = {
     "data_prep.view": SHARED | {"data_prep.source"},
     "data_prep.phantom": SHARED,
     "trainer.machine": {"data_prep.core", "data_prep.source"},
-    "trainer.distributed": SHARED,
+    "trainer.distributed": SHARED | {"trainer.machine"},
     "trainer.models.fused": {"trainer.machine"},
     "trainer.models": {"data_prep.core", "trainer.models.fused"},
     "trainer.augment": {"data_prep.core"},

@@ -49,7 +49,8 @@ class TrainConfig:
       batch_norm_momentum: momentum of the moving statistics; 0.99 averages over
         about a hundred steps.
       precision: Keras dtype policy.
-      deterministic: whether ops are bitwise reproducible, which may slow a GPU down.
+      deterministic: whether ops are bitwise reproducible, which may slow a GPU down;
+        None means where no GPU is used. A run stores what that came to.
     """
 
     model: str = "uefficientnetpp(encoder=b4)"
@@ -78,7 +79,7 @@ class TrainConfig:
     fused: bool = True
     batch_norm_momentum: Annotated[float, Range(at_least=0, at_most=1)] = 0.99
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
-    deterministic: bool = True
+    deterministic: bool | None = None
 
     def __post_init__(self):
         check_ranges(self)

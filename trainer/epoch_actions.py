@@ -61,16 +61,9 @@ def validate(end: EpochEnd) -> None:
 
 
 def keep_best(end: EpochEnd) -> None:
-    """Saves the weights of the best epoch so far."""
-    if end.is_best:
-        end.run.save_weights(end.trainer.state.model, "best")
-
-
-def keep_top_k(end: EpochEnd) -> None:
-    """Saves the weights of each epoch among the k best, under its number."""
-    top = [epoch for _, epoch in end.trainer.state.progress.top]
-    if end.trainer.config.top_k > 1 and end.epoch in top:
-        end.run.save_weights(end.trainer.state.model, run_folder.epoch_name(end.epoch))
+    """Saves the weights of an epoch among the k best for the checkpoint to name."""
+    if end.epoch in _best_epochs(end.trainer):
+        end.run.keep_epoch(end.trainer.state.model, end.epoch)
 
 
 def keep_cycle(end: EpochEnd) -> None:
@@ -93,10 +86,9 @@ def save_checkpoint(end: EpochEnd) -> None:
     save(end.trainer, end.run, end.writer)
 
 
-def drop_weights(end: EpochEnd) -> None:
-    """Deletes the weights of epochs that are no longer among the k best."""
-    names = [run_folder.epoch_name(e) for _, e in end.trainer.state.progress.top]
-    end.run.drop_weights("epoch*", but=names)
+def show_best(end: EpochEnd) -> None:
+    """Makes best.weights.h5 and epoch* those that the checkpoint names."""
+    show_best_of(end.trainer, end.run)
 
 
 def write_metrics(end: EpochEnd) -> None:
@@ -122,17 +114,27 @@ ACTIONS = (
     validate,
     # The checkpoint names weights and holds the average: both come before it.
     keep_best,
-    keep_top_k,
     keep_cycle,
     average_weights,
     save_checkpoint,
-    # The checkpoint before still names these weights: they are dropped after it.
-    drop_weights,
+    # The checkpoint before names other weights as best: they are visible until here.
+    show_best,
     # After the checkpoint: a run that is killed before it trains the epoch again, and
     # TensorBoard would hold its metrics twice.
     write_metrics,
     draw_overlays,
 )
+
+
+def show_best_of(trainer: Trainer, run: RunFolder) -> None:
+    """Makes the weights in the run folder those that the newest checkpoint names."""
+    epochs = _best_epochs(trainer)
+    if epochs:
+        run.show_best(epochs, top_k=trainer.config.top_k)
+
+
+def _best_epochs(trainer: Trainer) -> list[int]:
+    return [epoch for *_, epoch in trainer.state.progress.top]
 
 
 def save(trainer: Trainer, run: RunFolder, writer: MetricWriter) -> None:

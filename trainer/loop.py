@@ -21,7 +21,10 @@ from trainer.config import TrainConfig
 from trainer.distributed import cluster
 from trainer.distributed import joining
 from trainer.input.fold_dataset import FoldDataset
+from trainer.machine import determinism
+from trainer.machine import device_memory
 from trainer.machine import devices
+from trainer.machine import file_errors
 from trainer.run import run_folder
 from trainer.run import step_actions
 from trainer.run.metric_writers import EpochLog
@@ -36,6 +39,11 @@ from trainer.run.summaries import SummaryWriter
 from trainer.run.throughput import Throughput
 from trainer.trainer import Trainer
 
+_LESS_ON_DEVICE = (
+    "give a smaller --global_batch_size, a larger --accumulation or "
+    "--precision=mixed_bfloat16, with another --workdir"
+)
+
 
 def train(config: TrainConfig, execution: Execution) -> dict[str, Any]:
     """Trains a run, continues an interrupted one, or returns a finished one.
@@ -45,15 +53,43 @@ def train(config: TrainConfig, execution: Execution) -> dict[str, Any]:
 
     Raises:
       CommandError: a bad fold, dataset, batch size or spec; another run in the
-        folder; a loss that is not finite; a GPU that is required and not used; or
-        the run was told to stop, after it has saved its state.
+        folder; a loss that is not finite; a GPU that is required and not used; a
+        device or this process without memory; or the run was told to stop, after it
+        has saved its state.
+      OSError: a file could not be read or written.
     """
+    with (
+        file_errors.as_os_errors(),
+        device_memory.explained(_LESS_ON_DEVICE),
+        _host_memory_explained(execution),
+    ):
+        return _train(config, execution)
+
+
+@contextlib.contextmanager
+def _host_memory_explained(execution: Execution) -> Iterator[None]:
+    try:
+        yield
+    except MemoryError as e:
+        cached = execution.cache == "memory"
+        raise CommandError(
+            ExitCode.ENVIRONMENT,
+            f"this process is out of memory{f' ({e})' if str(e) else ''}",
+            fix="leave out --cache=memory"
+            if cached
+            else "end other programs, or give a smaller --global_batch_size with "
+            "another --workdir",
+        ) from e
+
+
+def _train(config: TrainConfig, execution: Execution) -> dict[str, Any]:
     started = time.monotonic()
     devices.announce(
         config.precision,
         most_gpus=1 if execution.strategy == "single" else None,
         require_gpu=execution.require_gpu,
     )
+    config = _decided(config, execution.workdir)
     preemption = Preemption(execution.max_hours)
     rank = cluster.worker_rank(execution.strategy)
     data = FoldDataset(
@@ -78,6 +114,8 @@ def train(config: TrainConfig, execution: Execution) -> dict[str, Any]:
         # cluster.
         with preemption:
             trainer.restore_or_begin(run)
+            # A run may have been killed between its checkpoint and its weights.
+            epoch_actions.show_best_of(trainer, run)
             train_epochs(trainer, run, preemption)
             scores = save_last_and_averages(trainer, run)
             seconds = time.monotonic() - started
@@ -85,6 +123,14 @@ def train(config: TrainConfig, execution: Execution) -> dict[str, Any]:
             result = run.finish(scores, begun_with, seconds)
             trainer.cluster.meet()
             return result
+
+
+def _decided(config: TrainConfig, workdir: pathlib.Path) -> TrainConfig:
+    """Returns the configuration with what --deterministic=auto comes to here."""
+    stored = run_folder.stored_determinism(workdir)
+    on, why = determinism.decide(config.deterministic, stored)
+    logging.info("deterministic: %s (%s)", "on" if on else "off", why)
+    return dataclasses.replace(config, deterministic=on)
 
 
 def train_epochs(trainer: Trainer, run: RunFolder, preemption: Preemption) -> None:

@@ -1,6 +1,7 @@
 """Model, data and graph functions of one training process."""
 
 import functools
+import logging
 import pathlib
 
 import numpy as np
@@ -172,14 +173,28 @@ class Trainer:
         return overlay.choose(self.data.validation(shared=False))
 
     def reestimate_batch_norm(self) -> None:
-        """Sets batch norm's moving statistics for weights that were averaged."""
+        """Sets batch norm's moving statistics for weights that were averaged.
+
+        They are those of up to 100 batches of the training images, at most an epoch of
+        all, whatever --sampling shows the network: positives have other statistics
+        than the films that are predicted.
+        """
+        data = self.data.natural()
+        num_batches = min(100, data.steps_per_epoch)
+        if data is not self.data:
+            logging.info(
+                "batch norm is re-estimated on %d batches of all training images, not "
+                "of --sampling=%s",
+                num_batches,
+                self.config.sampling,
+            )
         # Not augmented, as at prediction. The batches after the last step depend only
         # on the configuration.
-        first_step = self.config.epochs * self.data.steps_per_epoch
-        data = self.data.training(recipe.parse("none"), first_step)
+        first_step = self.config.epochs * data.steps_per_epoch
+        batches = data.training(recipe.parse("none"), first_step)
         batch_norm_statistics.reestimate(
             self.strategy,
             self.state.model,
-            self.cluster.distribute(data),
-            num_batches=min(100, self.data.steps_per_epoch),
+            self.cluster.distribute(batches),
+            num_batches=num_batches,
         )

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,7 +19,10 @@ _CHECKSUM_KEY = "sha256"
 
 @contextlib.contextmanager
 def atomic_write(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Yields a path in the same folder to write to; syncs and renames it on success."""
+    """Yields a path in the same folder to write to; syncs and renames it on success.
+
+    An OSError that names no file, such as that of a full disk, gets the name of `path`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays last because Keras chooses the weight format by it.
     incomplete = path.with_name(f"{INCOMPLETE}-{path.name}")
@@ -28,6 +32,10 @@ def atomic_write(path: pathlib.Path) -> Iterator[pathlib.Path]:
             os.fsync(file.fileno())
         incomplete.replace(path)
         sync_directory(path.parent)
+    except OSError as e:
+        if e.filename is None and e.errno is not None:
+            e.filename = str(path)
+        raise
     finally:
         incomplete.unlink(missing_ok=True)
 
@@ -45,6 +53,32 @@ def write_text(path: pathlib.Path, text: str) -> None:
     """Writes `text` to `path`, whole or not at all."""
     with atomic_write(path) as incomplete:
         incomplete.write_text(text, encoding="utf-8", newline="")
+
+
+def write_bytes(path: pathlib.Path, data: bytes) -> None:
+    """Writes `data` to `path`, whole or not at all."""
+    with atomic_write(path) as incomplete:
+        incomplete.write_bytes(data)
+
+
+def link(source: pathlib.Path, path: pathlib.Path) -> None:
+    """Makes `path` a file with the bytes of `source`, whole or not at all.
+
+    It is a hard link, which takes no room, or a copy where the file system has none.
+    """
+    with atomic_write(path) as incomplete:
+        incomplete.unlink(missing_ok=True)
+        try:
+            incomplete.hardlink_to(source)
+        except OSError:
+            shutil.copyfile(source, incomplete)
+
+
+def drop_incomplete(directory: pathlib.Path) -> None:
+    """Deletes what killed processes have left of `atomic_write` in a folder."""
+    for path in directory.glob(f"{INCOMPLETE}-*"):
+        if not path.is_dir():
+            path.unlink()
 
 
 def write_json(path: pathlib.Path, value: dict[str, Any]) -> None:

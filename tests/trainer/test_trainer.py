@@ -1,5 +1,6 @@
 """The trainer builds the step from its configuration."""
 
+import numpy as np
 import pytest
 
 from tests import fakes
@@ -32,3 +33,26 @@ def test_the_step_is_made_as_configured(dataset, tmp_path, monkeypatch, augment_
     assert ("seed" in batch) == (seen["augment"] is not None) == on_device
     flipped = stored if on_device else stored[:, :, ::-1]
     assert (batch["image"].numpy() == flipped).all()
+
+
+@pytest.mark.slow
+def test_batch_norm_of_averages_sees_the_natural_mix(dataset, tmp_path):
+    """A run on positives predicts all films; its averages have their statistics."""
+
+    def statistics(sampling):
+        config = fakes.train_config(sampling=sampling, model="tiny", epochs=2)
+        folder = dataset / "32"
+        execution = fakes.execution(folder, tmp_path, strategy="single")
+        data = FoldDataset(config, folder)
+        made = trainer.Trainer(config, execution, data)
+        made.reestimate_batch_norm()
+        norm = made.state.model.get_layer("bn")
+        return data, norm.moving_mean.numpy(), norm.moving_variance.numpy()
+
+    natural, *expected = statistics("natural")
+    assert natural.natural() is natural
+    for sampling in ("positives", "positive_fraction(1)"):
+        data, *found = statistics(sampling)
+        assert data.natural().steps_per_epoch == natural.steps_per_epoch
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(a, b)

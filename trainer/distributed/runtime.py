@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from trainer.config import TrainConfig
 from trainer.distributed import cluster
+from trainer.machine import determinism
 
 
 def start(config: TrainConfig, strategy: str) -> tf.distribute.Strategy:
@@ -25,7 +26,7 @@ def start(config: TrainConfig, strategy: str) -> tf.distribute.Strategy:
     keras.backend.clear_session()
     keras.mixed_precision.set_dtype_policy(config.precision)
     keras.utils.set_random_seed(config.seed)
-    if config.deterministic:
+    if determinism.decide(config.deterministic)[0]:
         tf.config.experimental.enable_op_determinism()
         _run_ops_in_one_order()
     if cluster.worker_rank(strategy).num_workers > 1:

@@ -1,5 +1,6 @@
 """The training and validation images of one run."""
 
+import dataclasses
 import functools
 import pathlib
 import socket
@@ -53,7 +54,7 @@ class FoldDataset:
           CommandError: the fold does not exist, the other folds lack a class that the
             sampling needs, or there are too few images for one batch.
         """
-        self.config, self.folder = config, folder
+        self.config, self.folder, self._rank = config, folder, rank
         self.cache, self.data_service = cache, data_service
         self.share = rank.share(config.global_batch_size)
         self.manifest = manifest = manifests.read(folder)
@@ -95,7 +96,25 @@ class FoldDataset:
 
     def check(self) -> None:
         """Raises a CommandError unless all shards have the manifest's checksums."""
-        manifests.check_shards(self.folder, self.train_shards + self.validation_shards)
+        config, shards = self.config, self.train_shards
+        if config.swa_update_bn and (config.swa_epochs or config.ema_momentum):
+            # Batch norm reads all of them in the end.
+            shards = self.natural().train_shards
+        manifests.check_shards(self.folder, shards + self.validation_shards)
+
+    def natural(self) -> "FoldDataset":
+        """Returns this fold with every training image equally often.
+
+        Nothing of it is cached, unless the run itself samples like that.
+        """
+        if self.config.sampling == sampling.NATURAL:
+            return self
+        return FoldDataset(
+            dataclasses.replace(self.config, sampling=sampling.NATURAL),
+            self.folder,
+            data_service=self.data_service,
+            rank=self._rank,
+        )
 
     def training(self, augment: Augment | None, first_step: int) -> tf.data.Dataset:
         """Returns endless batches from `first_step` on; see for_training.

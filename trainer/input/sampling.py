@@ -20,6 +20,7 @@ from data_prep.core import spec
 from data_prep.core.errors import ConfigError
 from trainer.input import index_shuffle
 
+NATURAL = "natural"  # Spec of the images as they are.
 POSITIVE, NEGATIVE = 1, 0  # Labels of records.
 _POSITIVES, _NEGATIVES, _SLOTS, _ALL = range(4)  # Purposes of the shuffles.
 _BOTH = frozenset({POSITIVE, NEGATIVE})
@@ -128,7 +129,7 @@ def positive_fraction(*fractions: float | tuple[float, float]) -> Sampling:
 
 
 SAMPLINGS = {
-    "natural": natural,
+    NATURAL: natural,
     "positives": positives,
     "positive_fraction": positive_fraction,
 }

@@ -31,14 +31,16 @@ def reestimate(
     forward = _make_forward(strategy, model)
     iterator = iter(batches)
     sums = [np.zeros(v.shape, np.float64) for v in variables]
-    for _ in range(num_batches):
-        forward(iterator)
-        for total, variable in zip(sums, variables, strict=True):
-            total += variable.numpy()
+    try:
+        for _ in range(num_batches):
+            forward(iterator)
+            for total, variable in zip(sums, variables, strict=True):
+                total += variable.numpy()
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
     for total, variable in zip(sums, variables, strict=True):
         variable.assign((total / num_batches).astype(np.float32))
-    for layer, momentum in zip(layers, momenta, strict=True):
-        layer.momentum = momentum
 
 
 def _make_forward(strategy: tf.distribute.Strategy, model: keras.Model):

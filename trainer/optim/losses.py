@@ -3,18 +3,29 @@
 Legend: B batch, H height, W width, 1 the single class.
 """
 
+import inspect
 from collections.abc import Callable
 
 import tensorflow as tf
 
 from data_prep.core import spec
+from data_prep.core.errors import ConfigError
+from data_prep.core.ranges import Range
 
 # (truth [B, H, W, 1] 0 or 1, logits [B, H, W, 1]) -> [B]
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+# Within these ranges the gradients are finite in float32, for logits of -200 to 200.
+_WEIGHT = Range(at_least=0, at_most=1e6)
+# Without smoothing, an empty truth and prediction are 0/0, and a miss is log(0).
+_SMOOTH = Range(at_least=1e-12, at_most=1e6)
+# Below 1, the power has an infinite slope at a pixel that is predicted exactly, and the
+# gradient is NaN. At 0 it is that of `bce`, whose gradient has no power.
+_GAMMA = Range(at_least=1, at_most=100)
 
 
 def bce(weight: float = 1.0) -> Loss:
     """Returns the binary cross-entropy, averaged over the pixels of an image."""
+    _check("bce", _WEIGHT, weight=weight)
 
     def loss(truth_BHW1, logits_BHW1):
         return weight * tf.reduce_mean(
@@ -35,11 +46,18 @@ def dice(
 
     Args:
       weight: factor of this loss in a sum.
-      smooth: pixels added to both areas. An empty truth then has a gradient, and
-        false positives on it cost up to 1.
+      smooth: pixels added to both areas, above 0. An empty truth then has a gradient,
+        and false positives on it cost up to 1.
       positives_only: whether an image with empty truth costs 0 whatever is predicted;
         another loss must teach these images.
     """
+    _check("dice", _WEIGHT, weight=weight)
+    _check("dice", _SMOOTH, smooth=smooth)
+    if not isinstance(positives_only, bool):
+        raise ConfigError(
+            "Expected true or false. Received: "
+            f"positives_only={positives_only} of the loss dice"
+        )
 
     def loss(truth_BHW1, logits_BHW1):
         loss_B = weight * (1.0 - _soft_dice(truth_BHW1, logits_BHW1, smooth))
@@ -52,6 +70,8 @@ def dice(
 
 def log_dice(weight: float = 1.0, smooth: float = 1.0) -> Loss:
     """Returns -log(soft Dice) of each image: steeper than 1 - Dice near a miss."""
+    _check("log_dice", _WEIGHT, weight=weight)
+    _check("log_dice", _SMOOTH, smooth=smooth)
 
     def loss(truth_BHW1, logits_BHW1):
         return -weight * tf.math.log(_soft_dice(truth_BHW1, logits_BHW1, smooth))
@@ -72,6 +92,13 @@ def tversky(
       beta: weight of a false negative pixel.
       smooth: as in `dice`, in pixels.
     """
+    _check("tversky", _WEIGHT, weight=weight, alpha=alpha, beta=beta)
+    _check("tversky", _SMOOTH, smooth=smooth)
+    if not alpha and not beta:
+        raise ConfigError(
+            "Expected alpha or beta above 0, or the loss is always 0. "
+            "Received: alpha=0, beta=0 of the loss tversky"
+        )
 
     def loss(truth_BHW1, logits_BHW1):
         probability_BHW1 = tf.sigmoid(logits_BHW1)
@@ -89,7 +116,13 @@ def focal(weight: float = 1.0, gamma: float = 2.0) -> Loss:
     """Returns the mean cross-entropy times (1 - probability of the truth) ** gamma.
 
     Source: Lin et al. 2017, https://arxiv.org/abs/1708.02002, without alpha.
+
+    Args:
+      weight: factor of this loss in a sum.
+      gamma: at least 1; the loss for gamma 0 is `bce`.
     """
+    _check("focal", _WEIGHT, weight=weight)
+    _check("focal", _GAMMA, gamma=gamma)
 
     def loss(truth_BHW1, logits_BHW1):
         entropy = tf.nn.sigmoid_cross_entropy_with_logits(truth_BHW1, logits_BHW1)
@@ -112,11 +145,13 @@ def parse(text: str) -> Loss:
     """Parses a sum of losses, which is computed in float32 whatever the dtype policy.
 
     Raises:
-      ConfigError: unknown loss (listing the known ones) or bad arguments.
+      ConfigError: unknown loss (listing the known ones), bad arguments, or no weight
+        above 0.
     """
-    terms = [
-        spec.call(term, LOSSES, kind="loss") for term in spec.parse(text, separator="+")
-    ]
+    parsed = spec.parse(text, separator="+")
+    terms = [spec.call(term, LOSSES, kind="loss") for term in parsed]
+    if not any(_weight(term) for term in parsed):
+        raise ConfigError(f"Expected a weight above 0. Received: loss={text!r}")
 
     def total(truth_BHW1, logits_BHW1):
         truth_BHW1 = tf.cast(truth_BHW1, tf.float32)
@@ -160,6 +195,21 @@ def total_loss(
         entropy_B = tf.nn.sigmoid_cross_entropy_with_logits(target_B, logits_B)
         terms.append(tf.where(truth_B >= 0, entropy_B, 0.0))
     return tf.add_n(terms)
+
+
+def _check(loss: str, limits: Range, **values) -> None:
+    """Raises a ConfigError for a value that is no number or outside of its range."""
+    for name, value in values.items():
+        if type(value) not in (int, float) or value not in limits:
+            raise ConfigError(
+                f"Expected {limits}. Received: {name}={value} of the loss {loss}"
+            )
+
+
+def _weight(term: spec.Term) -> float:
+    bound = inspect.signature(LOSSES[term.name]).bind(*term.args, **dict(term.kwargs))
+    bound.apply_defaults()
+    return bound.arguments["weight"]
 
 
 def _soft_dice(truth_BHW1, logits_BHW1, smooth: float) -> tf.Tensor:

@@ -5,6 +5,7 @@ and the progress of the run. It is written under another name and then renamed: 
 folder with its final name is complete.
 """
 
+import contextlib
 import dataclasses
 import io
 import logging
@@ -66,19 +67,24 @@ def save(
     np.savez(stream, **arrays)
     final = folder / "epoch-{:05d}-step-{:07d}".format(*position)
     aside = folder / f"{durable.INCOMPLETE}-{final.name}"
-    for leftover in (aside, final):
+    # Of a process that was killed, or whose disk was full.
+    for leftover in (final, *folder.glob(f"{durable.INCOMPLETE}-*")):
         shutil.rmtree(leftover, ignore_errors=True)
     aside.mkdir(parents=True)
-    with durable.atomic_write(aside / _ARRAYS) as path:
-        path.write_bytes(stream.getvalue())
-    commit = {
-        "arrays_sha256": durable.sha256(aside / _ARRAYS),
-        "variables": [_name(v) for v in variables],
-        "num_extra": len(extra),
-        "memory": progress,
-    }
-    durable.write_json(aside / _COMMIT, commit)
-    aside.rename(final)
+    try:
+        durable.write_bytes(aside / _ARRAYS, stream.getvalue())
+        commit = {
+            "arrays_sha256": durable.sha256(aside / _ARRAYS),
+            "variables": [_name(v) for v in variables],
+            "num_extra": len(extra),
+            "memory": progress,
+        }
+        durable.write_json(aside / _COMMIT, commit)
+        aside.rename(final)
+    except OSError:
+        # A full disk has room again for those who mend it.
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
     durable.sync_directory(folder)
     for old in _committed(folder)[:-KEPT]:
         shutil.rmtree(old)
@@ -105,6 +111,15 @@ def restore_newest(folder: pathlib.Path, variables: list) -> Checkpoint | None:
             fix="delete the run folder to start over",
         )
     return None
+
+
+def stored_progress(folder: pathlib.Path) -> list[dict[str, Any]]:
+    """Returns the progress of every checkpoint whose progress can be read, in order."""
+    found = []
+    for path in _committed(folder):
+        with contextlib.suppress(CommandError):
+            found.append(durable.read_json(path / _COMMIT, fix="")["memory"])
+    return found
 
 
 def _name(variable) -> str:

@@ -20,6 +20,7 @@ from data_prep.core.errors import ExitCode
 from data_prep.dataset import manifest as manifests
 from trainer.config import CrossValidation
 from trainer.config import TrainConfig
+from trainer.machine import determinism
 from trainer.machine import devices
 from trainer.run import run_folder
 
@@ -97,6 +98,9 @@ def table(summary: dict[str, Any]) -> str:
 def _finished(folder, wanted: TrainConfig) -> bool:
     if not (folder / run_folder.RESULT).exists():
         return False
+    stored = run_folder.stored_determinism(folder)
+    on, _ = determinism.decide(wanted.deterministic, stored)
+    wanted = dataclasses.replace(wanted, deterministic=on)
     durable.refuse_other_config(
         folder,
         run_folder.open_finished(folder).config,

@@ -2,7 +2,8 @@
 
 config.json         configuration and dataset facts, which inference needs
 flags.txt           replays the run
-checkpoints/        continue an interrupted run
+checkpoints/        continue an interrupted run; with the weights of the epochs that
+                    they name as best
 best.weights.h5     weights of the best epoch by validation score
 swa.weights.h5      average of the weights after the last epochs
 ema.weights.h5      moving average over all steps, with --ema_momentum
@@ -17,9 +18,11 @@ result.json         written last: scores, hashes of the weights, versions
 """
 
 import dataclasses
+import logging
 import pathlib
 import platform
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -31,6 +34,8 @@ from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.dataset.manifest import Manifest
 from trainer.config import ADDED
+from trainer.run import checkpoints
+from trainer.run import weights_file
 
 CONFIG = "config.json"
 RESULT = "result.json"
@@ -73,6 +78,8 @@ class RunFolder:
                 )
         if self.read_only:
             return
+        for folder in (self.path, self._of_checkpoints):
+            durable.drop_incomplete(folder)
         durable.write_text(self.path / "flags.txt", flagfile)
         # A finished run's config.json stays as its result.json knows it.
         if not path.exists():
@@ -80,18 +87,72 @@ class RunFolder:
 
     def save_weights(self, model: keras.Model, name: str) -> None:
         """Writes `<name>.weights.h5`."""
-        if self.read_only:
-            return
-        with durable.atomic_write(weights_path(self.path, name)) as aside:
-            model.save_weights(aside)
+        if not self.read_only:
+            path = weights_path(self.path, name)
+            durable.write_bytes(path, weights_file.to_bytes(model))
 
-    def drop_weights(self, pattern: str, *, but: list[str]) -> None:
-        """Deletes the weights whose name matches a glob, except those in `but`."""
+    @property
+    def _of_checkpoints(self) -> pathlib.Path:
+        """Folder of the weights of the epochs that the checkpoints name as best."""
+        return self.checkpoints / "weights"
+
+    def keep_epoch(self, model: keras.Model, epoch: int) -> None:
+        """Writes the weights of one of the best epochs, before a checkpoint names it.
+
+        `show_best` makes them visible once the checkpoint is written. A run that is
+        killed between the two trains the epoch again, perhaps to another result.
+        """
+        if not self.read_only:
+            path = weights_path(self._of_checkpoints, epoch_name(epoch))
+            durable.write_bytes(path, weights_file.to_bytes(model))
+
+    def show_best(self, epochs: list[int], *, top_k: int) -> None:
+        """Makes the weights in this folder those of the epochs of a checkpoint.
+
+        Args:
+          epochs: the best epochs of the newest checkpoint, best first; not empty.
+          top_k: with more than 1, each has its weights under its own name, too.
+
+        Raises:
+          CommandError: the weights of an epoch are missing.
+        """
         if self.read_only:
             return
-        kept = {weights_path(self.path, name) for name in but}
-        for path in set(self.path.glob(f"{pattern}.weights.h5")) - kept:
-            path.unlink()
+        if not self._of_checkpoints.is_dir():
+            self._adopt(epochs, top_k)
+        shown = {"best": epochs[0]}
+        if top_k > 1:
+            shown |= {epoch_name(epoch): epoch for epoch in epochs}
+        for name, epoch in shown.items():
+            source = weights_path(self._of_checkpoints, epoch_name(epoch))
+            if not source.exists():
+                raise CommandError(
+                    ExitCode.CORRUPT,
+                    f"{source} is missing, the weights of one of the best epochs",
+                    fix="restore it, or delete the run folder to start over",
+                )
+            durable.link(source, weights_path(self.path, name))
+        _drop(self.path, "epoch*", but=shown)
+        # A damaged checkpoint falls back to the one before, whose epochs are needed.
+        kept = checkpoints.stored_progress(self.checkpoints)
+        named = {epoch for progress in kept for *_, epoch in progress["top"]}
+        names = [epoch_name(epoch) for epoch in named.union(epochs)]
+        _drop(self._of_checkpoints, "*", but=names)
+
+    def _adopt(self, epochs: list[int], top_k: int) -> None:
+        """Takes over the weights of a version that did not tie them to checkpoints."""
+        names = {epoch: epoch_name(epoch) for epoch in epochs if top_k > 1}
+        for epoch, name in ({epochs[0]: "best"} | names).items():
+            path = weights_path(self.path, name)
+            if path.exists():
+                kept = weights_path(self._of_checkpoints, epoch_name(epoch))
+                durable.link(path, kept)
+                logging.info(
+                    "%s is taken for the weights of epoch %d, as an earlier version "
+                    "left it",
+                    path.name,
+                    epoch,
+                )
 
     def finish(
         self, scores: dict[str, Any], begun_with: dict[str, str], seconds: float
@@ -105,7 +166,7 @@ class RunFolder:
         """
         if self.read_only:
             return {"scores": scores}
-        weights = sorted(self.path.glob("*.weights.h5"))
+        weights = sorted(self.path.glob("[!.]*.weights.h5"))
         result = {
             "scores": scores,
             "begun_with": begun_with,
@@ -124,9 +185,24 @@ class RunFolder:
         return result
 
 
+def stored_determinism(folder: pathlib.Path) -> bool | None:
+    """Returns whether the run in a folder is deterministic; None without a run."""
+    path = folder / CONFIG
+    if not path.exists():
+        return None
+    return durable.read_json(path, fix=_OTHER)["config"]["deterministic"]
+
+
 def weights_path(folder: pathlib.Path, name: str) -> pathlib.Path:
     """Returns the path of the weights `name`, such as "best", "swa" or "last"."""
     return folder / f"{name}.weights.h5"
+
+
+def _drop(folder: pathlib.Path, pattern: str, *, but: Iterable[str]) -> None:
+    """Deletes the weights whose name matches a glob, except those in `but`."""
+    kept = {weights_path(folder, name) for name in but}
+    for path in set(folder.glob(f"{pattern}.weights.h5")) - kept:
+        path.unlink()
 
 
 def epoch_name(epoch: int) -> str:

@@ -5,6 +5,8 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from trainer.run.metric_writers import Kind
 from trainer.run.metric_writers import MetricWriter
 
@@ -17,7 +19,10 @@ class SummaryWriter(MetricWriter):
     """
 
     def __init__(self, folder: pathlib.Path):
+        self._folder = folder
         self._writer = tf.summary.create_file_writer(str(folder))
+        self._writer.flush()
+        self._size = self._size_on_disk()
 
     def write(self, step: int, scalars: dict[str, float | None], kind: Kind) -> None:
         """Writes all finite scalars; those of steps have names that begin "steps/"."""
@@ -26,16 +31,33 @@ class SummaryWriter(MetricWriter):
             for name, value in scalars.items():
                 if value is not None and np.isfinite(value):
                     tf.summary.scalar(prefix + name, value)
-        if kind is not Kind.STEP:
-            self._writer.flush()
+        if kind is not Kind.STEP and scalars:
+            self._flush()
 
     def write_images(self, step: int, name: str, images: np.ndarray) -> None:
         with self._writer.as_default(step=step):
             tf.summary.image(name, images, max_outputs=len(images))
-        self._writer.flush()
+        self._flush()
 
     def flush(self) -> None:
         self._writer.flush()
 
     def close(self) -> None:
         self._writer.close()
+
+    def _flush(self) -> None:
+        """Flushes events that are there; raises a CommandError if none are written.
+
+        Of large events TensorFlow does not report that a disk is full.
+        """
+        self._writer.flush()
+        before, self._size = self._size, self._size_on_disk()
+        if self._size == before:
+            raise CommandError(
+                ExitCode.ENVIRONMENT,
+                f"TensorBoard's events could not be written to {self._folder}",
+                fix="make room on its disk",
+            )
+
+    def _size_on_disk(self) -> int:
+        return sum(path.stat().st_size for path in self._folder.glob("events.*"))

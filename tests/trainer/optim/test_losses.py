@@ -1,7 +1,11 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given
+from hypothesis import settings
+from hypothesis import strategies as st
 
+from data_prep.core.errors import ConfigError
 from trainer.optim import losses
 
 LARGE = 50.0
@@ -98,7 +102,7 @@ def test_tversky():
     # One true positive, one false negative, one false positive.
     truth = np.array([1, 1, 0, 0], np.float32).reshape(1, 2, 2, 1)
     logits = LARGE * np.array([1, -1, 1, -1], np.float32).reshape(1, 2, 2, 1)
-    value = losses.parse("tversky(alpha=0.2, beta=0.6, smooth=0)")(truth, logits)
+    value = losses.parse("tversky(alpha=0.2, beta=0.6, smooth=1e-9)")(truth, logits)
     np.testing.assert_allclose(value, [1 - 1 / 1.8], rtol=1e-6)
 
 
@@ -115,3 +119,92 @@ def test_extreme_logits_stay_finite():
 def test_unknown():
     with pytest.raises(ValueError, match="Unknown loss. Expected one of .*'dice'"):
         losses.parse("bce+jaccard")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "dice(smooth=0)",
+        "log_dice(smooth=0)",
+        "tversky(smooth=0)",
+        "dice(smooth=-1)",
+        "dice(smooth=1e999)",
+        "dice(smooth=word)",
+        "dice(smooth=true)",
+        "dice(smooth=1:2)",
+        "dice(positives_only=1)",
+        "focal(gamma=0)",
+        "focal(gamma=0.5)",
+        "focal(gamma=-1)",
+        "focal(gamma=1e999)",
+        "bce(-1)",
+        "bce(weight=word)",
+        "bce(1e999)",
+        "bce(true)",
+        "bce(0)",
+        "bce(0)+dice(0, smooth=1)",
+        "tversky(alpha=0, beta=0)",
+        "tversky(alpha=-0.1)",
+        "tversky(beta=-0.1)",
+        "tversky(alpha=1e999)",
+    ],
+)
+def test_arguments_are_checked(text):
+    with pytest.raises(ConfigError, match=r"^Expected .*\. Received: .*"):
+        losses.parse(text)
+
+
+def test_a_refusal_names_the_argument_and_its_loss():
+    with pytest.raises(ConfigError, match="Received: smooth=0 of the loss log_dice$"):
+        losses.parse("bce+log_dice(2, smooth=0)")
+
+
+def test_a_term_may_have_weight_0_beside_another():
+    truth, logits = lesion()
+    both = losses.parse("bce(2)+dice(0)")(truth, logits)
+    np.testing.assert_array_equal(both, losses.parse("bce(2)")(truth, logits))
+
+
+def numbers(least, most):
+    """Numbers of a range, its ends and whole numbers more often than others."""
+    ends = st.sampled_from([least, most])
+    return ends | st.integers(1, 9) | st.floats(least, most)
+
+
+WEIGHTS, SMOOTHS = numbers(1e-6, 1e6), numbers(1e-12, 1e6)
+SPECS = st.one_of(
+    st.sampled_from(["tversky(alpha=0)", "tversky(beta=0)", "bce(0)+dice+log_dice(0)"]),
+    st.builds("bce({!r})".format, WEIGHTS),
+    st.builds(
+        "dice({!r}, smooth={!r}, positives_only={})".format,
+        WEIGHTS,
+        SMOOTHS,
+        st.sampled_from(["true", "false"]),
+    ),
+    st.builds("log_dice({!r}, smooth={!r})".format, WEIGHTS, SMOOTHS),
+    st.builds(
+        "tversky({!r}, alpha={!r}, beta={!r}, smooth={!r})".format,
+        *(WEIGHTS, WEIGHTS, WEIGHTS, SMOOTHS),
+    ),
+    st.builds("focal({!r}, gamma={!r})".format, WEIGHTS, numbers(1.0, 100.0)),
+)
+# Every combination of an empty, a full and a mixed truth with logits that saturate
+# the sigmoid in float32, that do not, and that are both.
+_TRUTHS = ([0, 0, 0, 0], [1, 1, 1, 1], [0, 1, 0, 1], [1, 1, 0, 0])
+_LOGITS = ([-200] * 4, [0] * 4, [200] * 4, [-200, 200, 0, 1], [1e-7, -90, 90, -200])
+PAIRS = [
+    tf.constant(p, tf.float32)
+    for p in zip(*((t, x) for t in _TRUTHS for x in _LOGITS), strict=True)
+]
+
+
+@settings(max_examples=150, deadline=None)
+@given(SPECS)
+def test_what_is_accepted_has_finite_gradients(text):
+    loss = losses.parse(text)
+    truth, logits = (tf.reshape(p, [-1, 2, 2, 1]) for p in PAIRS)
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        value = loss(truth, logits)
+    assert np.isfinite(value).all(), text
+    assert np.isfinite(tape.gradient(value, logits)).all(), text

@@ -1,3 +1,5 @@
+import errno
+
 import keras
 import numpy as np
 import pytest
@@ -97,3 +99,32 @@ def test_of_another_model(tmp_path, variables):
     save(tmp_path, variables, 1, 1)
     with pytest.raises(CommandError, match="no checkpoint"):
         checkpoints.restore_newest(tmp_path, variables[:-1])
+
+
+def test_a_full_disk_leaves_nothing_incomplete(tmp_path, variables, monkeypatch):
+    save(tmp_path, variables, 1, 1)
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints.durable, "write_json", full)
+        with pytest.raises(OSError, match="No space"):
+            save(tmp_path, variables, 2, 2)
+    assert [p.name for p in tmp_path.iterdir()] == ["epoch-00001-step-0000000"]
+
+
+def test_what_killed_processes_left_is_dropped(tmp_path, variables):
+    """Of another step than the one that is saved next."""
+    (tmp_path / ".incomplete-epoch-00001-step-0000002").mkdir(parents=True)
+    save(tmp_path, variables, 2, 2)
+    assert [p.name for p in tmp_path.iterdir()] == ["epoch-00002-step-0000000"]
+
+
+def test_the_progress_of_all_checkpoints(tmp_path, variables):
+    assert checkpoints.stored_progress(tmp_path / "none") == []
+    save(tmp_path, variables, 1, 1)
+    save(tmp_path, variables, 2, 2)
+    assert checkpoints.stored_progress(tmp_path) == [{"epoch": 1}, {"epoch": 2}]
+    (tmp_path / "epoch-00002-step-0000000" / "commit.json").write_text("{}")
+    assert checkpoints.stored_progress(tmp_path) == [{"epoch": 1}]

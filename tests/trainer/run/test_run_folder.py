@@ -10,6 +10,7 @@ from data_prep.dataset import manifest
 from tests import fakes
 from trainer.config import ADDED
 from trainer.config import TrainConfig
+from trainer.run import run_folder
 from trainer.run.run_folder import CONFIG
 from trainer.run.run_folder import RunFolder
 
@@ -46,3 +47,21 @@ def test_a_run_of_an_earlier_version_goes_on(dataset, tmp_path):
     assert (tmp_path / CONFIG).read_bytes() == before
     with pytest.raises(CommandError, match="fused: stored True, asked False"):
         claim(dataset, tmp_path, fused=False)
+
+
+def test_what_a_kill_left_incomplete_is_dropped_and_is_no_weight(dataset, tmp_path):
+    """A result would record its hash, as it ends in .weights.h5."""
+    left = tmp_path / ".incomplete-epoch00003.weights.h5"
+    left.write_bytes(b"half")
+    run = RunFolder(tmp_path)
+    claim(dataset, tmp_path)
+    assert not left.exists()
+    left.write_bytes(b"half")
+    (tmp_path / "last.weights.h5").write_bytes(b"whole")
+    assert run.finish({}, {}, 1.0)["weights"].keys() == {"last.weights.h5"}
+
+
+def test_what_a_run_began_with_is_stored(dataset, tmp_path):
+    assert run_folder.stored_determinism(tmp_path) is None
+    claim(dataset, tmp_path, deterministic=False)
+    assert run_folder.stored_determinism(tmp_path) is False

@@ -1,0 +1,75 @@
+"""Files appear whole or not at all, and what a kill leaves is cleaned up."""
+
+import errno
+import os
+import pathlib
+
+import pytest
+
+from data_prep.core import durable
+
+
+def test_bytes_are_written_whole(tmp_path):
+    path = tmp_path / "folder" / "a"
+    durable.write_bytes(path, b"one")
+    durable.write_bytes(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert [p.name for p in path.parent.iterdir()] == ["a"]
+
+
+def test_a_full_disk_names_the_file_and_keeps_the_one_before(tmp_path):
+    path = tmp_path / "a"
+    durable.write_bytes(path, b"one")
+    with pytest.raises(OSError, match="No space left") as e, durable.atomic_write(path):
+        # As of a descriptor, whose error names no file.
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert e.value.filename == str(path)
+    assert path.read_bytes() == b"one"
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_an_error_that_names_a_file_keeps_its_name(tmp_path):
+    with (
+        pytest.raises(FileNotFoundError) as e,
+        durable.atomic_write(tmp_path / "a"),
+    ):
+        (tmp_path / "none").read_bytes()
+    assert e.value.filename == str(tmp_path / "none")
+
+
+def test_a_link_takes_no_room_and_is_replaced(tmp_path):
+    one, two, path = tmp_path / "one", tmp_path / "two", tmp_path / "path"
+    one.write_bytes(b"1")
+    two.write_bytes(b"2")
+    for source in (one, two, two):
+        durable.link(source, path)
+        assert path.read_bytes() == source.read_bytes()
+        assert path.samefile(source)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["one", "path", "two"]
+    two.unlink()
+    assert path.read_bytes() == b"2"
+
+
+def test_a_file_system_without_links_gets_a_copy(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(pathlib.Path, "hardlink_to", refuse)
+    (tmp_path / "one").write_bytes(b"1")
+    durable.link(tmp_path / "one", tmp_path / "path")
+    assert (tmp_path / "path").read_bytes() == b"1"
+    assert not (tmp_path / "path").samefile(tmp_path / "one")
+
+
+def test_what_is_incomplete_is_dropped(tmp_path):
+    for name in (".incomplete-a", "a", ".incomplete"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / ".incomplete-b").symlink_to("none")
+    (tmp_path / ".incomplete-folder").mkdir()
+    durable.drop_incomplete(tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "a",
+        ".incomplete",
+        ".incomplete-folder",
+    }
+    durable.drop_incomplete(tmp_path / "none")
