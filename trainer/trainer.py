@@ -45,6 +45,7 @@ class Trainer:
       data: images to train on and to validate on.
       cluster: the workers of the run.
       schedule: learning rates.
+      best_by: the validation score that ranks the epochs of a run that begins now.
       augment: augmentation for the input pipeline; None if the step augments.
 
     Raises:
@@ -81,9 +82,9 @@ class Trainer:
                 f"frozen_epochs={config.frozen_epochs}, model={config.model!r}"
             )
         self._evaluate = evaluation_step.make_evaluate(self.strategy, model, self._loss)
-        self._best_by = scores.resolve(config.best_by, segments=self.segments)
+        self.best_by = scores.resolve(config.best_by, segments=self.segments)
         scores.check_exists(
-            self._best_by,
+            self.best_by,
             fold=config.fold,
             num_positives=data.num_validated(1),
             num_negatives=data.num_validated(0),
@@ -118,7 +119,7 @@ class Trainer:
                     progress.best_by,
                 )
             return
-        self.state.progress.best_by = self._best_by
+        self.state.progress.best_by = self.best_by
         config, model = self.config, self.state.model
         begun_with = pretrained.load(config.encoder_weights, model)
         if config.init_from:
