@@ -110,6 +110,13 @@ GROUPS = Groups(
             "0.999; 0 for no such average.",
         ),
         _define(
+            "best_by",
+            "Score of the validation by which the best epochs are chosen: tuned_dice "
+            "by the best rule of inference.tune's grid, dice at probability 0.5, "
+            "dice_positive of films with a pneumothorax, pixel_ap, auc or loss; auto "
+            "is tuned_dice, and auc for classifiers. Equal scores rank by loss.",
+        ),
+        _define(
             "top_k",
             "How many `epochs`, the best by validation, have their weights kept.",
         ),

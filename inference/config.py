@@ -9,6 +9,7 @@ from data_prep.core.errors import ConfigError
 from data_prep.core.ranges import Range
 from data_prep.core.ranges import check_ranges
 from data_prep.dataset import reference_area
+from trainer.validation import rules
 
 OUTPUTS = ("csv", "masks", "overlays", "probabilities", "report")
 # All others show masks, and so need segmenters and the test split.
@@ -206,12 +207,6 @@ class AverageConfig:
 _Probability = Annotated[float, Range(above=0, at_most=1)]
 # In pixels of a mask of 1024 x 1024, which has no more.
 _Area = Annotated[float, Range(at_least=0, at_most=reference_area.AREA_PX)]
-# fmt: off
-_MIN_AREAS = (
-    0, 1, 64, 128, 256, 400, 512, 600, 800, 1000, 1250, 1500, 1750, 2000, 2048, 2500,
-    3000, 3500, 4096, 5000, 6000, 7000, 8192,
-)
-# fmt: on
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -236,9 +231,9 @@ class TuneConfig:
     predictions: pathlib.Path
     truth: pathlib.Path
     output: pathlib.Path
-    tops: tuple[_Probability, ...] = tuple(k / 20 for k in range(2, 20))
-    min_areas: tuple[_Area, ...] = tuple(map(float, _MIN_AREAS))
-    bottoms: tuple[_Probability, ...] = tuple(k / 20 for k in range(2, 15))
+    tops: tuple[_Probability, ...] = rules.TOPS
+    min_areas: tuple[_Area, ...] = rules.MIN_AREAS
+    bottoms: tuple[_Probability, ...] = rules.BOTTOMS
     gates: tuple[_Probability, ...] = tuple(k / 20 for k in range(1, 20))
     num_workers: int
 

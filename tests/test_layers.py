@@ -30,8 +30,8 @@ ARROWS = {
     "trainer.augment": {"data_prep.core"},
     "trainer.input": SHARED | {"trainer.augment", "trainer.distributed"},
     "trainer.optim": {"data_prep.core", "trainer.models"},
-    "trainer.validation": {
-        "data_prep.core",
+    "trainer.validation": SHARED
+    | {
         "trainer.distributed",
         "trainer.optim",
     },
@@ -50,7 +50,7 @@ ARROWS = {
         "trainer.step",
         "trainer.validation",
     },
-    "trainer.epoch_actions": {"trainer.run", "trainer.trainer"},
+    "trainer.epoch_actions": {"trainer.run", "trainer.trainer", "trainer.validation"},
     "trainer.loop": {
         "data_prep.core",
         "trainer.distributed",
@@ -59,6 +59,7 @@ ARROWS = {
         "trainer.machine",
         "trainer.run",
         "trainer.trainer",
+        "trainer.validation",
     },
     "inference.inputs": SHARED | {"data_prep.source", "trainer.input", "trainer.run"},
     "inference.masks": SHARED,

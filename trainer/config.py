@@ -11,7 +11,7 @@ from data_prep.core.ranges import Range
 from data_prep.core.ranges import check_ranges
 
 # Fields that the config.json of earlier versions lacks, and what those versions did.
-ADDED = {"fused": True}
+ADDED = {"fused": True, "best_by": "auto"}
 _ADDRESS = re.compile(r"grpc://[A-Za-z0-9._-]+:[0-9]{1,5}")
 
 
@@ -39,7 +39,10 @@ class TrainConfig:
       swa_epochs: number of last epochs whose weights are averaged; 0 means none.
       swa_update_bn: whether batch norm's statistics are re-estimated for the average.
       ema_momentum: momentum of the moving average of the weights; 0 means none.
-      top_k: number of best epochs by validation whose weights are kept.
+      best_by: validation score that ranks epochs for `best`, `top_k` and the schedule
+        plateau, see trainer/validation/scores.py; "auto" is tuned_dice of a segmenter
+        and auc of a classifier.
+      top_k: number of best epochs whose weights are kept.
       frozen_epochs: number of first epochs in which the encoder is not trained.
       accumulation: number of parts that a replica splits its batch into.
       clip_norm: maximum norm of the gradient; 0 means no clipping.
@@ -71,6 +74,9 @@ class TrainConfig:
     swa_epochs: Annotated[int, Range(at_least=0)] = 3
     swa_update_bn: bool = True
     ema_momentum: Annotated[float, Range(at_least=0, below=1)] = 0.0
+    best_by: Literal[
+        "auto", "tuned_dice", "dice", "dice_positive", "pixel_ap", "auc", "loss"
+    ] = "auto"
     top_k: Annotated[int, Range(at_least=1)] = 1
     frozen_epochs: Annotated[int, Range(at_least=0)] = 0
     accumulation: Annotated[int, Range(at_least=1)] = 1

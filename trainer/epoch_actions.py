@@ -4,6 +4,7 @@ To add one, write a function and add it to ACTIONS.
 """
 
 import dataclasses
+import logging
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from trainer.run.metric_writers import Kind
 from trainer.run.metric_writers import MetricWriter
 from trainer.run.run_folder import RunFolder
 from trainer.trainer import Trainer
+from trainer.validation import epoch_report
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -56,8 +58,7 @@ def validate(end: EpochEnd) -> None:
         "loss": progress.mean_loss(),
         **{f"val_{name}": value for name, value in scores.items()},
     }
-    score = scores[trainer.score]
-    end.is_best = progress.end_epoch(end.row, score, trainer.config.top_k)
+    end.is_best = progress.end_epoch(end.row, trainer.config.top_k)
 
 
 def keep_best(end: EpochEnd) -> None:
@@ -92,7 +93,8 @@ def show_best(end: EpochEnd) -> None:
 
 
 def write_metrics(end: EpochEnd) -> None:
-    """Writes the epoch's row and its speed."""
+    """Writes the epoch's row and its speed, and says what the epoch is worth."""
+    logging.info("%s", epoch_report.line(end.row, end.trainer.config.epochs))
     end.writer.write(end.epoch, end.row, Kind.EPOCH)
     end.writer.write(end.epoch, end.speed, Kind.EPOCH_SPEED)
 

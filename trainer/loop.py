@@ -38,6 +38,7 @@ from trainer.run.step_actions import StepCall
 from trainer.run.summaries import SummaryWriter
 from trainer.run.throughput import Throughput
 from trainer.trainer import Trainer
+from trainer.validation import epoch_report
 
 _LESS_ON_DEVICE = (
     "give a smaller --global_batch_size, a larger --accumulation or "
@@ -145,9 +146,8 @@ def train_epochs(trainer: Trainer, run: RunFolder, preemption: Preemption) -> No
         Tracker("train", num_remaining, unit="steps") as tracker,
     ):
         while progress.epoch < config.epochs:
-            scores = [row[f"val_{trainer.score}"] for row in progress.rows]
             rate = trainer.schedule.rate(
-                config.learning_rate, progress.epoch, config.epochs, scores
+                config.learning_rate, progress.epoch, config.epochs, progress.scores()
             )
             trainer.state.optimizer.learning_rate.assign(rate)
             throughput = Throughput(config.global_batch_size)
@@ -237,9 +237,12 @@ def save_last_and_averages(trainer: Trainer, run: RunFolder) -> dict[str, Any]:
     config, state = trainer.config, trainer.state
     progress = state.progress
     run.save_weights(state.model, "last")
+    best = progress.rows[progress.top[0][1] - 1]
     scores: dict[str, Any] = {
-        f"best_{trainer.score}": progress.top[0][0],
-        "last": {k[4:]: v for k, v in progress.rows[-1].items() if k[:4] == "val_"},
+        "best_by": progress.best_by,
+        f"best_{progress.best_by}": best[f"val_{progress.best_by}"],
+        "best_epoch": best["epoch"],
+        "last": epoch_report.validation_scores(progress.rows[-1]),
     }
     averages = {"ema": state.ema, "swa": state.swa if state.swa.count else None}
     for name, average in averages.items():
@@ -251,7 +254,13 @@ def save_last_and_averages(trainer: Trainer, run: RunFolder) -> dict[str, Any]:
         scores[name] = trainer.validate()
         run.save_weights(state.model, name)
     if config.top_k > 1:
-        scores["top"] = {run_folder.epoch_name(e): score for score, e in progress.top}
+        column = f"val_{progress.best_by}"
+        scores["top"] = {
+            run_folder.epoch_name(e): progress.rows[e - 1][column]
+            for _, e in progress.top
+        }
+    if epoch_report.is_silent(best):
+        logging.warning("%s", epoch_report.SILENT_RUN)
     return scores
 
 

@@ -3,6 +3,7 @@
 import functools
 import logging
 import pathlib
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -32,6 +33,7 @@ from trainer.run import overlay
 from trainer.run.run_folder import RunFolder
 from trainer.run.train_state import TrainState
 from trainer.validation import evaluation_step
+from trainer.validation import scores
 from trainer.validation.validation import validate
 
 
@@ -43,6 +45,7 @@ class Trainer:
       data: images to train on and to validate on.
       cluster: the workers of the run.
       schedule: learning rates.
+      best_by: the validation score that ranks the epochs of a run that begins now.
       augment: augmentation for the input pipeline; None if the step augments.
 
     Raises:
@@ -79,13 +82,15 @@ class Trainer:
                 f"frozen_epochs={config.frozen_epochs}, model={config.model!r}"
             )
         self._evaluate = evaluation_step.make_evaluate(self.strategy, model, self._loss)
+        self.best_by = scores.resolve(config.best_by, segments=self.segments)
+        scores.check_exists(
+            self.best_by,
+            fold=config.fold,
+            num_positives=data.num_validated(1),
+            num_negatives=data.num_validated(0),
+        )
         # Bad flags raise here, before any data is read.
         self.train_steps(0)
-
-    @property
-    def score(self) -> str:
-        """Name of the validation score that decides which epoch is best."""
-        return "dice" if self.segments else "auc"
 
     @property
     def segments(self) -> bool:
@@ -105,7 +110,16 @@ class Trainer:
         of another run; each replaces what was before it.
         """
         if self.state.restore(run.checkpoints):
+            progress = self.state.progress
+            if not progress.best_by:
+                progress.best_by = scores.of_earlier_versions(segments=self.segments)
+                logging.info(
+                    "this run was begun by an earlier version: %s goes on choosing its "
+                    "best epochs",
+                    progress.best_by,
+                )
             return
+        self.state.progress.best_by = self.best_by
         config, model = self.config, self.state.model
         begun_with = pretrained.load(config.encoder_weights, model)
         if config.init_from:
@@ -148,7 +162,7 @@ class Trainer:
 
         return with_encoders_set
 
-    def validate(self) -> dict[str, float | None]:
+    def validate(self) -> dict[str, Any]:
         """Scores the model's current weights on the validation fold."""
         return validate(
             self._evaluate,
@@ -156,6 +170,8 @@ class Trainer:
             self.cluster.distribute(self.data.validation()),
             self.cluster,
             num_records=self.data.num_validation,
+            image_size=self.data.manifest.image_size,
+            ids_of=self.data.validation_ids,
         )
 
     def predict(self, images: np.ndarray) -> np.ndarray:

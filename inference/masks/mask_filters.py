@@ -32,13 +32,13 @@ def min_area(pixels: float = 2048, per: str = "image") -> Filter:
     def remove_small(mask: MaskRuns) -> MaskRuns:
         size = mask.height, mask.width
         # If the whole mask is too small, every component is.
-        if not area_at_least(mask.area, pixels, *size):
+        if not reference_area.at_least(mask.area, pixels, *size):
             return mask_runs.empty(*size)
         if per == "image":
             return mask
         labels = mask.components()
         areas = np.bincount(labels, mask.ends - mask.starts)[labels]
-        return mask.select(area_at_least(areas, pixels, *size))
+        return mask.select(reference_area.at_least(areas, pixels, *size))
 
     return remove_small
 
@@ -49,14 +49,6 @@ def fill_holes() -> Filter:
 
 
 FILTERS = {"min_area": min_area, "fill_holes": fill_holes}
-
-
-def area_at_least(num_pixels, area, height, width):
-    """Returns whether pixels of an image of [height, width] have an area at 1024.
-
-    All arguments are numbers, or arrays that broadcast.
-    """
-    return num_pixels * reference_area.AREA_PX >= area * (height * width)
 
 
 def check_range(name: str, value, *, above: float, at_most: float = math.inf) -> None:

@@ -34,6 +34,7 @@ from data_prep.core import spec
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ConfigError
 from data_prep.core.errors import ExitCode
+from data_prep.dataset import reference_area
 from data_prep.dataset import rle
 from inference.masks import mask_filters
 from inference.masks import mask_runs
@@ -181,9 +182,7 @@ class Postprocess:
         if crop is None:
             return nothing
         evidence = np.count_nonzero(crop.masks[-1])
-        if not mask_filters.area_at_least(
-            evidence, self.triplet.min_area, height, width
-        ):
+        if not reference_area.at_least(evidence, self.triplet.min_area, height, width):
             return nothing
         mask = mask_runs.from_mask(
             crop.masks[0], height=height, width=width, top=crop.top, left=crop.left

@@ -48,6 +48,10 @@ def predict(config: PredictConfig) -> ExitCode:
     tta.views(config.tta)
     tta.views(config.classifier_tta, "classifier_tta")
     tuned = thresholds.read(config.thresholds) if config.thresholds else None
+    if tuned and not tuned.beats_all_empty:
+        logging.warning(
+            "%s says that its rule does not beat empty masks", config.thresholds
+        )
     spec = tuned.postprocess if tuned else config.postprocess
     steps = _postprocess(config, spec)
     with durable.locked(config.output):

@@ -22,10 +22,13 @@ class Thresholds:
         improved the score.
       provenance: of the prediction, see inference/prediction/provenance.py; "made_from"
         in the file.
+      beats_all_empty: whether masks by it score better than empty ones; files of
+        earlier versions do not tell, and count as better.
     """
 
     postprocess: str
     provenance: dict[str, Any]
+    beats_all_empty: bool = True
 
 
 def write(
@@ -54,6 +57,7 @@ def write(
             "score": score,
             "nested_score": nested_score,
             "images": images,
+            "beats_all_empty": tuned.beats_all_empty,
         },
     )
 
@@ -72,7 +76,11 @@ def read(path: pathlib.Path) -> Thresholds:
         postprocess.parse(spec, gated=True)
     except ConfigError as e:
         raise CommandError(ExitCode.CORRUPT, f"{path}: {e}", fix=_FIX) from e
-    return Thresholds(postprocess=spec, provenance=provenance)
+    return Thresholds(
+        postprocess=spec,
+        provenance=provenance,
+        beats_all_empty=stored.get("beats_all_empty", True) is True,
+    )
 
 
 def check_members(

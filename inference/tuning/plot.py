@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from data_prep.core import durable
-from inference.tuning.grid_search import AXES
-from inference.tuning.grid_search import Grid
+from trainer.validation.rules import AXES
+from trainer.validation.rules import Grid
 
 _LABELS = {
     "top": "top: probability of evidence",

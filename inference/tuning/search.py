@@ -18,13 +18,14 @@ from inference.config import TuneConfig
 from inference.prediction import probability_maps
 from inference.prediction import thresholds
 from inference.prediction.thresholds import Thresholds
-from inference.tuning import grid_search
-from inference.tuning import pixel_counts
+from inference.tuning import counting
 from inference.tuning import plot
-from inference.tuning.grid_search import Grid
-from inference.tuning.grid_search import Rule
-from inference.tuning.pixel_counts import PixelCounts
+from trainer.validation import grid_search
 from trainer.validation import metrics
+from trainer.validation import rules
+from trainer.validation.pixel_counts import PixelCounts
+from trainer.validation.rules import Grid
+from trainer.validation.rules import Rule
 
 THRESHOLDS = "thresholds.json"
 TUNING = "tuning.json"
@@ -50,7 +51,7 @@ def tune(config: TuneConfig) -> str:
         provenance, counts = _pixel_counts(config)
         gates = config.gates if counts.classified else ()
         grid = Grid(
-            gates=(grid_search.NO_GATE, *gates),
+            gates=(rules.NO_GATE, *gates),
             tops=config.tops,
             min_areas=config.min_areas,
             bottoms=config.bottoms,
@@ -60,7 +61,11 @@ def tune(config: TuneConfig) -> str:
         best = result["best"]
         thresholds.write(
             config.output / THRESHOLDS,
-            Thresholds(postprocess=best["postprocess"], provenance=provenance),
+            Thresholds(
+                postprocess=best["postprocess"],
+                provenance=provenance,
+                beats_all_empty=result["beats_all_empty"],
+            ),
             score=best["dice"],
             nested_score=result["nested"] and result["nested"]["dice"],
             images=result["images"],
@@ -81,24 +86,24 @@ def _pixel_counts(config: TuneConfig) -> tuple[dict[str, Any], PixelCounts]:
             fix="predict again",
         )
     # The report compares with the seed's rule, which needs its threshold.
-    wanted = {*config.tops, *config.bottoms, grid_search.SEED.top}
+    wanted = {*config.tops, *config.bottoms, rules.SEED.top}
     sources = {
         "prediction_sha256": durable.sha256(
             config.predictions / probability_maps.MARKER
         ),
         "truth_sha256": labels.digest(config.truth),
     }
-    counts = pixel_counts.read(config.output, sources, wanted)
+    counts = counting.read(config.output, sources, wanted)
     if counts is None:
         total = probability_maps.count(config.predictions)
-        counts = pixel_counts.count(
+        counts = counting.count(
             progress.tracked(maps, "count", total, unit="images"),
             labels.read(config.truth),
             aspect=aspect,
             thresholds=wanted,
             num_workers=config.num_workers,
         )
-        pixel_counts.write(config.output, counts, sources)
+        counting.write(config.output, counts, sources)
     return provenance, counts
 
 
@@ -110,17 +115,22 @@ def _search(counts: PixelCounts, grid: Grid) -> tuple[dict[str, Any], np.ndarray
     index = grid_search.best(scores)
     valid = scores[np.isfinite(scores)]
     positive = counts.truth_area > 0
+    all_empty = float((~positive).mean())
+    nested = grid_search.nested(counts, folds, sums, grid)
+    # The nested score is what to expect of films that the rule was not tuned on.
+    judged = nested["dice"] if nested else float(scores[index])
     return {
         "images": images,
         "positive_images": int(positive.sum()),
         "grid": dataclasses.asdict(grid),
         "best": _scored(counts, grid.rule(index)),
+        "beats_all_empty": grid_search.beats(judged, all_empty),
         "compared": {
-            "seed": _scored(counts, grid_search.SEED),
-            "threshold": _scored(counts, grid_search.PLAIN),
-            "all_empty": {"dice": float((~positive).mean())},
+            "seed": _scored(counts, rules.SEED),
+            "threshold": _scored(counts, rules.PLAIN),
+            "all_empty": {"dice": all_empty},
         },
-        "nested": grid_search.nested(counts, folds, sums, grid),
+        "nested": nested,
         "flatness": {
             "points": valid.size,
             **{
@@ -164,8 +174,16 @@ def _summary(result: dict[str, Any], output: pathlib.Path) -> str:
     lines.append(f"of {points['points']} rules {shares}")
     for name in result["at_the_edge"]:
         lines.append(f"the best {name} is at the grid's edge: widen --{name}s")
-    path = shlex.quote(str(output / THRESHOLDS))
-    lines.append(f"next: python -m inference.main ... --thresholds={path}")
+    if result["beats_all_empty"]:
+        path = shlex.quote(str(output / THRESHOLDS))
+        lines.append(f"next: python -m inference.main ... --thresholds={path}")
+    else:
+        held_out = " on held-out folds" if nested else ""
+        lines.append(
+            f"NOT RECOMMENDED: no rule beats empty masks{held_out} "
+            f"(Dice {compared['all_empty']['dice']:.4f}); train the members longer, or "
+            "look at their labels"
+        )
     return "\n".join(lines)
 
 

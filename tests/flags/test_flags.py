@@ -40,8 +40,8 @@ PRESETS = sorted(pathlib.Path(__file__).parents[2].glob("flags/presets/*.flagfil
 # A new flag has to be added here, so that a reviewer asks whether it is needed.
 NAMES = """
 accumulation allow_quarantined aspect augment augment_on batch_norm_momentum batch_size
-bootstrap_samples bottoms cache clahe classifier_random_views classifier_tta classifiers
-clip_norm data data_service deterministic dicom_decoder dry_run ema_momentum
+best_by bootstrap_samples bottoms cache clahe classifier_random_views classifier_tta
+classifiers clip_norm data data_service deterministic dicom_decoder dry_run ema_momentum
 encoder_weights engine epochs fold fold_seed folds folds_csv frame frozen_epochs fused
 gates global_batch_size group_csv group_salt ids image_size init_from interpolation jit
 json label_smoothing learning_rate log_every_steps loss mask_size mask_source

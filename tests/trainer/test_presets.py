@@ -172,7 +172,7 @@ def check_model(name, trainer, preset):
     """The network is of the preset's family, and its weights to begin with exist."""
     is_classifier = name.startswith("classifier_")
     assert set(trainer.state.model.output) == {"label" if is_classifier else "mask"}
-    assert trainer.score == ("auc" if is_classifier else "dice")
+    assert trainer.best_by == ("auc" if is_classifier else "tuned_dice")
     optimizer = {"adam": optimizers.Adam, "adamw": optimizers.AdamW}
     assert type(trainer.state.optimizer) is optimizer[preset.optimizer]
     if preset.optimizer == "adamw":

@@ -12,6 +12,7 @@ import tensorflow as tf
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.dataset import manifest as manifests
+from data_prep.dataset.shards import Shard
 from trainer.augment.compiled import Augment
 from trainer.config import TrainConfig
 from trainer.distributed.cluster import SINGLE
@@ -139,10 +140,21 @@ class FoldDataset:
         """Returns the ids of the images of a training step, counted from 0."""
         size = self.config.global_batch_size
         slots = step * size + tf.range(size, dtype=tf.int64)
-        source = record_store.RandomAccessSource(
-            self.folder, self.train_shards, self._decoder
-        )
-        batch = self._decoder(source.read(self.order.numbers(slots)))
+        return self._ids(self.train_shards, self.order.numbers(slots))
+
+    def validation_ids(self, positions: np.ndarray) -> list[str]:
+        """Returns the ids of the images at [N] positions of the validation fold."""
+        numbers = tf.constant(positions, tf.int64)
+        return self._ids(self.validation_shards, numbers)
+
+    def num_validated(self, label: int) -> int:
+        """Returns the number of validation images with a label."""
+        shards = [s for s in self.validation_shards if s.label == label]
+        return sum(s.num_records for s in shards)
+
+    def _ids(self, shards: list[Shard], numbers: tf.Tensor) -> list[str]:
+        source = record_store.RandomAccessSource(self.folder, shards, self._decoder)
+        batch = self._decoder(source.read(numbers))
         return [image_id.decode() for image_id in batch["id"].numpy()]
 
     def validation(self, *, shared: bool = True) -> tf.data.Dataset:

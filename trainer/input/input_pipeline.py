@@ -117,7 +117,8 @@ def for_evaluation(
 ) -> tf.data.Dataset:
     """Returns all records once, in the order of the files, in full batches.
 
-    The first record pads the last batch; "valid" [B] bool is False for padding.
+    The first record pads the last batch; "valid" [B] bool is False for padding, and
+    "position" [B] int64 counts the records from 0.
     `share` is begin and end of the part of each batch to return; None returns all.
     """
     begin, end = share or (0, batch_size)
@@ -127,7 +128,9 @@ def for_evaluation(
     data = data.concatenate(padding).enumerate().batch(batch_size, drop_remainder=True)
 
     def prepare(index: tf.Tensor, records: tf.Tensor) -> dict[str, tf.Tensor]:
-        return decode(records[begin:end]) | {"valid": index[begin:end] < num_records}
+        positions = index[begin:end]
+        added = {"position": positions, "valid": positions < num_records}
+        return decode(records[begin:end]) | added
 
     data = data.map(prepare, num_parallel_calls=_PARALLEL_CALLS, deterministic=True)
     return _without_autoshard(data.prefetch(2))

@@ -24,8 +24,11 @@ class Kind(enum.Enum):
 class MetricWriter:
     """Writes metrics to one place; a method that is not overridden ignores them."""
 
-    def write(self, step: int, scalars: dict[str, float | None], kind: Kind) -> None:
-        """Writes scalars by name; None stands for a value that does not exist."""
+    def write(self, step: int, scalars: dict[str, Any], kind: Kind) -> None:
+        """Writes numbers by name; None stands for a value that does not exist.
+
+        A few values are texts, such as the spec of a rule.
+        """
 
     def write_images(self, step: int, name: str, images: np.ndarray) -> None:
         """Writes [N, S, S, 3] uint8 images of an epoch."""
@@ -43,7 +46,7 @@ class MultiWriter(MetricWriter):
     def __init__(self, writers: list[MetricWriter]):
         self._writers = writers
 
-    def write(self, step: int, scalars: dict[str, float | None], kind: Kind) -> None:
+    def write(self, step: int, scalars: dict[str, Any], kind: Kind) -> None:
         for writer in self._writers:
             writer.write(step, scalars, kind)
 
@@ -74,14 +77,16 @@ class EpochLog(MetricWriter):
         if rows:
             self._write_files()
 
-    def write(self, step: int, scalars: dict[str, float | None], kind: Kind) -> None:
+    def write(self, step: int, scalars: dict[str, Any], kind: Kind) -> None:
         if kind is Kind.EPOCH:
             self._rows.append(scalars)
             self._write_files()
 
     def _write_files(self) -> None:
         text = io.StringIO()
-        writer = csv.DictWriter(text, self._rows[0].keys(), lineterminator="\n")
+        # A run that an earlier version began has rows with fewer scores.
+        columns = dict.fromkeys(name for row in self._rows for name in row)
+        writer = csv.DictWriter(text, list(columns), lineterminator="\n")
         writer.writeheader()
         writer.writerows(self._rows)
         durable.write_text(self._folder / "log.csv", text.getvalue())
@@ -118,7 +123,7 @@ class StepLog(MetricWriter):
             durable.write_text(path, "\n".join(lines) + "\n")
         self._path, self._header, self._file = path, lines[0], None
 
-    def write(self, step: int, scalars: dict[str, float | None], kind: Kind) -> None:
+    def write(self, step: int, scalars: dict[str, Any], kind: Kind) -> None:
         if kind is not Kind.STEP:
             return
         if self._file is None:

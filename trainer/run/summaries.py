@@ -1,6 +1,7 @@
 """TensorBoard events of a run: scalars and images."""
 
 import pathlib
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -24,12 +25,12 @@ class SummaryWriter(MetricWriter):
         self._writer.flush()
         self._size = self._size_on_disk()
 
-    def write(self, step: int, scalars: dict[str, float | None], kind: Kind) -> None:
-        """Writes all finite scalars; those of steps have names that begin "steps/"."""
+    def write(self, step: int, scalars: dict[str, Any], kind: Kind) -> None:
+        """Writes all finite numbers; those of steps have names that begin "steps/"."""
         prefix = "steps/" if kind is Kind.STEP else ""
         with self._writer.as_default(step=step):
             for name, value in scalars.items():
-                if value is not None and np.isfinite(value):
+                if isinstance(value, (int, float)) and np.isfinite(value):
                     tf.summary.scalar(prefix + name, value)
         if kind is not Kind.STEP and scalars:
             self._flush()

@@ -14,7 +14,9 @@ class TrainProgress:
       step: number of finished steps of the current epoch.
       losses: losses of these steps.
       rows: one row of `log.csv` for each finished epoch.
-      top: (score, epoch) of the best epochs, best first, epochs counted from 1.
+      top: (score, epoch) of the best epochs, best first, epochs counted from 1. The
+        higher score is better: a loss is stored with its sign changed.
+      best_by: name of the score; "" in a checkpoint of an earlier version.
       begun_with: where the initial weights came from.
     """
 
@@ -23,6 +25,7 @@ class TrainProgress:
     losses: list[float] = dataclasses.field(default_factory=list)
     rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     top: list[tuple[float, int]] = dataclasses.field(default_factory=list)
+    best_by: str = ""
     begun_with: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def add(self, losses: list[float]) -> None:
@@ -30,7 +33,7 @@ class TrainProgress:
         self.losses += losses
         self.step += len(losses)
 
-    def end_epoch(self, row: dict[str, Any], score: float | None, top_k: int) -> bool:
+    def end_epoch(self, row: dict[str, Any], top_k: int) -> bool:
         """Adds the row of the current epoch and starts the next one.
 
         Returns:
@@ -39,10 +42,24 @@ class TrainProgress:
         self.epoch += 1
         self.step, self.losses = 0, []
         self.rows.append(row)
-        entry = (-math.inf if score is None else score, self.epoch)
-        # Of equal scores the earlier epoch ranks first.
-        self.top = sorted([*self.top, entry], key=lambda e: (-e[0], e[1]))[:top_k]
+        entry = (self.scores()[-1], self.epoch)
+        self.top = sorted([*self.top, entry], key=self._order)[:top_k]
         return self.top[0] == entry
+
+    def scores(self) -> list[float]:
+        """Returns a score of each finished epoch, the higher the better.
+
+        It is the validation score `best_by`; a loss with its sign changed; -inf where
+        an epoch has no such score.
+        """
+        sign = -1.0 if self.best_by == "loss" else 1.0
+        values = [row.get(f"val_{self.best_by}") for row in self.rows]
+        return [-math.inf if v is None else sign * v for v in values]
+
+    def _order(self, entry: tuple[float, int]) -> tuple[float, float, int]:
+        """Ranks by score, then by lower loss, then the earlier epoch."""
+        score, epoch = entry
+        return -score, self.rows[epoch - 1]["val_loss"], epoch
 
     def mean_loss(self) -> float:
         """Returns the mean over the finished steps of the current epoch."""

@@ -18,8 +18,11 @@ def draw(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
       rows: the rows of `log.csv`, one per epoch: "epoch", "learning_rate", "loss",
         and validation scores whose names begin with "val_"; None leaves a gap.
     """
+    names = dict.fromkeys(name for row in rows for name in row)
     scores = [
-        name for name in rows[0] if name.startswith("val_") and name not in _LOSSES
+        name
+        for name in names
+        if name.startswith("val_") and name not in (*_LOSSES, "val_tuned_rule")
     ]
     charts = (
         ("loss", _LOSSES),
@@ -33,8 +36,16 @@ def draw(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
         figure.subplots(len(charts), sharex=True), charts, strict=True
     ):
         for name in names:
-            values = [float("nan") if r[name] is None else r[name] for r in rows]
-            axes.plot(epochs, values, marker=".", label=name.removeprefix("val_"))
+            values = [float("nan") if r.get(name) is None else r[name] for r in rows]
+            # What a network that outlines nothing scores: to be beaten.
+            style = "--" if name == "val_all_empty" else "-"
+            axes.plot(
+                epochs,
+                values,
+                marker=".",
+                linestyle=style,
+                label=name.removeprefix("val_"),
+            )
         axes.set_ylabel(title)
         axes.grid(visible=True, alpha=0.3)
         if len(names) > 1:

@@ -14,7 +14,7 @@ from data_prep.dataset import rle
 from inference.masks import postprocess
 from inference.prediction import probability_maps
 from inference.prediction import thresholds
-from inference.tuning import pixel_counts
+from inference.tuning import counting
 from inference.tuning import search
 from tests import test_commands
 from tests.inference.tuning import tuning_cases
@@ -114,7 +114,7 @@ def test_another_grid_needs_no_second_pass(tmp_path, monkeypatch):
         raise AssertionError("a second pass")
 
     with monkeypatch.context() as patched:
-        patched.setattr(pixel_counts, "count", refuse)
+        patched.setattr(counting, "count", refuse)
         search.tune(config)
         assert (tmp_path / "tuning/tuning.json").read_bytes() == first
         search.tune(dataclasses.replace(config, tops=(0.3,), min_areas=(77,)))

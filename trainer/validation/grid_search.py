@@ -6,73 +6,19 @@ evidence [images, tops x areas] times the gain of the mask over the empty one [i
 bottoms]. A gate omits rows of it.
 """
 
-import dataclasses
 from typing import Any
 
 import numpy as np
 
-from inference.masks import mask_filters
-from inference.tuning.pixel_counts import PixelCounts
+from data_prep.dataset import reference_area
 from trainer.validation import metrics
+from trainer.validation.pixel_counts import PixelCounts
+from trainer.validation.rules import AXES
+from trainer.validation.rules import Grid
+from trainer.validation.rules import Rule
 
 # Summation order changes scores by less than this; such scores count as equal.
 _TIE = 1e-10
-AXES = ("gate", "top", "min_area", "bottom")
-NO_GATE = 0.0
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Rule:
-    """A point of the grid.
-
-    Attributes:
-      gate: a classifier's probability below which the mask is empty; 0 for no gate.
-      top: a pixel of at least this probability is evidence.
-      min_area: minimum area of the evidence in an image, in pixels at 1024; 0 for none.
-      bottom: a pixel of at least this probability is in the mask.
-    """
-
-    gate: float
-    top: float
-    min_area: float
-    bottom: float
-
-    def spec(self) -> str:
-        """Returns the rule as inference/masks/postprocess.py parses it."""
-        if self.min_area:
-            whole = int(self.min_area)
-            area = whole if whole == self.min_area else self.min_area
-            cut = f"triplet(top={self.top}, min_area={area}, bottom={self.bottom})"
-        else:
-            # Without a minimum of evidence, `top` has no effect.
-            cut = f"threshold({self.bottom})"
-        return f"gate({self.gate})|{cut}" if self.gate else cut
-
-
-# The baselines of a tuned rule. The seed's min_area is a triplet whose evidence is the
-# mask itself.
-SEED = Rule(gate=NO_GATE, top=0.5, min_area=2048, bottom=0.5)
-PLAIN = Rule(gate=NO_GATE, top=0.5, min_area=0, bottom=0.5)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Grid:
-    """Values to try, ascending; the first gate is 0, which is no gate."""
-
-    gates: tuple[float, ...]
-    tops: tuple[float, ...]
-    min_areas: tuple[float, ...]
-    bottoms: tuple[float, ...]
-
-    @property
-    def axes(self) -> tuple[tuple[float, ...], ...]:
-        """The values in the order of AXES."""
-        return self.gates, self.tops, self.min_areas, self.bottoms
-
-    def rule(self, index: tuple[int, ...]) -> Rule:
-        """Returns the point at an index along each axis."""
-        values = [axis[k] for axis, k in zip(self.axes, index, strict=True)]
-        return Rule(**dict(zip(AXES, values, strict=True)))
 
 
 def sums(counts: PixelCounts, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
@@ -97,6 +43,19 @@ def sums(counts: PixelCounts, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
             fold_sums[k, g] = empty_dice[rows].sum() + product.reshape(shape[1:])
     valid = np.array(grid.bottoms) <= np.array(grid.tops)[:, None]
     return folds, np.where(valid[:, None, :], fold_sums, np.nan)
+
+
+def best_rule(counts: PixelCounts, grid: Grid) -> tuple[float, Rule]:
+    """Returns the mean Dice over all images by the best rule, and the rule."""
+    _, fold_sums = sums(counts, grid)
+    scores = fold_sums.sum(axis=0) / len(counts.ids)
+    index = best(scores)
+    return float(scores[index]), grid.rule(index)
+
+
+def beats(dice: float, all_empty: float) -> bool:
+    """Returns whether a mean Dice is above that of empty masks, beyond rounding."""
+    return dice > all_empty + _TIE
 
 
 def dice(counts: PixelCounts, rule: Rule) -> np.ndarray:
@@ -200,7 +159,7 @@ def _gains(counts: PixelCounts, bottoms) -> tuple[np.ndarray, np.ndarray]:
 
 def _has_evidence(counts: PixelCounts, rows, tops, min_areas) -> np.ndarray:
     """Returns whether each image has the evidence, [n, tops, areas] bool."""
-    return mask_filters.area_at_least(
+    return reference_area.at_least(
         counts.area[rows][:, counts.columns(tops), None],
         np.array(min_areas, np.float64),
         counts.height[rows][:, None, None],

@@ -9,13 +9,14 @@ from scipy import ndimage
 
 from data_prep.dataset import rle
 from inference.masks import postprocess
-from inference.tuning import grid_search
-from inference.tuning import pixel_counts
-from inference.tuning.grid_search import Grid
-from inference.tuning.grid_search import Rule
-from inference.tuning.pixel_counts import PixelCounts
+from inference.tuning import counting
 from tests.inference.tuning import tuning_cases
+from trainer.validation import grid_search
 from trainer.validation import metrics
+from trainer.validation import rules
+from trainer.validation.pixel_counts import PixelCounts
+from trainer.validation.rules import Grid
+from trainer.validation.rules import Rule
 
 
 def random_case(seed, *, classified):
@@ -73,7 +74,7 @@ def test_the_surface_equals_brute_force(aspect, classified):
         min_areas=(0, 1, 20000, 60000.5, 200000),
         bottoms=(0.125, 0.25, 0.5),
     )
-    counts = pixel_counts.count(
+    counts = counting.count(
         maps,
         truth,
         aspect=aspect,
@@ -106,8 +107,8 @@ def test_rules_are_the_presets(name):
     triplet = dataclasses.asdict(postprocess.parse(name).triplet)
     rule = Rule(gate=0, **triplet)
     if name == "seed":
-        rule = grid_search.SEED
-    counts = pixel_counts.count(
+        rule = rules.SEED
+    counts = counting.count(
         maps,
         truth,
         aspect="pad",
@@ -135,10 +136,8 @@ def test_specs_parse_back():
         )
         assert (parsed.gate or 0) == rule.gate
     assert "min_area=600," in Rule(gate=0, top=0.7, min_area=600.0, bottom=0.3).spec()
-    assert grid_search.PLAIN.spec() == "threshold(0.5)"
-    assert postprocess.parse("threshold(0.5)") == postprocess.parse(
-        grid_search.PLAIN.spec()
-    )
+    assert rules.PLAIN.spec() == "threshold(0.5)"
+    assert postprocess.parse("threshold(0.5)") == postprocess.parse(rules.PLAIN.spec())
 
 
 def rows(*, area, overlap, truth_area, fold=None, thresholds=(0.25, 0.5, 0.75)):
@@ -221,9 +220,7 @@ def test_ties():
 def test_the_number_of_workers_does_not_matter():
     maps, truth = random_case(8, classified=True)
     made = [
-        pixel_counts.count(
-            maps, truth, aspect="pad", thresholds=(0.3, 0.6), num_workers=n
-        )
+        counting.count(maps, truth, aspect="pad", thresholds=(0.3, 0.6), num_workers=n)
         for n in (1, 3)
     ]
     for name in ("ids", "area", "overlap", "truth_area", "classifier"):
