@@ -19,6 +19,7 @@ from trainer.models import batch_norm
 from trainer.models import registry
 from trainer.models import vae_cnn
 from trainer.optim import losses
+from trainer.optim import optimizers
 from trainer.optim.ema import MovingAverage
 
 BATCH = 4
@@ -72,6 +73,7 @@ def train(
     data=None,
     augment_on=None,
     with_norm=False,
+    with_waits=True,
     **options,
 ):
     keras.utils.set_random_seed(0)
@@ -80,7 +82,7 @@ def train(
         with strategy.scope():
             model = registry.build_from_spec(model_text, image_size=32)
             batch_norm.set_up(model, momentum=0.9)
-            optimizer = keras.optimizers.SGD(0.01, momentum=0.9)
+            optimizer = optimizers.SGD(0.01, momentum=0.9)
             if precision == "mixed_float16":
                 optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
             optimizer.build(model.trainable_variables)
@@ -101,7 +103,7 @@ def train(
     data = augmented(data, augment_on)
     data = iter(strategy.experimental_distribute_dataset(data))
     results = [
-        run(data, tf.constant(steps_per_call), with_norm)
+        run(data, tf.constant(steps_per_call), with_norm, with_waits)
         for _ in range(steps // steps_per_call)
     ]
     return Trained(

@@ -136,7 +136,7 @@ def _training(folder: pathlib.Path, case: Case, strategy):
     batches = iter(strategy.experimental_distribute_dataset(data))
 
     def call():
-        results = train(batches, tf.constant(case.steps))
+        results = train(batches, tf.constant(case.steps), False, True)
         return float(results.losses[-1]), float(tf.reduce_sum(results.waits))
 
     return call
