@@ -143,7 +143,8 @@ GROUPS = Groups(
         ),
         _define(
             "jit",
-            "Compile the forward and the backward pass with XLA; on one device only.",
+            "Compile the forward and the backward pass with XLA; on several devices, "
+            "the parts between their all-reduces.",
         ),
         _define(
             "fused",

@@ -8,12 +8,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from data_prep.core import durable
-from data_prep.core.errors import CommandError
-from data_prep.core.errors import ExitCode
 from data_prep.core.progress import Tracker
 from trainer import epoch_actions
 from trainer.config import Execution
@@ -25,8 +22,10 @@ from trainer.machine import determinism
 from trainer.machine import device_memory
 from trainer.machine import devices
 from trainer.machine import file_errors
+from trainer.run import divergence
 from trainer.run import run_folder
 from trainer.run import step_actions
+from trainer.run import throughput
 from trainer.run.metric_writers import EpochLog
 from trainer.run.metric_writers import MetricWriter
 from trainer.run.metric_writers import MultiWriter
@@ -36,7 +35,6 @@ from trainer.run.run_folder import RunFolder
 from trainer.run.step_actions import StepAction
 from trainer.run.step_actions import StepCall
 from trainer.run.summaries import SummaryWriter
-from trainer.run.throughput import Throughput
 from trainer.trainer import Trainer
 from trainer.validation import epoch_report
 
@@ -150,19 +148,20 @@ def train_epochs(trainer: Trainer, run: RunFolder, preemption: Preemption) -> No
                 config.learning_rate, progress.epoch, config.epochs, progress.scores()
             )
             trainer.state.optimizer.learning_rate.assign(rate)
-            throughput = Throughput(config.global_batch_size)
+            speed = throughput.Throughput(config.global_batch_size)
             while progress.step < data.steps_per_epoch:
                 _stop_if_due(trainer, run, writer, preemption)
                 call = _train_steps(trainer, iterator, actions, rate)
-                throughput.add(call.waits, call.seconds)
+                speed.add(call.waits, call.seconds)
                 note = f"epoch {call.epoch}/{config.epochs} loss {call.losses[-1]:.4f}"
                 tracker.advance(len(call.losses), note=note)
+            divergence.log_skipped(progress, call.loss_scale)
             end = epoch_actions.EpochEnd(
                 trainer=trainer,
                 run=run,
                 writer=writer,
                 learning_rate=rate,
-                speed=throughput.scalars(),
+                speed=speed.scalars(),
             )
             for action in epoch_actions.ACTIONS:
                 action(end)
@@ -180,43 +179,46 @@ def _train_steps(
     )
     last = first + num_steps
     with_norm = any(action.needs_norm(last) for action in actions)
+    ends_epoch = progress.step + num_steps == trainer.data.steps_per_epoch
+    with_waits = with_norm or ends_epoch
+    with_waits |= throughput.is_sampled(first, last, trainer.execution.steps_per_call)
     for action in actions:
         action.before_call(first)
     started = time.monotonic()
     # Tensors: the graph would be traced anew for each Python value.
     results = trainer.train_steps(progress.epoch)(
-        iterator, tf.constant(num_steps), tf.constant(with_norm)
+        iterator, *map(tf.constant, (num_steps, with_norm, with_waits))
     )
+    losses, seconds = results.losses.numpy(), time.monotonic() - started
+    _check_finite(trainer, results)
+    progress.add(losses.tolist(), int(results.skipped.numpy().sum()))
     call = StepCall(
         last_step=last,
         epoch=progress.epoch + 1,
         learning_rate=rate,
-        losses=results.losses.numpy(),
+        losses=losses,
         waits=results.waits.numpy(),
         gradient_norm=float(results.gradient_norm),
-        seconds=time.monotonic() - started,
+        skipped_steps=progress.skipped,
+        loss_scale=float(results.loss_scale),
+        seconds=seconds,
     )
-    _check_finite(trainer, call.losses)
-    progress.add(call.losses.tolist())
     for action in actions:
         action.after_call(call)
     return call
 
 
-def _check_finite(trainer: Trainer, losses: np.ndarray) -> None:
-    if np.isfinite(losses).all():
-        return
-    index = int(np.argmin(np.isfinite(losses)))
-    progress = trainer.state.progress
-    ids = trainer.data.image_ids(trainer.num_steps_done + index)
-    raise CommandError(
-        ExitCode.DIVERGED,
-        f"the loss is not finite in step {progress.step + index + 1} of epoch "
-        f"{progress.epoch + 1}, on the images {', '.join(ids)}; no weight was changed "
-        "by it",
-        fix="look at these images, or lower --learning_rate; the last checkpoint is "
-        "kept",
-    )
+def _check_finite(trainer: Trainer, results) -> None:
+    """Raises a CommandError if a step ended the call."""
+    index, progress = int(results.diverged_at), trainer.state.progress
+    if index >= 0:
+        scaled = trainer.config.precision == "mixed_float16"
+        raise divergence.failure(
+            float(results.losses[index]),
+            loss_scale=float(results.loss_scale) if scaled else None,
+            where=f"step {progress.step + index + 1} of epoch {progress.epoch + 1}",
+            image_ids=trainer.data.image_ids(trainer.num_steps_done + index),
+        )
 
 
 def _stop_if_due(

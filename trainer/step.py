@@ -1,4 +1,4 @@
-"""One training step: forward, loss, gradient, clipping, update.
+"""One training step: forward, loss, gradient, clipping, verdict, update.
 
 Keras 3's `fit` fails under a strategy with several steps a call, with XLA, and with
 several workers; hence this one.
@@ -16,8 +16,10 @@ from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from trainer.augment.compiled import Augment
 from trainer.config import TrainConfig
+from trainer.optim import gradient_lists
 from trainer.optim import losses
 from trainer.optim.ema import MovingAverage
+from trainer.optim.guarded_update import GuardedUpdate
 
 
 class StepResults(NamedTuple):
@@ -25,14 +27,23 @@ class StepResults(NamedTuple):
 
     Attributes:
       losses: [K] float32, the mean over each global batch.
-      waits: [K] float64, seconds that each step waited for its input.
+      waits: [K] float64, seconds that each step waited for its input; NaN in a call
+        that was not asked to measure.
       gradient_norm: scalar float32, norm of the last step's gradient, summed over all
         replicas and before clipping; NaN where it was not asked for.
+      skipped: [K] bool, whether the step changed no weight, because its loss or its
+        gradient, summed over all replicas, is not finite.
+      loss_scale: scalar float32, the loss scale after the call; 1 without loss scaling.
+      diverged_at: scalar int32, number in 0..K-1 of the step that ended the call, whose
+        loss or gradient is not finite for another reason than the loss scale; else -1.
     """
 
     losses: tf.Tensor
     waits: tf.Tensor
     gradient_norm: tf.Tensor
+    skipped: tf.Tensor
+    loss_scale: tf.Tensor
+    diverged_at: tf.Tensor
 
 
 def make_train(
@@ -50,19 +61,23 @@ def make_train(
     Args:
       strategy: model and optimizer were built in its scope.
       model: see trainer/models/registry.py.
-      optimizer: sums gradients over replicas.
+      optimizer: see trainer/optim/optimizers.py.
       loss: compares masks, see trainer/optim/losses.py.
       config: decides batch size, accumulation, clipping, XLA and label smoothing.
       ema: updated after every step.
       augment: runs on each replica's share of the batch, which must hold "seed".
 
     Returns:
-      train(iterator, num_steps, with_norm=False). The iterator yields distributed
-      batches of "image" and "mask" uint8, and "label" if the model has that output.
-      A loss that is not finite ends the call before its update is applied.
+      train(iterator, num_steps, with_norm=False, with_waits=False). The iterator yields
+      distributed batches of "image" and "mask" uint8, and "label" if the model has
+      that output. A loss or gradient that is not finite changes no weight. With loss
+      scaling, the gradient's may be an overflow of float16: the step is skipped, and
+      the loss scale halved. All others end the call. `with_waits` calls the host's
+      clock in every step, which nothing else does.
 
     Raises:
-      CommandError: the batch does not divide evenly, or XLA with several replicas.
+      CommandError: the batch does not divide evenly.
+      ConfigError: an optimizer that sums gradients itself.
     """
     step = _TrainStep(strategy, model, optimizer, loss, config, ema, augment)
     return tf.function(step.train)
@@ -73,45 +88,62 @@ class _TrainStep:
 
     def __init__(self, strategy, model, optimizer, loss, config, ema, augment):
         self._strategy, self._model, self._optimizer = strategy, model, optimizer
-        self._loss, self._config = loss, config
-        self._ema, self._augment = ema, augment
+        self._loss, self._config, self._augment = loss, config, augment
+        self._update = GuardedUpdate(strategy, model, optimizer, ema)
         num_replicas = strategy.num_replicas_in_sync
         self._num_parts = num_replicas * config.accumulation
         check_batch_size(self._num_parts, config.global_batch_size)
         self._replica_batch_size = config.global_batch_size // num_replicas
         self._forward_backward = self._part_gradients
         if config.jit:
-            _check_jit(num_replicas)
-            self._forward_backward = tf.function(self._part_gradients, jit_compile=True)
+            self._forward_backward = _compiled(self._part_gradients, num_replicas)
 
-    def train(self, iterator, num_steps, with_norm=False):
+    def train(self, iterator, num_steps, with_norm=False, with_waits=False):
         """See `make_train`; in cross-replica context."""
-        strategy = self._strategy
+        strategy, update = self._strategy, self._update
         losses_array = tf.TensorArray(tf.float32, num_steps)
         waits_array = tf.TensorArray(tf.float64, num_steps)
+        skipped_array = tf.TensorArray(tf.bool, num_steps)
         norm = tf.constant(np.nan, tf.float32)
+        diverged_at = tf.constant(-1)
         for k in tf.range(num_steps):
-            batch, wait = _timed_next(iterator, strategy)
+            batch, wait = _timed_next(iterator, strategy, with_waits)
             waits_array = waits_array.write(k, wait)
-            shares, gradients = strategy.run(self._replica_gradients, (batch, wait))
-            value = strategy.reduce(tf.distribute.ReduceOp.SUM, shares, axis=None)
-            losses_array = losses_array.write(k, value)
-            if not tf.math.is_finite(value):
+            remembered = update.remembered()
+            reports, gradients, norms = strategy.run(
+                self._replica_gradients,
+                # The norm of other steps is not read.
+                (batch, wait, with_norm and k == num_steps - 1),
+            )
+            norm = strategy.experimental_local_results(norms)[0]
+            # One value for all replicas of all workers, which so take the same branch.
+            report = strategy.reduce(tf.distribute.ReduceOp.SUM, reports, axis=None)
+            good_loss, good_gradient = report[1] == 0, report[2] == 0
+            losses_array = losses_array.write(k, report[0])
+            skipped_array = skipped_array.write(k, ~(good_loss & good_gradient))
+            if good_loss & good_gradient:
+                update.apply(gradients)
+            elif good_loss & update.can_skip():
+                update.skip(remembered)
+            else:
+                diverged_at = k
                 break
-            if self._config.clip_norm:
-                norms = strategy.run(self._summed_norm, (gradients,))
-                gradients = strategy.run(self._clip, (gradients, norms))
-                norm = _first(norms, strategy)
-            elif with_norm and k == num_steps - 1:
-                # Not in every step: it needs one more all-reduce of the gradients.
-                norm = _first(strategy.run(self._summed_norm, (gradients,)), strategy)
-            strategy.run(self._update, (gradients,))
-            if self._ema is not None:
-                self._ema.update(strategy)
-        return StepResults(losses_array.stack(), waits_array.stack(), norm)
+        return StepResults(
+            losses_array.stack(),
+            waits_array.stack(),
+            norm,
+            skipped_array.stack(),
+            update.loss_scale,
+            diverged_at,
+        )
 
-    def _replica_gradients(self, batch, wait):
-        """Returns a replica's share of the loss and of the gradient."""
+    def _replica_gradients(self, batch, wait, with_norm):
+        """Returns a replica's report, the gradient of all replicas, and its norm.
+
+        The report is the replica's share of the loss, whether that is not finite, and
+        whether the replica's copy of the gradient is not finite, as 1 or 0: the sum
+        over replicas of such numbers is exact.
+        """
         # With one inter-op thread TF may run the clock op after the step; force it
         # first.
         with tf.control_dependencies([wait]):
@@ -123,7 +155,17 @@ class _TrainStep:
             *map(self._forward_backward, _split(batch, self._config.accumulation)),
             strict=True,
         )
-        return tf.add_n(values), _sum_parts(gradients)
+        value, gradients = tf.add_n(values), gradient_lists.sum_parts(gradients)
+        summed = gradient_lists.sum_over_replicas(gradients)
+        checked, norm = list(summed), tf.constant(np.nan, tf.float32)
+        if self._config.clip_norm or with_norm:
+            norm = gradient_lists.norm(summed, self._optimizer.scale_loss(1.0))
+        if self._config.clip_norm:
+            checked.append(norm)
+            summed = gradient_lists.clipped(summed, norm, self._config.clip_norm)
+        bad = [gradient_lists.any_not_finite(t) for t in ([value], checked)]
+        report = tf.stack([value, *(tf.cast(b, tf.float32) for b in bad)])
+        return report, summed, norm
 
     def _part_gradients(self, part):
         with tf.GradientTape() as tape:
@@ -138,29 +180,6 @@ class _TrainStep:
                 value += tf.cast(layer_loss, tf.float32) / self._num_parts
             scaled = self._optimizer.scale_loss(value)
         return value, tape.gradient(scaled, self._model.trainable_variables)
-
-    def _summed_norm(self, gradients):
-        """Returns the norm of the gradient that is summed over replicas.
-
-        Keras's own clipping takes the norm of each replica's gradient, and so its
-        outcome depends on the number of replicas.
-        """
-        context = tf.distribute.get_replica_context()
-        summed = context.all_reduce(
-            tf.distribute.ReduceOp.SUM, [g for g in gradients if g is not None]
-        )
-        return tf.linalg.global_norm(summed) / self._optimizer.scale_loss(1.0)
-
-    def _clip(self, gradients, norm):
-        bound = self._config.clip_norm
-        # An infinite norm gives factor 0, and inf * 0 = NaN, which the loss scaler
-        # detects.
-        factor = bound / tf.maximum(norm, bound)
-        return [None if g is None else g * tf.cast(factor, g.dtype) for g in gradients]
-
-    def _update(self, gradients):
-        # The optimizer sums over replicas, and divides by the loss scale.
-        self._optimizer.apply(gradients, self._model.trainable_variables)
 
 
 def check_batch_size(num_parts: int, global_batch_size: int) -> None:
@@ -181,30 +200,43 @@ def check_batch_size(num_parts: int, global_batch_size: int) -> None:
         )
 
 
-def _check_jit(num_replicas: int) -> None:
-    if num_replicas > 1:
-        raise CommandError(
-            ExitCode.FLAGS,
-            f"--jit with {num_replicas} devices: XLA cannot sum batch norm over them",
-            fix="leave it out, or show the process one device",
-        )
+def _compiled(function: Callable, num_replicas: int) -> Callable:
+    """Returns the function compiled by XLA: as a whole, or between all-reduces.
+
+    `jit_compile` refuses batch norm's all-reduce inside the function; `jit_scope` lets
+    XLA cluster the ops between them.
+    """
+    if num_replicas == 1:
+        return tf.function(function, jit_compile=True)
+
+    def in_scope(part):
+        with tf.xla.experimental.jit_scope():
+            return function(part)
+
+    return in_scope
 
 
-def _timed_next(iterator, strategy: tf.distribute.Strategy):
-    """Returns the next batch and the seconds that it took to arrive."""
-    started = _now()
+def _timed_next(iterator, strategy: tf.distribute.Strategy, measured):
+    """Returns the next batch, and the seconds that it took to arrive if `measured`."""
+    started = _now(measured)
     with tf.control_dependencies([started]):
         batch = next(iterator)
     arrived = strategy.experimental_local_results(batch["image"])
     with tf.control_dependencies(list(arrived)):
-        wait = _now() - started
+        wait = _now(measured) - started
     return batch, wait
 
 
-def _now() -> tf.Tensor:
+def _now(measured) -> tf.Tensor:
+    if not measured:
+        return tf.constant(np.nan, tf.float64)
     # Op determinism forbids TensorFlow's own Timestamp op.
-    seconds = tf.numpy_function(lambda: np.float64(time.perf_counter()), [], tf.float64)
+    seconds = tf.numpy_function(_clock, [], tf.float64)
     return tf.ensure_shape(seconds, [])
+
+
+def _clock() -> np.float64:
+    return np.float64(time.perf_counter())
 
 
 def _augmented(batch: dict[str, tf.Tensor], augment: Augment, batch_size: int):
@@ -223,16 +255,3 @@ def _split(batch: dict[str, tf.Tensor], num_parts: int) -> list[dict[str, tf.Ten
         return [batch]
     split = {name: tf.split(value, num_parts) for name, value in batch.items()}
     return [{name: parts[k] for name, parts in split.items()} for k in range(num_parts)]
-
-
-def _sum_parts(gradients: tuple[list, ...]) -> list:
-    """Adds up the parts' gradients; None for a variable that no output depends on."""
-    return [
-        None if parts[0] is None else tf.add_n(parts)
-        for parts in zip(*gradients, strict=True)
-    ]
-
-
-def _first(norms, strategy: tf.distribute.Strategy) -> tf.Tensor:
-    """Returns the first of the replicas' values, which are equal."""
-    return tf.cast(strategy.experimental_local_results(norms)[0], tf.float32)

@@ -49,7 +49,7 @@ class Trainer:
       augment: augmentation for the input pipeline; None if the step augments.
 
     Raises:
-      CommandError: a batch that does not divide evenly, or XLA with several devices.
+      CommandError: a batch that does not divide evenly.
       ConfigError: a bad spec, or frozen epochs of a model without an encoder.
     """
 

@@ -4,13 +4,14 @@ import csv
 import json
 import os
 import pathlib
-import socket
 import subprocess
 import sys
 import time
 
 import h5py
 import numpy as np
+
+from tests.trainer.network import Loopback
 
 # Time limit of one process, and of the wait for a checkpoint. Two workers share two
 # cores with other tests, where the imports alone may take a minute; the limit ends a
@@ -21,19 +22,28 @@ TIMEOUT_S = 300
 CONFIG = {"model": "tiny", "epochs": 8, "ema_momentum": 0.9, "optimizer": "sgd"}
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for s in sockets:
-        s.bind(("localhost", 0))
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
+def start(
+    dataset,
+    workdir,
+    num_workers,
+    changes=None,
+    worker_changes=None,
+    network=None,
+    spoiled=None,
+):
+    """Starts the workers.
 
-
-def start(dataset, workdir, num_workers, changes=None, worker_changes=None):
-    """Starts the workers; `worker_changes` changes the configuration of single ones."""
-    hosts = [f"localhost:{port}" for port in free_ports(num_workers)]
+    Args:
+      dataset: folder of the datasets.
+      workdir: run folder.
+      num_workers: number of processes.
+      changes: replaces fields of the configuration.
+      worker_changes: the same for single workers.
+      network: see tests/trainer/network.py; this host's by default.
+      spoiled: {worker: step of the first epoch, from 1, with an infinite gradient}.
+    """
+    network = network or Loopback()
+    hosts = network.hosts(num_workers)
     processes = []
     for k in range(num_workers):
         config = CONFIG | (changes or {}) | (worker_changes or {}).get(k, {})
@@ -42,6 +52,8 @@ def start(dataset, workdir, num_workers, changes=None, worker_changes=None):
             "workdir": str(workdir),
             "strategy": "single" if num_workers == 1 else "multi_worker",
             "config": config,
+            "spoiled": (spoiled or {}).get(k),
+            "digest": str(workdir.parent / f"digest{k}.json"),
         }
         tf_config = {
             "cluster": {"worker": hosts},
@@ -49,7 +61,15 @@ def start(dataset, workdir, num_workers, changes=None, worker_changes=None):
         }
         processes.append(
             subprocess.Popen(
-                [sys.executable, "-m", "tests.trainer.one_process", json.dumps(run)],
+                network.command(
+                    k,
+                    [
+                        sys.executable,
+                        "-m",
+                        "tests.trainer.one_process",
+                        json.dumps(run),
+                    ],
+                ),
                 env=os.environ | {"TF_CONFIG": json.dumps(tf_config)},
                 stderr=subprocess.PIPE,
                 text=True,

@@ -19,6 +19,7 @@ from trainer.models import batch_norm
 from trainer.models import registry
 from trainer.models import vae_cnn
 from trainer.optim import losses
+from trainer.optim import optimizers
 from trainer.optim.ema import MovingAverage
 
 BATCH = 4
@@ -72,6 +73,7 @@ def train(
     data=None,
     augment_on=None,
     with_norm=False,
+    with_waits=True,
     **options,
 ):
     keras.utils.set_random_seed(0)
@@ -80,7 +82,7 @@ def train(
         with strategy.scope():
             model = registry.build_from_spec(model_text, image_size=32)
             batch_norm.set_up(model, momentum=0.9)
-            optimizer = keras.optimizers.SGD(0.01, momentum=0.9)
+            optimizer = optimizers.SGD(0.01, momentum=0.9)
             if precision == "mixed_float16":
                 optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
             optimizer.build(model.trainable_variables)
@@ -101,7 +103,7 @@ def train(
     data = augmented(data, augment_on)
     data = iter(strategy.experimental_distribute_dataset(data))
     results = [
-        run(data, tf.constant(steps_per_call), with_norm)
+        run(data, tf.constant(steps_per_call), with_norm, next_of(with_waits))
         for _ in range(steps // steps_per_call)
     ]
     return Trained(
@@ -113,6 +115,10 @@ def train(
         model,
         [float(r.gradient_norm) for r in results],
     )
+
+
+def next_of(value):
+    return value() if callable(value) else value
 
 
 def single():
@@ -285,8 +291,20 @@ def test_compiled_by_xla_it_is_the_same(monkeypatch):
     jit_options.clear()
     assert_equal(train(single(), "tiny", jit=True), plain)
     assert jit_options.count(True) > num_by_keras
-    with pytest.raises(CommandError, match="--jit with 2 devices"):
-        train(mirrored(), "tiny", jit=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [{}, {"accumulation": 2}], ids=["", "parts"])
+def test_on_two_devices_xla_compiles_what_is_between_all_reduces(options, monkeypatch):
+    """With batch norm, whose all-reduces XLA cannot compile."""
+    scopes, scope = [], tf.xla.experimental.jit_scope
+    monkeypatch.setattr(
+        tf.xla.experimental, "jit_scope", lambda: scopes.append(0) or scope()
+    )
+    plain = train(mirrored(), "tiny", **options)
+    assert not scopes
+    assert_equal(train(mirrored(), "tiny", jit=True, **options), plain)
+    assert len(scopes) >= 2 * options.get("accumulation", 1)
 
 
 @pytest.mark.slow
@@ -347,13 +365,29 @@ def test_waiting_for_input_is_measured():
         image = tf.numpy_function(wait, [batch["image"]], tf.uint8)
         return batch | {"image": tf.ensure_shape(image, batch["image"].shape)}
 
-    data = batches(3).map(slow)
-    trained = train(single(), "tiny", steps=3, data=data)
+    data, asked = batches(3).map(slow), tf.constant(True)
+    trained = train(single(), "tiny", steps=3, data=data, with_waits=asked)
     assert trained.waits.shape == (3,)
     assert trained.waits.max() > 0.1
     assert (trained.waits >= 0).all()
 
 
+def test_the_clock_runs_only_when_asked(monkeypatch):
+    calls, clock = [], step._clock
+    monkeypatch.setattr(step, "_clock", lambda: calls.append(0) or clock())
+    asked = iter([tf.constant(False), tf.constant(True), tf.constant(False)])
+    trained = train(
+        single(), "tiny", steps=6, steps_per_call=2, with_waits=lambda: next(asked)
+    )
+    # Twice a step, in one of three calls of one graph.
+    assert len(calls) == 4
+    assert np.isnan(trained.waits).tolist() == [True] * 2 + [False] * 2 + [True] * 2
+    calls.clear()
+    assert np.isnan(train(single(), "tiny", with_waits=False).waits).all()
+    assert not calls
+
+
+@pytest.mark.slow
 def test_the_step_itself_is_not_counted_as_waiting():
     def slow_loss(truth, logits):
         values = tf.reduce_mean(logits, axis=[1, 2, 3])

@@ -1,9 +1,38 @@
 """Optimizers by name; float16 adds loss scaling."""
 
+import functools
+
 import keras
 import tensorflow as tf
 
 from trainer.config import TrainConfig
+
+
+class SummedGradients:
+    """Updates by gradients that are summed over replicas already.
+
+    The step sums them, because its verdict and its clipping need the sum; Keras's
+    optimizers would sum them once more.
+    """
+
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        return list(grads_and_vars)
+
+
+class _DecaysOnlyKernels:
+    """Excludes biases, and scales and offsets of norm layers, from weight decay.
+
+    Decay is for the kernels of convolutions and dense layers, which have two or more
+    axes. Source: He et al. 2019, section 3.1 ("no bias decay"),
+    https://arxiv.org/abs/1812.01187. Runs of earlier versions decayed all weights; such
+    a run goes on without the decay of the others.
+    """
+
+    def build(self, variables):
+        if not self.built:
+            others = [v for v in variables if len(v.shape) < 2]
+            self.exclude_from_weight_decay(var_list=others)
+        super().build(variables)
 
 
 class _FusedUpdate:
@@ -37,30 +66,40 @@ class _FusedUpdate:
         )
 
 
-class Adam(_FusedUpdate, keras.optimizers.Adam):
+class SGD(SummedGradients, keras.optimizers.SGD):
+    """Keras's SGD."""
+
+
+class Adam(SummedGradients, _FusedUpdate, keras.optimizers.Adam):
     """Keras's Adam with the fused update."""
 
 
-class AdamW(_FusedUpdate, keras.optimizers.AdamW):
-    """Keras's AdamW with the fused update.
+class AdamW(SummedGradients, _DecaysOnlyKernels, _FusedUpdate, keras.optimizers.AdamW):
+    """Keras's AdamW with the fused update, which decays only kernels.
 
     Source: Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101.
     """
 
 
+@functools.cache
+def _of_keras(name: str, *mixins: type) -> type:
+    """Returns Keras's class under its own name, by which its variables are named."""
+    return type(name, (*mixins, getattr(keras.optimizers, name)), {})
+
+
 def _adam(config: TrainConfig) -> keras.optimizers.Optimizer:
-    cls = Adam if config.fused else keras.optimizers.Adam
+    cls = Adam if config.fused else _of_keras("Adam", SummedGradients)
     return cls(config.learning_rate)
 
 
 def _adamw(config: TrainConfig) -> keras.optimizers.Optimizer:
-    cls = AdamW if config.fused else keras.optimizers.AdamW
+    plain = _of_keras("AdamW", SummedGradients, _DecaysOnlyKernels)
+    cls = AdamW if config.fused else plain
     return cls(config.learning_rate, weight_decay=config.weight_decay)
 
 
 def _sgd(config: TrainConfig) -> keras.optimizers.Optimizer:
-    rate = config.learning_rate
-    return keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
+    return SGD(config.learning_rate, momentum=0.9, nesterov=True)
 
 
 OPTIMIZERS = {"adam": _adam, "adamw": _adamw, "sgd": _sgd}
@@ -68,6 +107,8 @@ OPTIMIZERS = {"adam": _adam, "adamw": _adamw, "sgd": _sgd}
 
 def build(config: TrainConfig, model: keras.Model) -> keras.optimizers.Optimizer:
     """Returns the optimizer of a model; call it in the strategy's scope.
+
+    It takes gradients that are summed over replicas, see `SummedGradients`.
 
     Small gradients underflow in float16: the loss is scaled up, and the gradient
     scaled down before the update (Micikevicius et al. 2018,

@@ -113,13 +113,19 @@ class StepLog(MetricWriter):
         "gradient_norm",
         "images_per_second",
         "input_wait",
+        "skipped_steps",
+        "loss_scale",
     )
+    # Number of columns that earlier versions wrote.
+    _OLD_NUM_COLUMNS = 7
 
     def __init__(self, folder: pathlib.Path, num_steps: int):
         path = folder / "steps.csv"
         lines = [",".join(self.COLUMNS)]
         if path.exists():
-            lines += _rows_up_to(path, num_steps, len(self.COLUMNS))
+            lines += _rows_up_to(
+                path, num_steps, (self._OLD_NUM_COLUMNS, len(self.COLUMNS))
+            )
             durable.write_text(path, "\n".join(lines) + "\n")
         self._path, self._header, self._file = path, lines[0], None
 
@@ -147,13 +153,18 @@ class StepLog(MetricWriter):
         self._file = self._path.open("a", encoding="utf-8", buffering=1)
 
 
-def _rows_up_to(path: pathlib.Path, num_steps: int, num_columns: int) -> list[str]:
-    """Returns the complete rows of steps that are done, each step once."""
+def _rows_up_to(
+    path: pathlib.Path, num_steps: int, nums_columns: tuple[int, ...]
+) -> list[str]:
+    """Returns the complete rows of steps that are done, each step once.
+
+    Rows of earlier versions, with fewer columns, get empty cells at the end.
+    """
     rows, last = [], 0
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines(True):
         cells = line.rstrip("\n").split(",")
-        complete = line.endswith("\n") and len(cells) == num_columns
+        complete = line.endswith("\n") and len(cells) in nums_columns
         if complete and cells[0].isdecimal() and last < int(cells[0]) <= num_steps:
-            rows.append(line.rstrip("\n"))
+            rows.append(line.rstrip("\n") + "," * (max(nums_columns) - len(cells)))
             last = int(cells[0])
     return rows

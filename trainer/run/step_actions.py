@@ -25,8 +25,11 @@ class StepCall:
       epoch: the epoch, counted from 1.
       learning_rate: the rate of this epoch.
       losses: [K] losses of its steps.
-      waits: [K] seconds that each step waited for input.
+      waits: [K] seconds that each step waited for input; NaN if not measured.
       gradient_norm: of its last step, if an action needed it, else NaN.
+      skipped_steps: number of steps of the epoch so far that changed no weight, because
+        they overflowed float16.
+      loss_scale: the loss scale after the call; 1 without loss scaling.
       seconds: duration of the call.
     """
 
@@ -36,6 +39,8 @@ class StepCall:
     losses: np.ndarray
     waits: np.ndarray
     gradient_norm: float
+    skipped_steps: int
+    loss_scale: float
     seconds: float
 
 
@@ -60,7 +65,7 @@ class StepAction:
         """Runs when `step` steps are done."""
 
     def after_call(self, call: StepCall) -> None:
-        """Runs after a call whose losses are finite."""
+        """Runs after a call that has not diverged."""
 
     def close(self) -> None:
         """Runs when training ends, also by an error."""
@@ -69,8 +74,8 @@ class StepAction:
 class WriteMetrics(StepAction):
     """Writes a row of metrics after every N-th step.
 
-    Loss and gradient norm are those of that step; speed is of the steps since the row
-    before, or since this process started.
+    Loss and gradient norm are those of that step, skipped steps those of its epoch so
+    far; speed is of the steps since the row before, or since this process started.
 
     Args:
       writer: receives the rows.
@@ -97,6 +102,8 @@ class WriteMetrics(StepAction):
             "learning_rate": call.learning_rate,
             "loss": float(call.losses[-1]),
             "gradient_norm": call.gradient_norm,
+            "skipped_steps": call.skipped_steps,
+            "loss_scale": call.loss_scale,
             **self._throughput.scalars(),
         }
         self._writer.write(call.last_step, scalars, Kind.STEP)

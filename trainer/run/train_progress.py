@@ -13,6 +13,8 @@ class TrainProgress:
       epoch: number of finished epochs.
       step: number of finished steps of the current epoch.
       losses: losses of these steps.
+      skipped: how many of these steps changed no weight; 0 in checkpoints of earlier
+        versions, which did not count them.
       rows: one row of `log.csv` for each finished epoch.
       top: (score, epoch) of the best epochs, best first, epochs counted from 1. The
         higher score is better: a loss is stored with its sign changed.
@@ -23,15 +25,17 @@ class TrainProgress:
     epoch: int = 0
     step: int = 0
     losses: list[float] = dataclasses.field(default_factory=list)
+    skipped: int = 0
     rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     top: list[tuple[float, int]] = dataclasses.field(default_factory=list)
     best_by: str = ""
     begun_with: dict[str, str] = dataclasses.field(default_factory=dict)
 
-    def add(self, losses: list[float]) -> None:
-        """Adds steps of the current epoch."""
+    def add(self, losses: list[float], skipped: int) -> None:
+        """Adds steps of the current epoch, `skipped` of which changed no weight."""
         self.losses += losses
         self.step += len(losses)
+        self.skipped += skipped
 
     def end_epoch(self, row: dict[str, Any], top_k: int) -> bool:
         """Adds the row of the current epoch and starts the next one.
@@ -40,7 +44,7 @@ class TrainProgress:
           Whether the epoch is better than all epochs before.
         """
         self.epoch += 1
-        self.step, self.losses = 0, []
+        self.step, self.losses, self.skipped = 0, [], 0
         self.rows.append(row)
         entry = (self.scores()[-1], self.epoch)
         self.top = sorted([*self.top, entry], key=self._order)[:top_k]

@@ -158,7 +158,9 @@ class Training:
         import tensorflow as tf
 
         started = time.perf_counter()
-        results = self._train(iterator, tf.constant(self._case.steps))
+        # The last two: without the gradient's norm, with the wait for input.
+        num_steps = tf.constant(self._case.steps)
+        results = self._train(iterator, num_steps, False, True)
         loss, waits = float(results.losses[-1]), np.asarray(results.waits)
         return loss, share_of_wait(waits, time.perf_counter() - started)
 

@@ -135,7 +135,9 @@ class Sides:
         found, waits, started = [], 0.0, time.perf_counter()
         while len(found) < self._steps:
             count = min(self._steps - len(found), self._steps_per_call)
-            results = self._trainer.train_steps(0)(iterator, tf.constant(count))
+            results = self._trainer.train_steps(0)(
+                iterator, tf.constant(count), tf.constant(False), tf.constant(True)
+            )
             found += results.losses.numpy().tolist()
             waits += float(results.waits.numpy().sum())
         waited.append(waits / (time.perf_counter() - started))

@@ -1,5 +1,11 @@
-"""Two processes on one machine: the same run as in one."""
+"""Two processes: the same run as in one.
 
+They run in two network namespaces where this machine allows it, else on one host; the
+other case is skipped and says why.
+"""
+
+import contextlib
+import csv
 import json
 import signal
 
@@ -7,14 +13,30 @@ import pytest
 
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
+from tests.trainer import network
 from tests.trainer import processes
 from trainer.distributed import cluster
 
 
+@pytest.fixture(scope="module", params=["two namespaces", "one host"])
+def hosts(request):
+    with contextlib.ExitStack() as stack:
+        try:
+            found = stack.enter_context(network.two_namespaces())
+        except OSError as e:
+            if request.param == "two namespaces":
+                pytest.skip(f"no network namespaces: {e}")
+            found = network.Loopback()
+        else:
+            if request.param == "one host":
+                pytest.skip("this machine has network namespaces")
+        yield found
+
+
 @pytest.fixture(scope="module")
-def two(dataset, tmp_path_factory):
+def two(dataset, tmp_path_factory, hosts):
     workdir = tmp_path_factory.mktemp("two") / "run"
-    processes.succeed(processes.start(dataset, workdir, 2))
+    processes.succeed(processes.start(dataset, workdir, 2, network=hosts))
     return workdir
 
 
@@ -33,6 +55,26 @@ def test_accumulated_parts_of_two_processes_equal_one(dataset, tmp_path):
     )
     processes.succeed(processes.start(dataset, tmp_path / "one", 1, plain))
     processes.assert_same(tmp_path / "two", tmp_path / "one", rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_an_overflow_in_one_process_is_skipped_in_both(dataset, hosts, tmp_path):
+    changes = {"loss": "spoiled", "precision": "mixed_float16", "epochs": 2}
+    workdir = tmp_path / "run"
+    started = processes.start(
+        dataset, workdir, 2, changes, network=hosts, spoiled={0: 4, 1: 2}
+    )
+    processes.succeed(started)
+    with (workdir / "steps.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["5", "10"]
+    assert [row["skipped_steps"] for row in rows] == ["2", "0"]
+    assert [float(row["loss_scale"]) for row in rows] == [2.0**13] * 2
+    # Each process hashes its own copies, and finds all of them finite.
+    one, other = (
+        json.loads((tmp_path / f"digest{k}.json").read_text()) for k in (0, 1)
+    )
+    assert one == other
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from trainer.distributed import runtime
 from trainer.models import batch_norm
 from trainer.models import registry
 from trainer.optim import losses
+from trainer.optim import optimizers
 
 _B0 = {
     "encoder": "b0",
@@ -169,7 +170,7 @@ def train_one_step(strategy, name, size):
     with strategy.scope():
         model = build(name, size)
         batch_norm.set_up(model, momentum=0.9)
-        optimizer = keras.optimizers.SGD(0.01)
+        optimizer = optimizers.SGD(0.01)
         optimizer.build(model.trainable_variables)
     train = step.make_train(strategy, model, optimizer, LOSS, fakes.train_config())
     data = tf.data.Dataset.from_tensors(batch_of(4, size))

@@ -9,6 +9,7 @@ from trainer.models import registry
 from trainer.models import vae_cnn
 from trainer.models import variational
 from trainer.optim import losses
+from trainer.optim import optimizers
 from trainer.run import checkpoints
 
 LOSS = losses.parse("bce+dice")
@@ -161,7 +162,7 @@ def test_learns_to_segment_and_to_reconstruct(monkeypatch):
         return float(tf.reduce_mean(LOSS(held_out["mask"], mask))), error
 
     loss_before, error_before = scores()
-    optimizer = keras.optimizers.Adam(3e-3)
+    optimizer = optimizers.Adam(3e-3)
     optimizer.build(model.trainable_variables)
     strategy = tf.distribute.get_strategy()
     train = step.make_train(strategy, model, optimizer, LOSS, fakes.train_config())

@@ -7,12 +7,17 @@ import tensorflow as tf
 
 from tests.fakes import train_config
 from trainer.distributed import runtime
+from trainer.optim import gradient_lists
 from trainer.optim import optimizers
 
-PEERS = {
-    "adam": lambda: keras.optimizers.Adam(0.01),
-    "adamw": lambda: keras.optimizers.AdamW(0.01, weight_decay=0.1),
-}
+
+def adamw_of_kernels():
+    optimizer = keras.optimizers.AdamW(0.01, weight_decay=0.1)
+    optimizer.exclude_from_weight_decay(var_names=["vector"])
+    return optimizer
+
+
+PEERS = {"adam": lambda: keras.optimizers.Adam(0.01), "adamw": adamw_of_kernels}
 
 
 class Quadratic(keras.Model):
@@ -60,11 +65,15 @@ def test_equals_keras(name, precision):
         np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-6)
 
 
-@pytest.mark.parametrize("name", PEERS)
-def test_two_replicas_sum_their_gradients(name):
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("name", optimizers.OPTIMIZERS)
+def test_summed_gradients_are_not_summed_again(name, fused):
+    """On two replicas, where Keras would sum them; all copies stay equal."""
     devices = [d.name for d in tf.config.list_logical_devices("CPU")]
     assert len(devices) == 2
-    config = train_config(optimizer=name, learning_rate=0.01, weight_decay=0.1)
+    config = train_config(
+        optimizer=name, learning_rate=0.01, weight_decay=0.1, fused=fused
+    )
     outcomes = []
     for strategy in (tf.distribute.get_strategy(), runtime.mirrored(*devices)):
         with strategy.scope():
@@ -75,7 +84,8 @@ def test_two_replicas_sum_their_gradients(name):
         def apply(gradients, optimizer=optimizer, model=model):
             # All-reduce needs tensors with a device, and so a copy on each replica.
             copies = [tf.identity(g) for g in gradients]
-            optimizer.apply(copies, model.trainable_variables)
+            summed = gradient_lists.sum_over_replicas(copies)
+            optimizer.apply(summed, model.trainable_variables)
 
         train = tf.function(lambda *g, s=strategy, f=apply: s.run(f, args=(g,)))
         for step in range(5):
@@ -90,6 +100,25 @@ def test_two_replicas_sum_their_gradients(name):
         outcomes.append(states(model, optimizer))
     for a, b in zip(*outcomes, strict=True):
         np.testing.assert_allclose(b, a, rtol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+@pytest.mark.parametrize("fused", [True, False])
+def test_adamw_decays_only_kernels(fused, precision):
+    config = train_config(
+        optimizer="adamw",
+        fused=fused,
+        precision=precision,
+        learning_rate=0.01,
+        weight_decay=0.1,
+    )
+    model = Quadratic()
+    matrix, vector = model.get_weights()
+    optimizer = optimizers.build(config, model)
+    zeros = [tf.zeros(w.shape) for w in model.trainable_variables]
+    optimizer.apply(zeros, model.trainable_variables)
+    np.testing.assert_allclose(model.matrix.numpy(), matrix * (1 - 0.01 * 0.1))
+    np.testing.assert_array_equal(model.vector.numpy(), vector)
 
 
 def test_one_op_a_weight():

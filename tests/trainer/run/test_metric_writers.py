@@ -19,8 +19,11 @@ STEP = {
     "gradient_norm": float("nan"),
     "images_per_second": 8.0,
     "input_wait": 0.125,
+    "skipped_steps": 2,
+    "loss_scale": 512.0,
 }
-HEADER = "step,epoch,learning_rate,loss,gradient_norm,images_per_second,input_wait\n"
+OLD_HEADER = "step,epoch,learning_rate,loss,gradient_norm,images_per_second,input_wait"
+HEADER = OLD_HEADER + ",skipped_steps,loss_scale\n"
 
 
 def row(epoch):
@@ -48,7 +51,7 @@ def steps_in(folder):
 
 def test_step_log(tmp_path):
     write_steps(tmp_path, [5])
-    expected = HEADER + "5,1,0.5,0.25,nan,8.0,0.125\n"
+    expected = HEADER + "5,1,0.5,0.25,nan,8.0,0.125,2,512.0\n"
     assert (tmp_path / "steps.csv").read_text() == expected
 
 
@@ -63,6 +66,15 @@ def test_rows_after_the_checkpoint_are_dropped_and_none_is_lost(tmp_path):
     assert steps_in(tmp_path) == [5, 10, 15, 20, 25, 30]
     write_steps(tmp_path, [], num_steps=0)
     assert (tmp_path / "steps.csv").read_text() == HEADER
+
+
+def test_rows_of_earlier_versions_get_empty_cells(tmp_path):
+    old = "5,1,0.5,0.25,nan,8.0,0.125"
+    (tmp_path / "steps.csv").write_text(f"{OLD_HEADER}\n{old}\n")
+    write_steps(tmp_path, [10], num_steps=5)
+    rows = [f"{old},,", "10,1,0.5,0.25,nan,8.0,0.125,2,512.0"]
+    expected = HEADER + "\n".join(rows) + "\n"
+    assert (tmp_path / "steps.csv").read_text() == expected
 
 
 def test_without_rows_there_is_no_step_log(tmp_path):

@@ -20,6 +20,8 @@ CALL = step_actions.StepCall(
     losses=np.array([3.0, 2.0]),
     waits=np.array([0.1, 0.3]),
     gradient_norm=7.0,
+    skipped_steps=1,
+    loss_scale=512.0,
     seconds=4.0,
 )
 
@@ -66,6 +68,8 @@ def test_a_row_after_every_so_many_steps():
         "gradient_norm": 7.0,
         "images_per_second": 2 * 8 / 6,
         "input_wait": pytest.approx(0.4 / 6),
+        "skipped_steps": 1,
+        "loss_scale": 512.0,
     }
     # Two calls since the first row, of 10 and 12 seconds.
     assert rows.rows[1][1]["images_per_second"] == 4 * 8 / 22
