@@ -180,7 +180,7 @@ def test_preset_trains(name, data, tmp_path, nothing_to_load):
     num_devices = 2 if name in CACHED else 1
     config = dataclasses.replace(
         given,
-        global_batch_size=2 * given.accumulation * num_devices,
+        global_batch_size=2 * given.accumulation,
         encoder_weights="none",
     )
     if num_devices > 1:

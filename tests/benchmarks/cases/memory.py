@@ -50,10 +50,10 @@ class Comparison:
 CASES = {
     "plain U-Net": Case(model="unet(starting_filters=8, n_pools=3)", size=128, batch=8),
     "B0 at 128 px": Case(model="uefficientnetpp(encoder=b0)", size=128, batch=4),
-    "B0 at 128 px, not fused": Case(
+    "B0 at 128 px not fused": Case(
         model="uefficientnetpp(encoder=b0)", size=128, batch=4, fused=False
     ),
-    "B0 at 128 px, in two parts": Case(
+    "B0 at 128 px in two parts": Case(
         model="uefficientnetpp(encoder=b0)", size=128, batch=8, accumulation=2
     ),
     "U-Net on B0 at 128 px": Case(model="uefficientnet(encoder=b0)", size=128, batch=4),
