@@ -22,7 +22,7 @@ PRESET = flags.DEFINE_string(
 _END = """\
 The size is that of the dataset given by --data. python -m trainer.list_models counts
 the parameters, the arithmetic and the memory of every network at any size."""
-_FACT = re.compile(r"# (Size|Cost|Score): (.+)")
+_FACT = re.compile(r"# (Size|Cost|Cards|Memory|Score): (.+)")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,6 +35,9 @@ class Preset:
       size: side of the images that the recipe is made for, in pixels. There is no flag
         for it, because the dataset of --data decides it.
       cost: number of parameters and GFLOP per image, as text.
+      cards: the cards that the recipe is made for, such as "2 x 16 GB"; empty where
+        it is for any.
+      memory: of each of these cards, as estimated, in GB; empty where it is for any.
       score: measured score, as text.
       arguments: the flags of the recipe, as on a command line.
     """
@@ -43,8 +46,21 @@ class Preset:
     about: str
     size: int
     cost: str
+    cards: str
+    memory: str
     score: str
     arguments: tuple[str, ...]
+
+    @property
+    def num_cards(self) -> int:
+        """The number of cards that the recipe is made for; 1 where it is for any."""
+        return int(self.cards.partition(" x ")[0]) if self.cards else 1
+
+    @property
+    def card(self) -> int:
+        """The memory that each of these cards is sold with, in GB; 0 for any."""
+        match = re.fullmatch(r"\d+ x (\d+) GB", self.cards)
+        return int(match[1]) if match else 0
 
     def value(self, name: str) -> str:
         """Returns the recipe's value of a flag, or the flag's default."""
@@ -80,6 +96,8 @@ def read(name: str) -> Preset:
         about=" ".join(line.removeprefix("# ") for line in about),
         size=int(facts["Size"].removesuffix(" px")),
         cost=facts["Cost"],
+        cards=facts.get("Cards", ""),
+        memory=facts.get("Memory", ""),
         score=facts["Score"],
         arguments=tuple(line for line in lines if line.startswith("--")),
     )
@@ -100,7 +118,8 @@ def table(width: int) -> str:
         about = re.split(r"(?<=\.) ", recipe.about)[0]
         texts.append(
             f"{about} {recipe.cost}; {recipe.value('precision')}. "
-            f"Score: {recipe.score}."
+            + f"{recipe.cards}: {recipe.memory}. " * bool(recipe.cards)
+            + f"Score: {recipe.score}."
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []

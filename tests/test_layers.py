@@ -38,6 +38,14 @@ ARROWS = {
     "trainer.run": SHARED | {"trainer.machine", "trainer.optim"},
     "trainer.models.weights": {"data_prep.core", "trainer.models", "trainer.run"},
     "trainer.step": {"data_prep.core", "trainer.augment", "trainer.optim"},
+    "trainer.step_memory": {
+        "data_prep.core",
+        "trainer.distributed",
+        "trainer.machine",
+        "trainer.models",
+        "trainer.optim",
+        "trainer.step",
+    },
     "trainer.trainer": {
         "data_prep.core",
         "trainer.augment",

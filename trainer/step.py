@@ -151,10 +151,16 @@ class _TrainStep:
         if self._augment is not None:
             batch = _augmented(batch, self._augment, self._replica_batch_size)
         # Unrolled: batch norm's merge_call is not allowed inside tf.while_loop.
-        values, gradients = zip(
-            *map(self._forward_backward, _split(batch, self._config.accumulation)),
-            strict=True,
-        )
+        values, gradients, before = [], [], []
+        for part in _split(batch, self._config.accumulation):
+            # No tensor passes from part to part. Without these edges TensorFlow runs
+            # their forward passes side by side, and keeps the activations of all.
+            with tf.control_dependencies(before):
+                value, of_part = self._forward_backward(part)
+            values.append(value)
+            gradients.append(of_part)
+            # One op: an edge from each gradient to each op would be a million.
+            before = [tf.group(*(g for g in of_part if g is not None))]
         value, gradients = tf.add_n(values), gradient_lists.sum_parts(gradients)
         summed = gradient_lists.sum_over_replicas(gradients)
         checked, norm = list(summed), tf.constant(np.nan, tf.float32)

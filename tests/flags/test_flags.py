@@ -14,6 +14,7 @@ from data_prep.dataset import aspect
 from data_prep.source import grey
 from flags import average as average_flags
 from flags import command
+from flags import command_line
 from flags import crossval as crossval_flags
 from flags import data_prep as data_prep_flags
 from flags import doctor as doctor_flags
@@ -45,13 +46,14 @@ classifiers clip_norm data data_service deterministic dicom_decoder dry_run ema_
 encoder_weights engine epochs fold fold_seed folds folds_csv frame frozen_epochs fused
 gates global_batch_size group_csv group_salt ids image_size init_from interpolation jit
 json label_smoothing learning_rate log_every_steps loss mask_size mask_source
-max_bad_fraction max_hours members min_areas modalities model num_folds num_images
-num_pictures num_test num_train num_workers openvino_precision optimizer output outputs
-pixel_encoding positive_fraction postprocess precision predictions preset probabilities
-probability_csvs profile_steps records_per_shard refuse_burned_in require_gpu rle_csv
-rows sampling schedule seed seeds sizes source source_manifest source_size split
-steps_per_call strategy subgroups submission submissions swa_epochs swa_update_bn
-test_source thresholds top_k tops truth tta voi weight_decay weights workdir
+max_bad_fraction max_hours members min_areas modalities model num_devices num_folds
+num_images num_pictures num_test num_train num_workers openvino_precision optimizer
+output outputs pixel_encoding positive_fraction postprocess precision predictions preset
+probabilities probability_csvs profile_steps records_per_shard refuse_burned_in
+require_gpu rle_csv rows sampling schedule seed seeds sizes source source_manifest
+source_size split steps_per_call strategy subgroups submission submissions swa_epochs
+swa_update_bn test_source thresholds top_k tops truth tta voi weight_decay weights
+workdir
 """
 
 
@@ -152,8 +154,40 @@ def test_missing_flags_are_named(read):
     assert e.value.exit_code == ExitCode.FLAGS
 
 
-def test_models_have_sizes_of_their_own():
-    assert list_models_flags.image_size() is None
+def test_models_are_listed_at_their_own_sizes():
+    asked = list_models_flags.request()
+    assert (asked.image_size, asked.config) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--model=unet"], ("unet", None, 1, 16)),
+        (["--precision=mixed_float16"], ("uefficientnetpp(encoder=b4)", None, 1, 16)),
+        (["--num_devices=2"], ("uefficientnetpp(encoder=b4)", None, 2, 16)),
+        (["--preset=demo"], (None, 128, 1, 8)),
+        (["--preset=kaggle_2xt4_256"], (None, 256, 2, 32)),
+        (["--preset=kaggle_2xt4_256", "--num_devices=4"], (None, 256, 4, 32)),
+        (["--preset=demo", "--image_size=64"], (None, 64, 1, 8)),
+    ],
+)
+def test_a_flag_of_the_training_asks_for_an_estimate(arguments, expected):
+    with flagsaver.flagsaver():
+        command_line.parse(
+            ["test", *arguments], "trainer.list_models", list_models_flags.GROUPS
+        )
+        asked = list_models_flags.request()
+        model = (
+            preset.read(asked_preset).value("model")
+            if (asked_preset := preset.PRESET.value)
+            else expected[0]
+        )
+    assert asked.config.model == model
+    assert (
+        asked.image_size,
+        asked.num_devices,
+        asked.config.global_batch_size,
+    ) == expected[1:]
 
 
 def test_the_doctor_tests_the_current_folder_and_prints_lines_by_default():

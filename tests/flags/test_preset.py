@@ -62,4 +62,17 @@ def test_the_table_has_every_preset():
     flat = " ".join(" ".join(lines).split())
     for name in preset.names():
         assert preset.read(name).cost in flat
-    assert flat.count("float32") == flat.count("Score: not measured") == 13
+    assert flat.count("float32") == 13
+    assert flat.count("Score: not measured") == 15
+    assert "mixed_float16. 2 x 16 GB: 5.6 GB a card by estimate. Score" in flat
+    assert "mixed_bfloat16. 8 x 80 GB: 20 GB a card by estimate. Score" in flat
+
+
+def test_the_cards_of_a_recipe():
+    two, any_card = preset.read("kaggle_2xt4_256"), preset.read("demo")
+    assert (two.num_cards, two.card) == (2, 16)
+    assert (any_card.num_cards, any_card.card) == (1, 0)
+    for recipe in map(preset.read, preset.names()):
+        batch, parts = recipe.value("global_batch_size"), recipe.value("accumulation")
+        assert int(batch) % (recipe.num_cards * int(parts)) == 0
+        assert bool(recipe.cards) == bool(recipe.card) == bool(recipe.memory)

@@ -1,9 +1,10 @@
 """Every preset trains: its own flags, network, loss and recipe, for two steps.
 
 Replaced are the number of images, 2 a part of the batch; the weights to begin with,
-which would be downloaded; and the devices. The segmenters' B4 has its stages and
-widths, but one block in each; for two classifiers smaller networks of their families
-stand in. A step is not traced to a graph, which takes a minute for the deep networks.
+which would be downloaded; and the devices, one, or two where the recipe is for several
+cards. The segmenters' B4 has its stages and widths, but one block in each; for two
+classifiers smaller networks of their families stand in. A step is not traced to a
+graph, which takes a minute for the deep networks.
 """
 
 import contextlib
@@ -22,6 +23,7 @@ from absl.testing import flagsaver
 from data_prep.build import convert
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
+from flags import preset
 from flags import trainer as trainer_flags
 from trainer.input.fold_dataset import FoldDataset
 from trainer.models import batch_norm
@@ -39,6 +41,16 @@ STEPS = 2
 LADDER = {"swa_epochs": 3, "epochs": 16, "optimizer": "adam", "loss": "bce(1)+dice(1)"}
 SEED = LADDER | {"epochs": 70, "augment": "seed_segmentation", "sampling": "natural"}
 CLASSIFIER = SEED | {"epochs": 30, "augment": "seed_classification"}
+WINNER = {
+    "swa_epochs": 3,
+    "top_k": 3,
+    "optimizer": "adamw",
+    "weight_decay": 5e-6,
+    "clip_norm": 0.1,
+    "loss": "bce(3)+dice(1)+focal(4)",
+    "sampling": "positive_fraction(0.8:0.4)",
+    "encoder_weights": "imagenet",
+}
 # What each is about, said a second time: a line that is lost from a preset, or that
 # the flags no longer read, is seen here.
 SPECIAL = {
@@ -48,26 +60,38 @@ SPECIAL = {
     "classifier_inception_resnet_v2_nih": CLASSIFIER | {"encoder_weights": "nih"},
     "classifier_xception_nih": CLASSIFIER | {"encoder_weights": "nih"},
     "demo": {"swa_epochs": 3, "epochs": 10, "batch_norm_momentum": 0.9},
+    "h100_x8_512": WINNER
+    | {
+        "epochs": 80,
+        "swa_epochs": 5,
+        "global_batch_size": 8 * 16,
+        "learning_rate": 8e-4,
+        "precision": "mixed_bfloat16",
+    },
+    "kaggle_2xt4_256": WINNER
+    | {
+        "epochs": 50,
+        "global_batch_size": 2 * 16,
+        "learning_rate": 2e-4,
+        "precision": "mixed_float16",
+    },
     "progressive_1024": LADDER | {"accumulation": 8, "learning_rate": 3e-5},
     "progressive_512": LADDER | {"accumulation": 4, "learning_rate": 1e-4},
     "uefficientnet_b4_256": SEED,
     "uefficientnetpp_b4_256": SEED,
     "unet_512": SEED,
     "vae_cnn_512": SEED | {"loss": "dice(1)", "learning_rate": 1e-4},
-    "winner_like_512": {
-        "swa_epochs": 3,
-        "top_k": 3,
-        "accumulation": 4,
-        "optimizer": "adamw",
-        "weight_decay": 5e-6,
-        "clip_norm": 0.1,
-        "loss": "bce(3)+dice(1)+focal(4)",
-        "sampling": "positive_fraction(0.8:0.4)",
-        "encoder_weights": "imagenet",
-    },
+    "winner_like_512": WINNER | {"accumulation": 4, "learning_rate": 1e-4},
 }
 # Of the peak, what the first epoch has of it.
-WARM_UP = {"demo": 1 / 2, "winner_like_512": 1 / 3}
+WARM_UP = {
+    "demo": 1 / 2,
+    "h100_x8_512": 1 / 6,
+    "kaggle_2xt4_256": 1 / 3,
+    "winner_like_512": 1 / 3,
+}
+# Executions that differ from the default: hours, and where images are kept.
+CACHED = {"h100_x8_512": 0.0, "kaggle_2xt4_256": 11.0}
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +156,9 @@ def eagerly():
 def read(path, folder, workdir):
     """Returns what the preset's flags say, as trainer.main would read them."""
     with flagsaver.flagsaver():
-        given = [f"--data={folder}", f"--workdir={workdir}", "--strategy=single"]
+        given = [f"--data={folder}", f"--workdir={workdir}"]
+        # Without it, auto takes both of the tests' CPUs.
+        given += [] if preset.read(path.stem).cards else ["--strategy=single"]
         flags.FLAGS(["test", f"--flagfile={path}", *given])
         return trainer_flags.train_config(), trainer_flags.execution()
 
@@ -145,15 +171,25 @@ def test_all_presets_are_here():
 @pytest.mark.parametrize("name", sorted(SPECIAL))
 def test_preset_trains(name, data, tmp_path, nothing_to_load):
     folder = data / str(LARGER.get(name, SIZE))
-    preset, execution = read(FOLDER / f"{name}.flagfile", folder, tmp_path)
-    said = {key: getattr(preset, key) for key in SPECIAL[name]}
+    given, execution = read(FOLDER / f"{name}.flagfile", folder, tmp_path)
+    said = {key: getattr(given, key) for key in SPECIAL[name]}
     assert said == SPECIAL[name]
     assert execution.steps_per_call == (4 if name == "demo" else 8)
+    assert execution.max_hours == CACHED.get(name, 0)
+    assert execution.cache == ("memory" if name in CACHED else "none")
+    num_devices = 2 if name in CACHED else 1
     config = dataclasses.replace(
-        preset, global_batch_size=2 * preset.accumulation, encoder_weights="none"
+        given,
+        global_batch_size=2 * given.accumulation,
+        encoder_weights="none",
     )
+    if num_devices > 1:
+        # Half precision on two CPUs is slow: a decoder with a quarter of the channels.
+        model = given.model.replace("start_filters=8", "start_filters=2")
+        config = dataclasses.replace(config, model=model)
     trainer = Trainer(config, execution, FoldDataset(config, folder))
-    check_model(name, trainer, preset)
+    assert trainer.strategy.num_replicas_in_sync == num_devices
+    check_model(name, trainer, given)
     check_images(trainer)
     rate = trainer.schedule.rate(config.learning_rate, 0, config.epochs, [])
     assert rate == pytest.approx(WARM_UP.get(name, 1) * config.learning_rate)
@@ -168,21 +204,25 @@ def test_preset_trains(name, data, tmp_path, nothing_to_load):
     check_moved(before, trainer, rate)
 
 
-def check_model(name, trainer, preset):
+def check_model(name, trainer, given):
     """The network is of the preset's family, and its weights to begin with exist."""
     is_classifier = name.startswith("classifier_")
     assert set(trainer.state.model.output) == {"label" if is_classifier else "mask"}
     assert trainer.best_by == ("auc" if is_classifier else "tuned_dice")
     optimizer = {"adam": optimizers.Adam, "adamw": optimizers.AdamW}
-    assert type(trainer.state.optimizer) is optimizer[preset.optimizer]
-    if preset.optimizer == "adamw":
-        assert trainer.state.optimizer.weight_decay == preset.weight_decay
+    scaled = given.precision == "mixed_float16"
+    found = trainer.state.optimizer
+    assert isinstance(found, keras.optimizers.LossScaleOptimizer) == scaled
+    found = found.inner_optimizer if scaled else found
+    assert type(found) is optimizer[given.optimizer]
+    if given.optimizer == "adamw":
+        assert found.weight_decay == given.weight_decay
     momenta = {layer.momentum for layer in batch_norm.layers_of(trainer.state.model)}
-    assert momenta <= {preset.batch_norm_momentum}
-    if preset.encoder_weights != "none":
+    assert momenta <= {given.batch_norm_momentum}
+    if given.encoder_weights != "none":
         # It knows which file the network wants, and has but to get it.
         with pytest.raises(CommandError, match="download") as e:
-            pretrained.load(preset.encoder_weights, trainer.state.model)
+            pretrained.load(given.encoder_weights, trainer.state.model)
         assert e.value.exit_code == ExitCode.ENVIRONMENT
 
 

@@ -6,15 +6,17 @@ import math
 import keras
 import tensorflow as tf
 
+from data_prep.core import spec
 from data_prep.core import text_table
+from data_prep.core.errors import ConfigError
 from trainer.models import encoders
 from trainer.models import registry
 
 # {model: (side in pixels that the original trained at, where it comes from)}
 KNOWN = {
-    name: (spec.image_size, spec.source)
-    for name, spec in encoders.ENCODERS.items()
-    if not spec.taps
+    name: (encoder.image_size, encoder.source)
+    for name, encoder in encoders.ENCODERS.items()
+    if not encoder.taps
 } | {
     "nested_unetpp": (256, "Zhou et al. 2018"),
     "uefficientnet": (256, "2019 solution, on EfficientNet"),
@@ -34,7 +36,7 @@ class Cost:
       gflop: one image's forward pass in 1e9 floating-point operations; a
         multiply-add counts as two.
       activation_mib: memory of one image's layer outputs in float32, in MiB; a
-        training step keeps about that much for the backward pass.
+        training step needs more than that: see trainer/step_memory.py.
     """
 
     parameters: int
@@ -57,6 +59,20 @@ def cost(model_spec: str, image_size: int) -> Cost:
         gflop=profile.total_float_ops / 1e9,
         activation_mib=4 * _num_activations(model) / 2**20,
     )
+
+
+def side(model_spec: str) -> int:
+    """Returns the side in pixels that the original of a spec's model trained at.
+
+    Raises:
+      ConfigError: no such model.
+    """
+    name = spec.parse_one(model_spec).name
+    if name not in KNOWN:
+        raise ConfigError(
+            f"Unknown model. Expected one of {sorted(KNOWN)}. Received: {name}"
+        )
+    return KNOWN[name][0]
 
 
 def table(image_size: int | None) -> str:

@@ -65,6 +65,7 @@ BENCHMARKS = (
     Benchmark(
         module="postprocessing", quick=("--count=20", "--rounds=3", "--sizes=256")
     ),
+    Benchmark(module="memory"),
     Benchmark(module="gpu"),
 )
 
