@@ -49,6 +49,7 @@ class DevicePool(Generic[_Work, _Result]):
         self._idle: queue.SimpleQueue = queue.SimpleQueue()
         for worker in workers:
             self._idle.put(worker)
+        self._errors: list[BaseException] = []
         self._pool = futures.ThreadPoolExecutor(len(workers))
 
     def __enter__(self) -> "DevicePool":
@@ -62,10 +63,10 @@ class DevicePool(Generic[_Work, _Result]):
         pending: dict[futures.Future, _Work] = {}
         for work in stream:
             while len(pending) >= self._most:
-                yield from _finished(pending)
+                yield from self._finished(pending)
             pending[self._pool.submit(self._run, work)] = work
         while pending:
-            yield from _finished(pending)
+            yield from self._finished(pending)
 
     def _run(self, work: _Work) -> _Result:
         self._stop.check()
@@ -73,20 +74,29 @@ class DevicePool(Generic[_Work, _Result]):
         worker = self._idle.get()
         try:
             return worker(work)
+        except futures.CancelledError:
+            raise
+        except BaseException as e:
+            # At once: the caller may be busy, and the others would go on until then.
+            self._errors.append(e)
+            self._stop.set()
+            raise
         finally:
             self._idle.put(worker)
+
+    def _finished(
+        self, pending: dict[futures.Future, _Work]
+    ) -> Iterator[tuple[_Work, _Result]]:
+        """Waits for some of the pending work, and yields and removes it."""
+        done, _ = futures.wait(pending, return_when=futures.FIRST_COMPLETED)
+        if self._errors:
+            # Not the CancelledError of a worker that was stopped for it.
+            raise self._errors[0]
+        for future in done:
+            work = pending.pop(future)
+            yield work, future.result()
 
     def __exit__(self, kind, *_) -> None:
         if kind is not None:
             self._stop.set()
         self._pool.shutdown(cancel_futures=kind is not None)
-
-
-def _finished(
-    pending: dict[futures.Future, _Work],
-) -> Iterator[tuple[_Work, _Result]]:
-    """Waits for some of the pending work, and yields and removes it."""
-    done, _ = futures.wait(pending, return_when=futures.FIRST_COMPLETED)
-    for future in done:
-        work = pending.pop(future)
-        yield work, future.result()

@@ -40,7 +40,8 @@ class Change:
         if self.probability is not None:
             parts.append(f"probabilities change by at most {self.probability:.2g}")
         if self.classifier is not None:
-            parts.append(f"the classifiers' by at most {self.classifier:.2g}")
+            subject = "the classifiers'" if parts else "the classifiers' change"
+            parts.append(f"{subject} by at most {self.classifier:.2g}")
         if self.masks is not None:
             parts.append(
                 f"masks by at most {self.mask_pixels} pixels "
