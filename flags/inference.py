@@ -92,8 +92,14 @@ GROUPS = Groups(
         ),
         _define(
             "batch_size",
-            "How many `images` are predicted at once; the submission does not depend "
-            "on it.",
+            "How many `images` a device predicts at once, halved where it lacks "
+            "memory; the submission does not depend on it.",
+        ),
+        _define(
+            "predict_precision",
+            "Number format of TensorFlow's networks: trained is that of each member's "
+            "training; float32 has no TF32; for bfloat16 and float16, which are meant "
+            "for GPUs, a log line says what they change in the first images.",
         ),
         _OPENVINO_PRECISION,
         common.NUM_WORKERS,

@@ -63,7 +63,11 @@ class PredictConfig:
         None.
       outputs: items of OUTPUTS; "csv" is always written.
       engine: library that runs the networks.
-      batch_size: number of images in a batch; it does not change the submission.
+      predict_precision: number format of TensorFlow's networks; "trained" is each
+        member's own, "float32" is without TF32, and "bfloat16" and "float16" keep the
+        weights in float32, as in mixed precision.
+      batch_size: maximum number of images in a batch of a device; it does not change
+        the submission.
       num_workers: number of processes that convert `source`; it does not change the
         submission.
       require_gpu: whether the command fails where no GPU is used.
@@ -83,6 +87,7 @@ class PredictConfig:
     thresholds: pathlib.Path | None = None
     outputs: tuple[str, ...] = ("csv",)
     engine: Engine = Engine()
+    predict_precision: Literal["trained", "float32", "bfloat16", "float16"] = "trained"
     batch_size: Annotated[int, Range(at_least=1)] = 16
     num_workers: int
     require_gpu: bool
@@ -111,6 +116,12 @@ class PredictConfig:
                 "Expected an output outside of the source. Received: "
                 f"output={self.output}, source={self.source}"
             )
+        if self.engine.name != "tensorflow" and self.predict_precision != "trained":
+            raise ConfigError(
+                "Expected --engine=tensorflow, whose precision this is, or "
+                "--openvino_precision. Received: "
+                f"engine={self.engine.name}, predict_precision={self.predict_precision}"
+            )
         unknown = sorted(set(self.outputs) - set(OUTPUTS))
         if unknown:
             raise ConfigError(
@@ -122,6 +133,11 @@ class PredictConfig:
                 "Expected --members and --split=test, where there are to be masks. "
                 f"Received: outputs={pictured[0]}"
             )
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether the first images are predicted in float32, too."""
+        return self.predict_precision in ("bfloat16", "float16")
 
     @property
     def keeps_maps(self) -> bool:

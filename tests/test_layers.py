@@ -76,6 +76,7 @@ ARROWS = {
         "data_prep.phantom",
         "inference.inputs",
         "trainer.augment",
+        "trainer.machine",
         "trainer.models",
         "trainer.run",
     },

@@ -11,6 +11,8 @@ from typing import Any
 import tensorflow as tf
 
 from data_prep.core import durable
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from data_prep.core.progress import Tracker
 from trainer import epoch_actions
 from trainer.config import Execution

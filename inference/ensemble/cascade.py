@@ -1,8 +1,8 @@
 """Runs classifiers first, then segmenters on the images that pass the gate."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
-from collections.abc import Iterable
 
 import numpy as np
 
@@ -12,11 +12,13 @@ from inference.config import PredictConfig
 from inference.ensemble import mean_probability
 from inference.ensemble import tta
 from inference.ensemble.classification import Classification
+from inference.ensemble.device_batches import DeviceBatches
 from inference.ensemble.mean_probability import Predict
-from inference.ensemble.members import LoadedGroup
+from inference.ensemble.placement import PlacedGroup
 from inference.inputs.chunks import ImageChunk
 
-Passes = Callable[[float | None], bool]
+# Maps a classifier's probability, or None, to whether to segment the image.
+Gate = Callable[[float | None], bool]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,20 +43,21 @@ class Cascade:
     Attributes:
       segment: the ensemble of segmenters, or None.
       classify: the ensemble of classifiers, or None.
-      passes: maps a classifier's probability, or None, to whether to segment the image.
-      batch_size: maximum number of images in a batch.
+      passes: decides which images to segment.
+      batches: divides the images of a chunk.
     """
 
     segment: Predict | None
     classify: Classification | None
-    passes: Passes
-    batch_size: int
+    passes: Gate
+    batches: DeviceBatches
 
     def __call__(self, images: ImageChunk) -> Prediction:
         """Predicts one chunk.
 
         Raises:
-          CommandError: a value is not finite; the message names the image.
+          CommandError: a value is not finite, and the message names the image; or the
+            device has too little memory for one image.
         """
         num_images = len(images.ids)
         probabilities = self._classify(images) if self.classify else None
@@ -63,28 +66,39 @@ class Cascade:
             values = probabilities or [None] * num_images
             passed = [k for k in range(num_images) if self.passes(values[k])]
             maps = [None] * num_images
-            for batch in self._batches(passed):
-                batch_maps = np.asarray(self.segment(_pixels(images, batch)))[..., 0]
-                _refuse_not_finite(batch_maps, [images.ids[k] for k in batch])
+            run = functools.partial(self._maps, images)
+            for batch, batch_maps in self.batches.over(passed, run, "the segmenters"):
                 for k, image_map in zip(batch, batch_maps, strict=True):
                     maps[k] = image_map
         return Prediction(probabilities=probabilities, maps=maps)
 
     def _classify(self, images: ImageChunk) -> list[float]:
         probabilities = []
-        for batch in self._batches(range(len(images.ids))):
-            ids = [images.ids[k] for k in batch]
-            batch_probabilities = self.classify(_pixels(images, batch), ids)
-            _refuse_not_finite(batch_probabilities, ids)
-            probabilities += batch_probabilities.tolist()
+        indices = range(len(images.ids))
+        run = functools.partial(self._probabilities, images)
+        for _, of_batch in self.batches.over(indices, run, "the classifiers"):
+            probabilities += of_batch.tolist()
         return probabilities
 
-    def _batches(self, indices: Iterable[int]) -> list[list[int]]:
-        indices, size = list(indices), self.batch_size
-        return [indices[k : k + size] for k in range(0, len(indices), size)]
+    def _maps(self, images: ImageChunk, batch: list[int]) -> np.ndarray:
+        """Returns maps, [B, s, s] float16 in 0..1."""
+        maps = np.asarray(self.segment(_pixels(images, batch)))[..., 0]
+        _refuse_not_finite(maps, [images.ids[k] for k in batch])
+        return maps
+
+    def _probabilities(self, images: ImageChunk, batch: list[int]) -> np.ndarray:
+        """Returns the classifiers' probabilities, [B] float64 in 0..1."""
+        ids = [images.ids[k] for k in batch]
+        probabilities = self.classify(
+            _pixels(images, batch), ids, padded_to=self.batches.size
+        )
+        _refuse_not_finite(probabilities, ids)
+        return probabilities
 
 
-def build(config: PredictConfig, group: LoadedGroup, passes: Passes) -> Cascade:
+def build(
+    config: PredictConfig, group: PlacedGroup, passes: Gate, batches: DeviceBatches
+) -> Cascade:
     """Returns the cascade of some members; segmenters or classifiers may be absent."""
     segment = classify = None
     if group.segmenters:
@@ -92,14 +106,9 @@ def build(config: PredictConfig, group: LoadedGroup, passes: Passes) -> Cascade:
         segment = mean_probability.segmenters(group.segmenters, views)
     if group.classifiers:
         classify = Classification(
-            group.classifiers,
-            config.classifier_tta,
-            config.classifier_random_views,
-            config.batch_size,
+            group.classifiers, config.classifier_tta, config.classifier_random_views
         )
-    return Cascade(
-        segment=segment, classify=classify, passes=passes, batch_size=config.batch_size
-    )
+    return Cascade(segment=segment, classify=classify, passes=passes, batches=batches)
 
 
 def _pixels(images: ImageChunk, indices: list[int]) -> dict[str, np.ndarray]:

@@ -13,7 +13,8 @@ import tensorflow as tf
 
 from inference.ensemble import mean_probability
 from inference.ensemble import tta
-from inference.ensemble.members import Member
+from inference.ensemble.networks import HOST
+from inference.ensemble.placement import PlacedMember
 from trainer.augment import compiled
 from trainer.augment import recipe
 
@@ -29,29 +30,30 @@ class Classification:
       members: classifiers, of any sizes.
       views: names of views in addition to the original, see inference/ensemble/tta.py.
       random_views: number of random variations of each view.
-      batch_size: maximum number of images in a batch.
     """
 
     def __init__(
         self,
-        members: Sequence[Member],
+        members: Sequence[PlacedMember],
         views: tuple[str, ...],
         random_views: int,
-        batch_size: int,
     ):
         self._predict = mean_probability.classifiers(members)
         self._keys = mean_probability.keys(members)
         self._views = {n: tta.VIEWS[n] for n in tta.canonical(views)}
         self._random_views = random_views
-        self._batch_size = batch_size
         self._vary = compiled.image_by_image(recipe.parse(RECIPE))
 
-    def __call__(self, images: dict[str, np.ndarray], ids: list[str]) -> np.ndarray:
+    def __call__(
+        self, images: dict[str, np.ndarray], ids: list[str], *, padded_to: int
+    ) -> np.ndarray:
         """Predicts some images.
 
         Args:
-          images: {key of a dataset: [n, S, S, 1] uint8}, n at most the batch size.
+          images: {key of a dataset: [n, S, S, 1] uint8}.
           ids: [n] image ids.
+          padded_to: number of images to which random variations pad, n or more; each
+            number is compiled once.
 
         Returns:
           [n] float64 in 0..1; not finite where a member's output is not finite.
@@ -63,19 +65,23 @@ class Classification:
             total += self._predict(viewed).numpy()
             for k in range(self._random_views):
                 seeds = np.stack([_seed(image_id, name, k) for image_id in ids])
-                varied = {key: self._varied(v, seeds) for key, v in viewed.items()}
+                varied = {
+                    key: self._varied(v, seeds, padded_to) for key, v in viewed.items()
+                }
                 total += self._predict(varied).numpy()
         count = len(self._views) * (1 + self._random_views)
         return np.round(total / count, _DECIMALS)
 
-    def _varied(self, images: tf.Tensor, seeds: np.ndarray) -> tf.Tensor:
+    def _varied(
+        self, images: tf.Tensor, seeds: np.ndarray, padded_to: int
+    ) -> tf.Tensor:
         # The graph is compiled for one shape, so a smaller batch is padded.
-        padding = self._batch_size - len(seeds)
+        padding = padded_to - len(seeds)
         images = tf.pad(images, [[0, padding], [0, 0], [0, 0], [0, 0]])
         seeds = np.pad(seeds, [[0, padding], [0, 0]])
-        with tf.device("CPU"):
+        with tf.device(HOST):
             varied, _ = self._vary(images, tf.zeros_like(images), tf.constant(seeds))
-        return varied[: self._batch_size - padding]
+        return varied[: padded_to - padding]
 
 
 def _seed(image_id: str, view: str, index: int) -> np.ndarray:

@@ -5,24 +5,24 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from inference.ensemble.members import Member
+from inference.ensemble.placement import PlacedMember
 from inference.ensemble.tta import View
 
 # Maps {key of a dataset: its images, [B, S, S, 1] uint8} to probabilities.
 Predict = Callable[[dict[str, tf.Tensor]], tf.Tensor]
 
 
-def key(member: Member) -> str:
+def key(member: PlacedMember) -> str:
     """Returns the key of a member's images."""
     return str(member.dataset.folder)
 
 
-def keys(members: Sequence[Member]) -> list[str]:
+def keys(members: Sequence[PlacedMember]) -> list[str]:
     """Returns the different keys of the images that the members read."""
     return list(dict.fromkeys(map(key, members)))
 
 
-def segmenters(members: Sequence[Member], views: Sequence[View]) -> Predict:
+def segmenters(members: Sequence[PlacedMember], views: Sequence[View]) -> Predict:
     """Returns a function from images to the mean probabilities of their pixels.
 
     Probabilities are [B, s, s, 1] float16 in 0..1, where s is the smallest size of the
@@ -54,7 +54,7 @@ def segmenters(members: Sequence[Member], views: Sequence[View]) -> Predict:
     return predict
 
 
-def classifiers(members: Sequence[Member]) -> Predict:
+def classifiers(members: Sequence[PlacedMember]) -> Predict:
     """Returns a function from images to the mean probabilities of a pneumothorax.
 
     Probabilities are [B] float32 in 0..1.

@@ -5,7 +5,6 @@ import pathlib
 from collections.abc import Callable
 from collections.abc import Sequence
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -14,35 +13,52 @@ from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from inference.config import Engine
 from inference.ensemble import openvino_engine
+from inference.ensemble.networks import HOST
+from inference.ensemble.networks import LABEL
+from inference.ensemble.networks import MASK
+from inference.ensemble.networks import Network
+from inference.ensemble.networks import Weights
 from inference.inputs import datasets as dataset_folders
 from inference.inputs.datasets import Dataset
-from trainer.models import registry
 from trainer.run import run_folder
 
-# Outputs of a network: logits [B, S, S, 1] or [B, 1].
-MASK, LABEL = "mask", "label"
+# Dtype policies by the value of --predict_precision; "trained" is each member's own.
+_POLICIES = {
+    "float32": "float32",
+    "bfloat16": "mixed_bfloat16",
+    "float16": "mixed_float16",
+}
 _WITHOUT = {
     MASK: "is a classifier, which outlines nothing",
     LABEL: "is a segmenter, which does not classify",
 }
 
 
+# Maps [B, S, S, 1] float32 in 0..255 to float32 logits, [B, S, S, 1] or [B, 1].
+Logits = Callable[[tf.Tensor], tf.Tensor]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Member:
-    """One trained network.
+    """One trained network, in the host's memory.
 
     Attributes:
-      logits: maps [B, S, S, 1] float32 in 0..255 to float32 logits, [B, S, S, 1] or
-        [B, 1].
       path: its run folder.
       dataset: the dataset with images of its size and preprocessing.
       weights_sha256: sha256 of the loaded weights.
+      output: MASK or LABEL.
+      network: its architecture.
+      weights: its weights.
+      openvino: runs the network in the place of TensorFlow, or None.
     """
 
-    logits: Callable[[tf.Tensor], tf.Tensor]
     path: pathlib.Path
     dataset: Dataset
     weights_sha256: str
+    output: str
+    network: Network
+    weights: Weights
+    openvino: openvino_engine.Predict | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,10 +86,18 @@ class Loader:
       weights: which weights of each member to load.
       datasets: the datasets that the members may read.
       engine: runs the networks.
+      precision: number format of the networks, a value of --predict_precision.
     """
 
-    def __init__(self, weights: str, datasets: Sequence[Dataset], engine: Engine):
+    def __init__(
+        self,
+        weights: str,
+        datasets: Sequence[Dataset],
+        engine: Engine,
+        precision: str = "trained",
+    ):
         self._weights, self._datasets, self._engine = weights, datasets, engine
+        self._precision = precision
         self._networks: dict[tuple, Network] = {}
 
     def load_group(
@@ -118,7 +142,7 @@ class Loader:
         kind = (
             config["model"],
             dataset.manifest.image_size,
-            config["precision"],
+            _POLICIES.get(self._precision, config["precision"]),
             config["fused"],
         )
         if kind not in self._networks:
@@ -130,7 +154,8 @@ class Loader:
                 f"{path} {_WITHOUT[output]}",
                 fix="give segmenters as --members, classifiers as --classifiers",
             )
-        network.model.load_weights(file)
+        with tf.device(HOST):
+            network.model.load_weights(file)
         for variable in network.model.weights:
             if not np.isfinite(variable.numpy()).all():
                 raise CommandError(
@@ -139,51 +164,23 @@ class Loader:
                     fix="train the member again",
                 )
         return Member(
-            logits=network.logits(output, self._engine, str(path)),
             path=path,
             dataset=dataset,
             weights_sha256=run.result["weights"][file.name],
+            output=output,
+            network=network,
+            weights=network.weights(),
+            openvino=self._compiled(network, path),
         )
 
-
-class Network:
-    """One architecture, whose graph takes the weights as an argument.
-
-    All members of the architecture share it, since building and tracing take seconds.
-
-    Args:
-      spec: spec of the model, see trainer/models/registry.py.
-      image_size: side of the square input, in pixels.
-      precision: dtype policy of its layers.
-      fused: whether the faster layers are used, as in the member's training.
-    """
-
-    def __init__(self, spec: str, image_size: int, precision: str, fused: bool = True):
-        keras.mixed_precision.set_dtype_policy(precision)
-        self.model = registry.build_from_spec(spec, image_size=image_size, fused=fused)
-        self._graph = tf.function(self._call, reduce_retracing=True)
-
-    def _call(self, images: tf.Tensor, trainable, fixed) -> dict[str, tf.Tensor]:
-        logits, _ = self.model.stateless_call(trainable, fixed, images, training=False)
-        return {key: logits[key] for key in (MASK, LABEL) if key in logits}
-
-    def logits(
-        self, output: str, engine: Engine, name: str
-    ) -> Callable[[tf.Tensor], tf.Tensor]:
-        """Returns a function that runs the network with the model's current weights."""
-        if engine.name == "openvino":
-            run = openvino_engine.compiled(
-                self.model,
-                name=name,
-                num_threads=cores.available(),
-                precision=engine.precision,
-            )
-            return lambda images: tf.constant(run(images.numpy())[output])
-        trainable, fixed = (
-            [tf.identity(v.value) for v in variables]
-            for variables in (
-                self.model.trainable_variables,
-                self.model.non_trainable_variables,
-            )
+    def _compiled(
+        self, network: Network, path: pathlib.Path
+    ) -> openvino_engine.Predict | None:
+        if self._engine.name != "openvino":
+            return None
+        return openvino_engine.compiled(
+            network.model,
+            name=str(path),
+            num_threads=cores.available(),
+            precision=self._engine.precision,
         )
-        return lambda images: self._graph(images, trainable, fixed)[output]

@@ -1,14 +1,18 @@
 """Predicts the images of a dataset, and post-processes while the networks run."""
 
+import dataclasses
+import functools
 import logging
 import pathlib
+from collections.abc import Sequence
+
+import tensorflow as tf
 
 from data_prep.core import durable
 from data_prep.core.errors import ExitCode
 from data_prep.core.progress import Tracker
 from data_prep.dataset import manifest as manifests
 from inference.config import PredictConfig
-from inference.ensemble import cascade
 from inference.ensemble import tta
 from inference.ensemble.cascade import Prediction
 from inference.ensemble.members import Loader
@@ -19,12 +23,17 @@ from inference.inputs.chunks import ImageChunk
 from inference.masks import postprocess
 from inference.masks.postprocess import Postprocess
 from inference.prediction import convert_source
+from inference.prediction import device_workers
 from inference.prediction import out_of_fold
+from inference.prediction import precision_change
 from inference.prediction import prediction_outputs
 from inference.prediction import provenance
 from inference.prediction import thresholds
 from inference.prediction.background import Background
 from inference.prediction.chunk_results import ResultMaker
+from inference.prediction.device_pool import DevicePool
+from inference.prediction.device_pool import Stop
+from inference.prediction.device_workers import DeviceWorker
 from inference.prediction.prediction_folder import PredictionFolder
 from trainer.machine import devices
 
@@ -37,14 +46,20 @@ def predict(config: PredictConfig) -> ExitCode:
 
     Raises:
       CommandError: a member or dataset is bad, the output belongs to another
-        prediction, a prediction is not finite, or a required GPU is not used.
+        prediction, a prediction is not finite, a device has too little memory, or a
+        required GPU is not used.
     """
+    in_trained = config.predict_precision == "trained"
     devices.announce(
-        str(config.engine),
-        # One loaded ensemble runs on one device.
-        most_gpus=1 if config.engine.name == "tensorflow" else 0,
+        str(config.engine) + ("" if in_trained else f" {config.predict_precision}"),
+        most_gpus=None if config.engine.name == "tensorflow" else 0,
         require_gpu=config.require_gpu,
     )
+    devices.grow_memory()
+    # Otherwise cuDNN's kernels, and the last bits, differ from run to run.
+    tf.config.experimental.enable_op_determinism()
+    # TF32 rounds the factors of products to 10 bits.
+    tf.config.experimental.enable_tensor_float_32_execution(in_trained)
     tta.views(config.tta)
     tta.views(config.classifier_tta, "classifier_tta")
     tuned = thresholds.read(config.thresholds) if config.thresholds else None
@@ -104,7 +119,9 @@ class _Job:
     ):
         self._config = config
         datasets = dataset_folders.find(data)
-        loader = Loader(config.weights, datasets, config.engine)
+        loader = Loader(
+            config.weights, datasets, config.engine, config.predict_precision
+        )
         self.groups = {
             fold: loader.load_group(group.members, group.classifiers)
             for fold, group in out_of_fold.members_by_fold(config, datasets).items()
@@ -130,26 +147,61 @@ class _Job:
             manifests.check_shards(dataset.folder, shards)
         planned = [c for shard in chunks.plan(self._shards[0]) for c in shard]
         done = [folder.has(chunk.index) for chunk in planned]
-        num_remaining = sum(
-            c.num_images for c, d in zip(planned, done, strict=True) if not d
-        )
+        remaining = [c for c, d in zip(planned, done, strict=True) if not d]
+        num_remaining = sum(c.num_images for c in remaining)
         if any(done):
             logging.info("%d images are left", num_remaining)
-        cascades = {
-            fold: cascade.build(self._config, group, self._passes)
-            for fold, group in self.groups.items()
-        }
+        if remaining:
+            self._predict(folder, planned, done, remaining)
+        folder.join([chunk.num_images for chunk in planned])
+
+    def _predict(
+        self,
+        folder: PredictionFolder,
+        planned: Sequence[Chunk],
+        done: Sequence[bool],
+        remaining: Sequence[Chunk],
+    ) -> None:
+        stop = Stop()
+        workers = device_workers.place(
+            self._config, self.groups, self._passes, stop, remaining
+        )
+        work = [
+            functools.partial(self._predict_chunk, folder, planned, worker)
+            for worker in workers
+        ]
+        num_images = sum(chunk.num_images for chunk in remaining)
         stream = chunks.read(self.datasets, self._shards, done)
         with (
-            Tracker("predict", num_remaining, unit="images") as tracker,
-            Background() as background,
+            Tracker("predict", num_images, unit="images") as tracker,
+            # Masks of earlier chunks are made while the networks run the next ones.
+            Background(num_threads=1 + len(workers)) as background,
+            DevicePool(work, stop) as pool,
         ):
-            for index, images in stream:
+            for (index, images), prediction in pool.map(stream):
                 chunk = planned[index]
-                prediction = cascades[chunk.fold](images)
                 background.put(self._write, folder, chunk, images, prediction)
                 tracker.advance(chunk.num_images)
-        folder.join([chunk.num_images for chunk in planned])
+
+    def _predict_chunk(
+        self,
+        folder: PredictionFolder,
+        planned: Sequence[Chunk],
+        worker: DeviceWorker,
+        indexed: tuple[int, ImageChunk],
+    ) -> Prediction:
+        index, images = indexed
+        fold = planned[index].fold
+        prediction = worker.predict(fold, images)
+        if index == 0 and worker.in_float32:
+            both = prediction, worker.predict_in_float32(images)
+            rows = tuple(self._make_results(images, p, fold)[0] for p in both)
+            change = precision_change.measure(images, both, rows)
+            # Written before the chunk itself, so that no later call lacks it.
+            folder.write_change(dataclasses.asdict(change))
+            precision = self._config.predict_precision
+            logging.info("predict_precision=%s: %s", precision, change)
+        return prediction
 
     def _write(
         self,

@@ -2,10 +2,12 @@
 
 request.json                provenance of the prediction; another one is refused
 parts/part-00000.json       rows of one chunk; deleted when the prediction is finished
+parts/precision.json        what its precision changes, if that is measured; likewise
 probabilities/part-...      its maps, if they are kept (probability_maps.py)
 submission.csv              masks of all images, if there are segmenters
 classification.csv          probabilities of all images, if there are classifiers
-prediction.json             written last: provenance, images, sha256 of every file
+prediction.json             written last: provenance, images, sha256 of every file, and
+                            "against_float32", what parts/precision.json had
 """
 
 import dataclasses
@@ -28,6 +30,9 @@ SUBMISSION = "submission.csv"
 CLASSIFICATION = "classification.csv"
 MARKER = probability_maps.MARKER
 _PARTS = "parts"
+_PRECISION = "precision.json"
+# Keys that the provenance of older predictions lacks, with what those did.
+_ADDED = {"predict_precision": "trained"}
 _FIX = "choose another --output, or delete this one"
 
 
@@ -68,7 +73,10 @@ class PredictionFolder:
             return False
         stored = durable.read_json(marker, fix=_FIX)
         durable.refuse_other_config(
-            self.path, stored.get("config", {}), self._provenance, fix=_FIX
+            self.path,
+            _ADDED | stored.get("config", {}),
+            self._provenance,
+            fix=_FIX,
         )
         for name, digest in stored["files"].items():
             durable.check_file(self.path / name, expected_sha256=digest, fix=_FIX)
@@ -82,13 +90,17 @@ class PredictionFolder:
         """
         path = self.path / REQUEST
         if path.exists():
-            stored = durable.read_json(path, fix=_FIX)
+            stored = _ADDED | durable.read_json(path, fix=_FIX)
             durable.refuse_other_config(self.path, stored, self._provenance, fix=_FIX)
         durable.write_json(path, self._provenance)
 
     def has(self, index: int) -> bool:
         """Returns whether a part is finished."""
         return self._part(index).exists()
+
+    def write_change(self, change: dict[str, Any]) -> None:
+        """Writes what the precision changes; call it before the first part."""
+        durable.write_json(self.path / _PARTS / _PRECISION, change)
 
     def write(
         self, index: int, rows: Sequence[Row], maps: list[ProbabilityMap] | None
@@ -127,11 +139,16 @@ class PredictionFolder:
             probability_csv.write(self.path / CLASSIFICATION, rows)
             files.append(CLASSIFICATION)
         images = sum(1 for _ in self._rows(sizes)) if not files else sum(sizes)
+        precision = self.path / _PARTS / _PRECISION
+        facts = {}
+        if precision.exists():
+            facts["against_float32"] = durable.read_json(precision, fix=_FIX)
         probability_maps.seal(
             self.path,
             self._provenance,
             files={name: durable.sha256(self.path / name) for name in files},
             images=images,
+            **facts,
         )
 
     def drop_parts(self) -> None:

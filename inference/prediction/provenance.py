@@ -57,6 +57,7 @@ def of_prediction(
             "postprocess": postprocess,
             "keeps_maps": config.keeps_maps,
             "engine": str(config.engine),
+            "predict_precision": config.predict_precision,
             "aspect": first.options["aspect"],
             "dataset": first.source_fingerprint,
             "options": [d.manifest.options for d in datasets],

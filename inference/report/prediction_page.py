@@ -64,11 +64,11 @@ class Summary:
         if len(self._largest) > _SHOWN:
             heapq.heappop(self._largest)
 
-    def page(self, request: dict) -> str:
+    def page(self, provenance: dict) -> str:
         """Returns the page.
 
         Args:
-          request: the contents of the prediction folder's request.json.
+          provenance: of the prediction, see inference/prediction/provenance.py.
         """
         edges = [*_AREAS, reference_area.AREA_PX + 1]
         tiles = [tile for _, _, tile in sorted(self._largest, reverse=True)]
@@ -87,5 +87,5 @@ class Summary:
             },
             median_area=np.median(self._areas) if self._areas else 0,
             figures=[gallery.figure(tile) for tile in tiles],
-            request=request,
+            provenance=provenance,
         )

@@ -48,12 +48,12 @@ gates global_batch_size group_csv group_salt ids image_size init_from interpolat
 json label_smoothing learning_rate log_every_steps loss mask_size mask_source
 max_bad_fraction max_hours members min_areas modalities model num_devices num_folds
 num_images num_pictures num_test num_train num_workers openvino_precision optimizer
-output outputs pixel_encoding positive_fraction postprocess precision predictions preset
-probabilities probability_csvs profile_steps records_per_shard refuse_burned_in
-require_gpu rle_csv rows sampling schedule seed seeds sizes source source_manifest
-source_size split steps_per_call strategy subgroups submission submissions swa_epochs
-swa_update_bn test_source thresholds top_k tops truth tta voi weight_decay weights
-workdir
+output outputs pixel_encoding positive_fraction postprocess precision predict_precision
+predictions preset probabilities probability_csvs profile_steps records_per_shard
+refuse_burned_in require_gpu rle_csv rows sampling schedule seed seeds sizes source
+source_manifest source_size split steps_per_call strategy subgroups submission
+submissions swa_epochs swa_update_bn test_source thresholds top_k tops truth tta voi
+weight_decay weights workdir
 """
 
 

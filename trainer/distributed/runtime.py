@@ -8,6 +8,7 @@ import tensorflow as tf
 from trainer.config import TrainConfig
 from trainer.distributed import cluster
 from trainer.machine import determinism
+from trainer.machine import devices as machine_devices
 
 
 def start(config: TrainConfig, strategy: str) -> tf.distribute.Strategy:
@@ -20,8 +21,7 @@ def start(config: TrainConfig, strategy: str) -> tf.distribute.Strategy:
         "auto" for multi_worker if TF_CONFIG is set, single with one device, else
         mirrored. On one device a mirrored step costs 4% more than a single one.
     """
-    for gpu in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(gpu, True)
+    machine_devices.grow_memory()
     # Keras numbers variable names; a second run in this process must start at 0 too.
     keras.backend.clear_session()
     keras.mixed_precision.set_dtype_policy(config.precision)

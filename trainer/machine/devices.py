@@ -35,7 +35,7 @@ def announce(
     Raises:
       CommandError: a GPU is required, and one is not used.
     """
-    opened = _names_of_opened()
+    opened = gpu_names()
     used = opened[:most_gpus]
     logging.info("runs on %s", _line(used, opened, computed_by))
     warned = bool(os.environ.get(WARNED))
@@ -63,12 +63,36 @@ def announce(
         _warn(present or "an NVIDIA driver", len(opened), causes)
 
 
-def _names_of_opened() -> list[str]:
+def gpu_names() -> list[str]:
     """Returns the product names of the GPUs that TensorFlow can use here."""
     return [
         tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
         for gpu in tf.config.list_physical_devices("GPU")
     ]
+
+
+def grow_memory() -> None:
+    """Lets TensorFlow take a GPU's memory as it needs it, and not nearly all at once.
+
+    Call it before the first tensor. Where logical devices are configured, which have
+    limits of their own, or devices are in use, TensorFlow refuses, and a log line says
+    so.
+    """
+    for gpu in tf.config.list_physical_devices("GPU"):
+        try:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        except (ValueError, RuntimeError) as e:
+            logging.info("memory of %s does not grow by need: %s", gpu.name, e)
+
+
+def logical_names() -> list[str]:
+    """Returns the names of the GPUs, or of the CPUs where there is no GPU.
+
+    Such as "/device:GPU:1" for `tf.device`. Usually there is one CPU; tests and
+    `tf.config.set_logical_device_configuration` make more. It opens the devices.
+    """
+    found = tf.config.list_logical_devices("GPU")
+    return [d.name for d in found or tf.config.list_logical_devices("CPU")]
 
 
 def _line(used: list[str], opened: list[str], computed_by: str) -> str:

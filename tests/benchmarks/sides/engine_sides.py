@@ -11,7 +11,6 @@ import sys
 
 import numpy as np
 
-from inference.config import Engine
 from tests.benchmarks.harness import arithmetic
 from tests.benchmarks.harness import worker
 
@@ -21,7 +20,6 @@ IMAGES, WEIGHTS, ONNX = "images.npy", "network.weights.h5", "network.onnx"
 OURS, ORT, OV_F32, OV_BF16 = "ours", "onnxruntime", "openvino f32", "openvino bf16"
 SMP = "torch, another network"
 PRODUCT = "matrix product"
-TENSORFLOW = Engine(name="tensorflow", precision="f32")
 # side -> the distributions it needs
 NEEDS = {
     OURS: (),
@@ -40,14 +38,15 @@ def ours(folder: pathlib.Path, model: str, size: int, cores: int):
     import tensorflow as tf
 
     from inference.ensemble import mean_probability
-    from inference.ensemble import members
+    from inference.ensemble import networks
     from inference.ensemble import tta
 
     del cores  # TensorFlow uses all cores of the process.
-    network = members.Network(model, size, "float32")
+    network = networks.Network(model, size, "float32")
     network.model.load_weights(folder / WEIGHTS)
+    weights = network.weights()
     member = types.SimpleNamespace(
-        logits=network.logits(members.MASK, TENSORFLOW, "the network"),
+        logits=lambda images: network.graph(images, *weights)[networks.MASK],
         dataset=types.SimpleNamespace(
             folder=folder, manifest=types.SimpleNamespace(image_size=size)
         ),

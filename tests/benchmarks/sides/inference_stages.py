@@ -19,9 +19,12 @@ import numpy as np
 
 from inference.config import Engine
 from inference.ensemble import mean_probability
+from inference.ensemble import placement
 from inference.ensemble import tta
-from inference.ensemble.members import MASK
+from inference.ensemble.members import LoadedGroup
 from inference.ensemble.members import Loader
+from inference.ensemble.networks import HOST
+from inference.ensemble.networks import MASK
 from inference.inputs import chunks
 from inference.inputs import datasets
 from inference.masks import postprocess
@@ -37,9 +40,9 @@ def measure(folder: pathlib.Path, paths: list[pathlib.Path], batch_size: int):
     num_parts = sum(map(len, chunks.plan(chosen[0])))
     read = functools.partial(chunks.read, found, chosen, [False] * num_parts)
     loader = Loader("swa", found, Engine(name="tensorflow", precision="f32"))
-    model = mean_probability.segmenters(
-        loader.load_all(paths, MASK), tta.views((VIEW,))
-    )
+    group = LoadedGroup(segmenters=loader.load_all(paths, MASK), classifiers=[])
+    placed = placement.place(group, HOST)
+    model = mean_probability.segmenters(placed.segmenters, tta.views((VIEW,)))
     parts = [images for _, images in read()]
     films = [
         {str(folder): pixels[k : k + batch_size]}

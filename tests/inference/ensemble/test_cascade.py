@@ -14,6 +14,8 @@ from inference.config import Engine
 from inference.ensemble import classification
 from inference.ensemble import mean_probability
 from inference.ensemble import members
+from inference.ensemble import networks
+from inference.ensemble import placement
 from inference.inputs import chunks
 from inference.inputs import datasets
 from inference.prediction import predict
@@ -124,10 +126,13 @@ def test_mean_of_views_by_hand(dataset, runs, monkeypatch):
         return images // 2, masks
 
     monkeypatch.setattr(classification.compiled, "image_by_image", lambda recipe: vary)
-    classify = classification.Classification(loaded, ("invert",), 2, batch_size=4)
+    group = members.LoadedGroup(segmenters=[], classifiers=loaded)
+    placed = placement.place(group, networks.HOST).classifiers
+    classify = classification.Classification(placed, ("invert",), 2)
     images = np.concatenate([pixels(r, 64) for r in records(dataset / "64")][:2])
     key = str(loaded[0].dataset.folder)
-    probabilities = classify({key: images.astype(np.uint8)}, ["a", "b"])
+    pictures = {key: images.astype(np.uint8)}
+    probabilities = classify(pictures, ["a", "b"], padded_to=4)
     total = 0
     for view in (images, 255 - images):
         for varied in (view, view // 2, view // 2):

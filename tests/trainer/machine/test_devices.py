@@ -160,6 +160,38 @@ def test_a_gpu_that_is_required(machine, present, opened, most, causes, said):
     assert e.value.exit_code == ExitCode.ENVIRONMENT
 
 
+def test_memory_grows_by_need_where_it_can(machine, monkeypatch, caplog):
+    machine(3, 3)
+    asked = []
+
+    def grow(gpu, enable):
+        asked.append((gpu.name, enable))
+        if gpu.name == "gpu0":
+            raise ValueError("virtual devices configured")
+        if gpu.name == "gpu1":
+            raise RuntimeError("already initialized")
+
+    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", grow)
+    with caplog.at_level(logging.INFO):
+        devices.grow_memory()
+    assert asked == [("gpu0", True), ("gpu1", True), ("gpu2", True)]
+    assert [record.getMessage() for record in caplog.records] == [
+        "memory of gpu0 does not grow by need: virtual devices configured",
+        "memory of gpu1 does not grow by need: already initialized",
+    ]
+
+
+def test_all_gpus_or_all_logical_cpus_compute(monkeypatch):
+    assert devices.logical_names() == ["/device:CPU:0", "/device:CPU:1"]
+    listed = {"GPU": ["/device:GPU:0", "/device:GPU:1"], "CPU": ["/device:CPU:0"]}
+    monkeypatch.setattr(
+        tf.config,
+        "list_logical_devices",
+        lambda kind: [types.SimpleNamespace(name=name) for name in listed[kind]],
+    )
+    assert devices.logical_names() == listed["GPU"]
+
+
 @pytest.fixture(scope="module")
 def made_up_driver(tmp_path_factory):
     return driver_library.build(tmp_path_factory.mktemp("driver"))
