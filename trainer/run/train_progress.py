@@ -63,7 +63,8 @@ class TrainProgress:
     def _order(self, entry: tuple[float, int]) -> tuple[float, float, int]:
         """Ranks by score, then by lower loss, then the earlier epoch."""
         score, epoch = entry
-        return -score, self.rows[epoch - 1]["val_loss"], epoch
+        # Sums in another order differ in the last digits.
+        return -round(score, 10), self.rows[epoch - 1]["val_loss"], epoch
 
     def mean_loss(self) -> float:
         """Returns the mean over the finished steps of the current epoch."""
