@@ -5,8 +5,9 @@
 
 With --classifiers, only images that pass a gate are segmented. With --source,
 it predicts DICOM or PNG files. With --split=out_of_fold, labelled images are
-predicted by the members that did not train on them, for inference.tune. The
-same command resumes an interrupted prediction.
+predicted by the members that did not train on them, for inference.tune. All
+visible GPUs predict, each with its own copy of the members; choose them by
+CUDA_VISIBLE_DEVICES. The same command resumes an interrupted prediction.
 """
 
 from data_prep.core.errors import ExitCode

@@ -125,8 +125,8 @@ Needed:
 Often used:
   --seed=SEED       Seed of everything random. (default: 0)
   --[no]jit         Compile the forward and the backward
-                    pass with XLA; on several devices,
-                    the parts between their all-reduces.
+                    pass with XLA; on several devices, the
+                    parts between their all-reduces.
                     (default: off)
   --optimizer=adam|adamw|sgd
                     Rule by which the weights are updated.

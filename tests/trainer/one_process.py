@@ -1,8 +1,8 @@
 """One process of a tiny run; a test starts one or several.
 
-argv is a JSON object: "data", "workdir", "strategy"; "config", which replaces fields of
-the configuration; "spoiled", the number of the step of the first epoch whose gradient is
-infinite in this process, or null; "digest", the file that gets a hash of all variables at the end.
+argv is a JSON object: "data", "workdir" and "strategy"; "config", which replaces fields
+of the configuration; "spoiled", the step of the first epoch whose gradient is infinite
+in this process, or null; "digest", the file that gets a hash of all variables.
 """
 
 # ruff: noqa: E402 - Keras reads the user's settings when it is first imported.

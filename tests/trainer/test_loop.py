@@ -15,9 +15,11 @@ from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.dataset.manifest import Manifest
 from tests import fakes
+from tests.trainer import overflows
 from trainer import loop
 from trainer.input.records import Decoder
 from trainer.models import registry
+from trainer.optim import losses
 from trainer.run import run_folder
 from trainer.run.preemption import Preemption
 from trainer.trainer import Trainer
@@ -253,6 +255,52 @@ def test_every_kind_of_average_survives_a_stop(dataset, tmp_path, monkeypatch):
     assert_same_outcome(whole, stopped, names)
     one, ema = (weights(whole / f"{n}.weights.h5") for n in ("last", "ema"))
     assert any((one[key] != ema[key]).any() for key in one)
+
+
+@pytest.mark.slow
+def test_skipped_steps_are_counted_and_survive_a_stop(
+    dataset, tmp_path, monkeypatch, caplog
+):
+    """This loss overflows until its scale has been halved a few times."""
+    options = {"log_every_steps": 1, "strategy": "single"}
+    config = fakes.train_config(precision="mixed_float16", loss="bce(400)", epochs=2)
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    loop.train(config, execution(dataset, whole, **options))
+    counts = [int(row["skipped_steps"]) for row in step_rows(whole)]
+    scales = [float(row["loss_scale"]) for row in step_rows(whole)]
+    assert 2 < counts[4] == max(counts)
+    assert scales[-1] == 2.0 ** (15 - counts[4] - counts[9])
+    said = f"epoch 1: {counts[4]} of 5 steps skipped: float16 overflow, loss scale now"
+    assert said in caplog.text
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "Preemption", StopAfter(2))
+        with pytest.raises(CommandError, match="after step 2 of epoch 1"):
+            loop.train(config, execution(dataset, stopped, **options))
+    assert step_rows(stopped)[-1]["skipped_steps"] == "2"
+    loop.train(config, execution(dataset, stopped, **options))
+    assert_same_outcome(whole, stopped)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+def test_a_gradient_that_is_not_finite_ends_the_run(
+    dataset, tmp_path, monkeypatch, precision
+):
+    def infinite(truth, logits):
+        values = losses.parse("bce")(truth, logits)
+        return overflows.with_gradient_times(values, np.float32(np.inf))
+
+    monkeypatch.setitem(losses.LOSSES, "infinite", lambda: infinite)
+    config = fakes.train_config(loss="infinite", precision=precision, epochs=4)
+    where = "in step 1 of epoch 1"
+    if precision == "mixed_float16":
+        # 15 steps halve the scale to 1, and it cannot be the scale of the next.
+        where = "at loss scale 1 in step 1 of epoch 4"
+    said = f"the gradient is not finite {where}, on the images 2.25.*; no weight was"
+    with pytest.raises(CommandError, match=said) as caught:
+        loop.train(config, execution(dataset, tmp_path / "run"))
+    assert caught.value.exit_code == ExitCode.DIVERGED
+    assert not (tmp_path / "run" / "result.json").exists()
 
 
 @pytest.mark.slow

@@ -124,6 +124,8 @@ def test_every_kind_goes_to_its_files(tmp_path):
             ("steps/loss", 5): 0.25,
             ("steps/images_per_second", 5): 8,
             ("steps/input_wait", 5): 0.125,
+            ("steps/skipped_steps", 5): 2,
+            ("steps/loss_scale", 5): 512,
             ("epoch", 1): 1,
             ("learning_rate", 1): 0.5,
             ("loss", 1): 1,
