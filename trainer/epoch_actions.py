@@ -94,7 +94,8 @@ def show_best(end: EpochEnd) -> None:
 
 def write_metrics(end: EpochEnd) -> None:
     """Writes the epoch's row and its speed, and says what the epoch is worth."""
-    logging.info("%s", epoch_report.line(end.row, end.trainer.config.epochs))
+    if not end.run.read_only:
+        logging.info("%s", epoch_report.line(end.row, end.trainer.config.epochs))
     end.writer.write(end.epoch, end.row, Kind.EPOCH)
     end.writer.write(end.epoch, end.speed, Kind.EPOCH_SPEED)
 

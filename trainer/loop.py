@@ -263,8 +263,15 @@ def save_last_and_averages(trainer: Trainer, run: RunFolder) -> dict[str, Any]:
             run_folder.epoch_name(e): progress.rows[e - 1][column]
             for _, e in progress.top
         }
-    if epoch_report.is_silent(best):
-        logging.warning("%s", epoch_report.SILENT_RUN)
+    beats = epoch_report.beats_all_empty(
+        {
+            "best": epoch_report.validation_scores(best),
+            **{k: v for k, v in scores.items() if k in ("last", *averages)},
+        }
+    )
+    if beats:
+        scores["beats_all_empty"] = beats
+    epoch_report.warn_of_silence(beats)
     return scores
 
 

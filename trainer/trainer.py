@@ -83,12 +83,6 @@ class Trainer:
             )
         self._evaluate = evaluation_step.make_evaluate(self.strategy, model, self._loss)
         self.best_by = scores.resolve(config.best_by, segments=self.segments)
-        scores.check_exists(
-            self.best_by,
-            fold=config.fold,
-            num_positives=data.num_validated(1),
-            num_negatives=data.num_validated(0),
-        )
         # Bad flags raise here, before any data is read.
         self.train_steps(0)
 
@@ -108,6 +102,9 @@ class Trainer:
 
         The initial weights are random, then those of a pretrained encoder, then those
         of another run; each replaces what was before it.
+
+        Raises:
+          CommandError: the validation fold cannot have the score that ranks epochs.
         """
         if self.state.restore(run.checkpoints):
             progress = self.state.progress
@@ -119,6 +116,12 @@ class Trainer:
                     progress.best_by,
                 )
             return
+        scores.check_exists(
+            self.best_by,
+            fold=self.config.fold,
+            num_positives=self.data.num_validated(1),
+            num_negatives=self.data.num_validated(0),
+        )
         self.state.progress.best_by = self.best_by
         config, model = self.config, self.state.model
         begun_with = pretrained.load(config.encoder_weights, model)

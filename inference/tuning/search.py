@@ -117,14 +117,15 @@ def _search(counts: PixelCounts, grid: Grid) -> tuple[dict[str, Any], np.ndarray
     positive = counts.truth_area > 0
     all_empty = float((~positive).mean())
     nested = grid_search.nested(counts, folds, sums, grid)
-    # The nested score is what to expect of films that the rule was not tuned on.
-    judged = nested["dice"] if nested else float(scores[index])
+    # The nested score is what to expect of films that the rule was not tuned on. It is
+    # of other rules, one for each fold.
+    judged = [float(scores[index])] + ([nested["dice"]] if nested else [])
     return {
         "images": images,
         "positive_images": int(positive.sum()),
         "grid": dataclasses.asdict(grid),
         "best": _scored(counts, grid.rule(index)),
-        "beats_all_empty": grid_search.beats(judged, all_empty),
+        "beats_all_empty": all(grid_search.beats(d, all_empty) for d in judged),
         "compared": {
             "seed": _scored(counts, rules.SEED),
             "threshold": _scored(counts, rules.PLAIN),

@@ -57,9 +57,15 @@ class Process:
         self.run = RunFolder(folder)
         self.trainer = types.SimpleNamespace(
             config=fakes.train_config(top_k=top_k, epochs=4, swa_epochs=0),
-            state=TrainState(model, optimizer),
+            state=self.state(model, optimizer),
             schedule=schedules.parse("cosine"),
         )
+
+    @staticmethod
+    def state(model, optimizer):
+        state = TrainState(model, optimizer)
+        state.progress.best_by = "dice"
+        return state
 
     def resume(self):
         self.trainer.state.restore(self.run.checkpoints)
@@ -79,7 +85,8 @@ class Process:
         for epoch in range(progress.epoch + 1, len(scores) + 1):
             for weight in state.model.weights:
                 weight.assign(np.full(weight.shape, epoch + result))
-            progress.end_epoch({"epoch": epoch}, scores[epoch], config.top_k)
+            row = {"epoch": epoch, "val_loss": 1.0, "val_dice": scores[epoch]}
+            progress.end_epoch(row, config.top_k)
             end = epoch_actions.EpochEnd(
                 trainer=self.trainer,
                 run=self.run,

@@ -143,14 +143,14 @@ def _train(config: CrossValidation, fold: int, seed: int) -> ExitCode:
 
 
 def _flat(scores: dict[str, Any]) -> dict[str, float | None]:
-    """Returns {"swa dice": value, ...} of nested scores, without the texts."""
+    """Returns {"swa dice": value, ...} of nested scores, without texts and verdicts."""
     flat: dict[str, float | None] = {}
     for key, value in scores.items():
         if isinstance(value, dict):
             flat |= {f"{key} {inner}": v for inner, v in value.items()}
         else:
             flat[key] = value
-    return {k: v for k, v in flat.items() if not isinstance(v, str)}
+    return {k: v for k, v in flat.items() if not isinstance(v, (str, bool))}
 
 
 def _mean_and_sd(rows: list[dict[str, Any]]) -> dict[str, dict[str, float | None]]:

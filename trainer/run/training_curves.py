@@ -8,10 +8,11 @@ from matplotlib.figure import Figure
 from data_prep.core import durable
 
 _LOSSES = ("loss", "val_loss")
+_OF_FILMS = ("val_auc", "val_precision", "val_recall", "val_f1")
 
 
 def draw(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
-    """Writes a PNG of three charts over the epochs.
+    """Writes a PNG of charts over the epochs: losses, scores, learning rate.
 
     Args:
       path: the PNG file.
@@ -24,14 +25,16 @@ def draw(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
         for name in names
         if name.startswith("val_") and name not in (*_LOSSES, "val_tuned_rule")
     ]
+    of_masks = [name for name in scores if name not in _OF_FILMS]
     charts = (
         ("loss", _LOSSES),
-        ("score", scores),
+        *([("masks", of_masks)] if of_masks else []),
+        ("whole films", [name for name in scores if name in _OF_FILMS]),
         ("learning rate", ["learning_rate"]),
     )
     epochs = [row["epoch"] for row in rows]
     # pyplot would keep every figure and look for a display.
-    figure = Figure(figsize=(7, 8), layout="constrained")
+    figure = Figure(figsize=(7, 2.7 * len(charts)), layout="constrained")
     for axes, (title, names) in zip(
         figure.subplots(len(charts), sharex=True), charts, strict=True
     ):
@@ -52,7 +55,9 @@ def draw(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
             axes.legend(fontsize="small")
     handles = figure.axes[0].get_lines()
     figure.axes[0].legend(handles, ["training", "validation"], fontsize="small")
-    figure.axes[1].set_ylim(0, 1)
+    # A little more than 0 to 1, where a curve may lie.
+    for axes in figure.axes[1:-1]:
+        axes.set_ylim(-0.02, 1.02)
     figure.axes[-1].set_xlabel("epoch")
     figure.axes[-1].xaxis.get_major_locator().set_params(integer=True)
     with durable.atomic_write(path) as partial:

@@ -1,15 +1,11 @@
 """What an epoch is worth, in one line."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 from trainer.validation import grid_search
 
-SILENT_RUN = (
-    "in the best epoch no rule beats empty masks, which score the share of films "
-    "without a pneumothorax: these weights outline nothing; train longer, or look at "
-    "the labels and the loss"
-)
 _SHOWN = (
     ("tuned_dice", "tuned Dice"),
     ("all_empty", "all empty"),
@@ -28,22 +24,44 @@ def line(row: Mapping[str, Any], epochs: int) -> str:
       epochs: number of epochs of the run.
     """
     parts = [f"loss {row['loss']:.4f}, validation {row['val_loss']:.4f}"]
+    scores = validation_scores(row)
+    beats = _beats(scores)
     for name, shown in _SHOWN:
-        value = row.get(f"val_{name}")
-        if value is not None:
-            parts.append(f"{shown} {value:.4f}")
-    if is_silent(row):
+        if scores.get(name) is not None:
+            by = f" by {scores['tuned_rule']}" if name == "tuned_dice" and beats else ""
+            parts.append(f"{shown} {scores[name]:.4f}{by}")
+    if beats is False:
         parts.append("nothing beats empty masks")
     return f"epoch {row['epoch']}/{epochs}: {', '.join(parts)}"
 
 
-def is_silent(row: Mapping[str, Any]) -> bool:
-    """Returns whether no rule scores better than empty masks in this epoch.
+def beats_all_empty(by_weights: Mapping[str, Mapping[str, Any]]) -> dict[str, bool]:
+    """Returns {name of weights: whether the best rule scores better than empty masks}.
 
-    An epoch of a classifier, or of an earlier version, does not tell.
+    Weights of a classifier, or scored by an earlier version, do not tell.
+
+    Args:
+      by_weights: {name of weights: their validation scores}.
     """
-    tuned, empty = row.get("val_tuned_dice"), row.get("val_all_empty")
-    return tuned is not None and not grid_search.beats(tuned, empty)
+    beats = {name: _beats(scores) for name, scores in by_weights.items()}
+    return {name: value for name, value in beats.items() if value is not None}
+
+
+def warn_of_silence(beats: Mapping[str, bool]) -> None:
+    """Warns of weights that score no better than empty masks."""
+    silent = [name for name, value in beats.items() if not value]
+    if silent:
+        logging.warning(
+            "no rule on the masks of the weights %s beats empty masks, which score the "
+            "share of films without a pneumothorax; train longer, or look at the "
+            "labels and the loss",
+            " and ".join(silent),
+        )
+
+
+def _beats(scores: Mapping[str, Any]) -> bool | None:
+    tuned, empty = scores.get("tuned_dice"), scores.get("all_empty")
+    return None if tuned is None else grid_search.beats(tuned, empty)
 
 
 def validation_scores(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def test_skipped_steps_are_said_once_an_epoch(caplog):
     del stored["skipped"]
     assert TrainProgress.from_json(stored).skipped == 0
     caplog.clear()
-    progress.end_epoch({}, 0.5, 1)
+    progress.end_epoch({"val_loss": 0.5}, 1)
     progress.add([0.5], 0)
     divergence.log_skipped(progress, 4096.0)
     assert not caplog.text

@@ -98,6 +98,7 @@ def test_the_line_of_an_epoch_says_when_nothing_beats_empty_masks():
         "loss": 0.9,
         "val_loss": 0.8,
         "val_tuned_dice": 0.75,
+        "val_tuned_rule": "threshold(0.4)",
         "val_all_empty": 0.75,
         "val_auc": None,
     }
@@ -107,5 +108,19 @@ def test_the_line_of_an_epoch_says_when_nothing_beats_empty_masks():
     )
     row["val_tuned_dice"] = 0.76
     assert "nothing beats" not in epoch_report.line(row, 5)
-    # A row of a classifier.
-    assert not epoch_report.is_silent({"val_loss": 1.0, "val_auc": 0.5})
+    assert "tuned Dice 0.7600 by threshold(0.4)" in epoch_report.line(row, 5)
+
+
+def test_weights_that_are_no_better_than_silence_are_named(caplog):
+    silent = {"tuned_dice": 0.75, "all_empty": 0.75}
+    beats = epoch_report.beats_all_empty(
+        {"best": {"tuned_dice": 0.8, "all_empty": 0.75}, "swa": silent, "old": {}}
+    )
+    assert beats == {"best": True, "swa": False}
+    epoch_report.warn_of_silence(beats)
+    assert "of the weights swa beats empty masks" in caplog.text
+    caplog.clear()
+    epoch_report.warn_of_silence({"best": True})
+    # A classifier does not tell.
+    epoch_report.warn_of_silence(epoch_report.beats_all_empty({"best": {"auc": 0.5}}))
+    assert not caplog.text
