@@ -36,11 +36,6 @@ GROUPS = Groups(
         _NUM_DEVICES,
     ),
     rare=tuple(_BY_NAME[name] for name in _RARE),
-    meanings={
-        "preset": "`Name` of a packaged recipe whose memory to estimate; list shows "
-        "them all.",
-        "model": "`Network` and its options, whose memory to estimate.",
-    },
 )
 
 

@@ -1,6 +1,7 @@
 import keras
 import pytest
 
+from data_prep.core.errors import ConfigError
 from tests import fakes
 from trainer.models import model_summary
 from trainer.models import registry
@@ -8,6 +9,13 @@ from trainer.models import registry
 
 def test_every_model_is_known():
     assert model_summary.KNOWN.keys() == registry.MODELS.keys() - {"tiny", "encoded"}
+
+
+def test_the_side_of_a_model():
+    assert model_summary.side("unet(n_pools=4)") == 512
+    assert model_summary.side("uefficientnet(encoder=b4)") == 256
+    with pytest.raises(ConfigError, match="Received: uunet"):
+        model_summary.side("uunet")
 
 
 @pytest.mark.slow
