@@ -65,12 +65,20 @@ def test_what_it_changes_is_said_and_kept(
     predict.predict(asked(dataset, run, exact, "float32", **both))
     assert "against_float32" not in stored(exact)
     assert not tf.config.experimental.tensor_float_32_execution_enabled()
+    measure, measured = precision_change.measure, []
+
+    def watched(images, *arguments):
+        measured.extend(images.ids)
+        return measure(images, *arguments)
+
+    monkeypatch.setattr(precision_change, "measure", watched)
     with caplog.at_level(logging.INFO):
         predict.predict(asked(dataset, run, rounded, precision, **both))
     change = stored(rounded)["against_float32"]
     assert stored(rounded)["config"]["predict_precision"] == precision
     a, b = maps_of(exact), maps_of(rounded)
     first = list(a)[:3]
+    assert measured == first
     expected = max(np.abs(a[i] - b[i]).max() for i in first)
     assert change["images"] == 3
     assert change["probability"] == expected > 0
@@ -129,6 +137,7 @@ def test_a_killed_prediction_keeps_what_was_measured(
     # The first chunk is there, so nothing is left to measure.
     assert PredictionFolder(again.output, {}).has(0)
     monkeypatch.setattr(precision_change, "measure", None)
+    monkeypatch.setattr(Network, "in_float32", None)
     predict.predict(again)
     for name in ("prediction.json", "submission.csv"):
         paths = (tmp_path / folder / name for folder in ("whole", "again"))
