@@ -290,7 +290,7 @@ def test_a_gradient_that_is_not_finite_ends_the_run(
         values = losses.parse("bce")(truth, logits)
         return overflows.with_gradient_times(values, np.float32(np.inf))
 
-    monkeypatch.setitem(losses.LOSSES, "infinite", lambda: infinite)
+    monkeypatch.setitem(losses.LOSSES, "infinite", lambda weight=1.0: infinite)
     config = fakes.train_config(loss="infinite", precision=precision, epochs=4)
     where = "in step 1 of epoch 1"
     if precision == "mixed_float16":

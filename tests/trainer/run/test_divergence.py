@@ -26,7 +26,7 @@ def test_failure(loss, scale, said):
 
 
 def test_skipped_steps_are_said_once_an_epoch(caplog):
-    progress = TrainProgress(epoch=1)
+    progress = TrainProgress(epoch=1, rows=[{"val_loss": 0.9}])
     progress.add([0.5] * 8, 2)
     progress.add([0.5] * 2, 1)
     divergence.log_skipped(progress, 4096.0)

@@ -13,6 +13,8 @@ def rows(count):
             "val_loss": 1.2 / (k + 1),
             "val_dice": k / count,
             "val_dice_positive": None if k == 1 else k / count,
+            "val_tuned_rule": "threshold(0.5)",
+            "val_auc": 0.5,
         }
         for k in range(count)
     ]
@@ -22,8 +24,14 @@ def test_plots_any_number_of_epochs(tmp_path):
     for count in (1, 7):
         training_curves.draw(tmp_path / "progress.png", rows(count))
         picture = cv2.imread(str(tmp_path / "progress.png"))
-        assert picture.shape == (800, 700, 3)
+        assert picture.shape == (1080, 700, 3)
         # Only the lines have a color; grid and text are grey.
         colour = np.ptp(picture.astype(int), axis=-1) > 60
         assert colour.sum() > 50
+    classifier = [
+        {k: v for k, v in row.items() if not k.startswith(("val_d", "val_t"))}
+        for row in rows(3)
+    ]
+    training_curves.draw(tmp_path / "progress.png", classifier)
+    assert cv2.imread(str(tmp_path / "progress.png")).shape == (810, 700, 3)
     assert [path.name for path in tmp_path.iterdir()] == ["progress.png"]
