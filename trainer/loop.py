@@ -15,6 +15,7 @@ from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.core.progress import Tracker
 from trainer import epoch_actions
+from trainer import final_weights
 from trainer.config import Execution
 from trainer.config import TrainConfig
 from trainer.distributed import cluster
@@ -38,7 +39,6 @@ from trainer.run.step_actions import StepAction
 from trainer.run.step_actions import StepCall
 from trainer.run.summaries import SummaryWriter
 from trainer.trainer import Trainer
-from trainer.validation import epoch_report
 
 _LESS_ON_DEVICE = (
     "give a smaller --global_batch_size, a larger --accumulation or "
@@ -118,7 +118,7 @@ def _train(config: TrainConfig, execution: Execution) -> dict[str, Any]:
             # A run may have been killed between its checkpoint and its weights.
             epoch_actions.show_best_of(trainer, run)
             train_epochs(trainer, run, preemption)
-            scores = save_last_and_averages(trainer, run)
+            scores = final_weights.save(trainer, run)
             seconds = time.monotonic() - started
             begun_with = trainer.state.progress.begun_with
             result = run.finish(scores, begun_with, seconds)
@@ -234,45 +234,6 @@ def _stop_if_due(
         raise preemption.failure(
             f"after step {progress.step} of epoch {progress.epoch + 1}"
         )
-
-
-def save_last_and_averages(trainer: Trainer, run: RunFolder) -> dict[str, Any]:
-    """Saves the last and the averaged weights; returns the scores of all weights."""
-    config, state = trainer.config, trainer.state
-    progress = state.progress
-    run.save_weights(state.model, "last")
-    best = progress.rows[progress.top[0][1] - 1]
-    scores: dict[str, Any] = {
-        "best_by": progress.best_by,
-        f"best_{progress.best_by}": best[f"val_{progress.best_by}"],
-        "best_epoch": best["epoch"],
-        "last": epoch_report.validation_scores(progress.rows[-1]),
-    }
-    averages = {"ema": state.ema, "swa": state.swa if state.swa.count else None}
-    for name, average in averages.items():
-        if average is None:
-            continue
-        average.assign_to(state.model)
-        if config.swa_update_bn:
-            trainer.reestimate_batch_norm()
-        scores[name] = trainer.validate()
-        run.save_weights(state.model, name)
-    if config.top_k > 1:
-        column = f"val_{progress.best_by}"
-        scores["top"] = {
-            run_folder.epoch_name(e): progress.rows[e - 1][column]
-            for _, e in progress.top
-        }
-    beats = epoch_report.beats_all_empty(
-        {
-            "best": epoch_report.validation_scores(best),
-            **{k: v for k, v in scores.items() if k in ("last", *averages)},
-        }
-    )
-    if beats:
-        scores["beats_all_empty"] = beats
-    epoch_report.warn_of_silence(beats)
-    return scores
 
 
 def _metric_writer(trainer: Trainer, run: RunFolder) -> MultiWriter:
