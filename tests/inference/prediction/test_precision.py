@@ -148,7 +148,7 @@ def test_a_killed_prediction_keeps_what_was_measured(
 def test_another_precision_is_another_prediction(dataset, run, tmp_path):
     output = tmp_path / "out"
     predict.predict(asked(dataset, run, output, "trained"))
-    with pytest.raises(CommandError, match="predict_precision: stored 'trained'"):
+    with pytest.raises(CommandError, match="stored 'trained', asked 'float32'"):
         predict.predict(asked(dataset, run, output, "float32"))
 
 
