@@ -83,6 +83,7 @@ def test_names_on_disk_are_those_of_older_runs(saved):
         "epoch": 2,
         "step": 1,
         "losses": [0.5],
+        "skipped": 0,
         "rows": [{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 0.75}],
         "top": [[0.25, 2], [None, 1]],
         "best_by": "",
