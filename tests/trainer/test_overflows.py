@@ -4,13 +4,17 @@ import os
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from data_prep.core.errors import ConfigError
+from tests import fakes
 from tests.trainer import overflows
 from trainer.distributed import runtime
 from trainer.optim import gradient_lists
+from trainer.optim.guarded_update import GuardedUpdate
 
 
 def replicas(count):
@@ -99,3 +103,9 @@ def test_every_value_is_checked(bad):
     good = [tf.ones([2, 3]), None, tf.ones([4], tf.float16)]
     assert not gradient_lists.any_not_finite(good)
     assert gradient_lists.any_not_finite([*good, tf.constant([1.0, bad])])
+
+
+def test_an_optimizer_that_sums_by_itself_is_refused():
+    model = fakes.build_tiny(image_size=16)
+    with pytest.raises(ConfigError, match="Received: .*SGD"):
+        GuardedUpdate(replicas(1), model, keras.optimizers.SGD(), None)
