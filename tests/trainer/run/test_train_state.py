@@ -87,7 +87,6 @@ def test_names_on_disk_are_those_of_older_runs(saved):
         "rows": [{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 0.75}],
         "top": [[0.25, 2], [None, 1]],
         "best_by": "",
-        "skipped": 0,
         "begun_with": {"encoder_weights": "none"},
         "average": 2,
     }
