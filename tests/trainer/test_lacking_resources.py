@@ -1,6 +1,8 @@
 """A run without memory or room ends with one line, exit code 6 and the remedy."""
 
 import json
+import logging
+import shutil
 import subprocess
 import sys
 
@@ -14,6 +16,7 @@ from data_prep.core.errors import ExitCode
 from flags import command
 from tests import fakes
 from trainer import loop
+from trainer.input import record_store
 from trainer.models import registry
 from trainer.optim import batch_norm_statistics
 from trainer.run import weights_file
@@ -151,7 +154,7 @@ def test_batch_norm_of_averages(dataset, tmp_path, monkeypatch):
         train(dataset, tmp_path / "run")
 
 
-def test_events_that_are_not_written_are_noticed(tmp_path, monkeypatch):
+def test_events_that_are_not_written_are_noticed(tmp_path, monkeypatch, caplog):
     """Of large events TensorFlow does not report that the disk is full."""
     writer = SummaryWriter(tmp_path)
     writer.write(1, {"loss": 1.0}, Kind.EPOCH)
@@ -162,6 +165,11 @@ def test_events_that_are_not_written_are_noticed(tmp_path, monkeypatch):
     writer.write(3, {"loss": 1.0}, Kind.EPOCH)
     # As on a full disk: what is flushed does not arrive.
     monkeypatch.setattr(writer._writer, "flush", lambda: None)
+    with caplog.at_level(logging.WARNING):
+        writer.write(3, {"loss": 1.0}, Kind.EPOCH)
+    assert "events may be missing" in caplog.text
+    usage = shutil.disk_usage(tmp_path)._replace(free=4096)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(CommandError, match="events could not be written to .*; make"):
         writer.write_images(3, "images", np.zeros([1, 8, 8, 3], np.uint8))
 
@@ -205,3 +213,18 @@ def test_a_disk_that_fills_while_weights_are_written(dataset, tmp_path):
         path = f"{name}.weights.h5"
         one, two = ((tmp_path / w / path).read_bytes() for w in ("whole", "full"))
         assert one == two
+
+
+def test_memory_that_the_cache_lacks_is_the_hosts(dataset, tmp_path, monkeypatch):
+    """A smaller batch, which a device would need, does not help."""
+
+    def allocate_all(*_):
+        tf.zeros([1 << 25, 1 << 25])
+
+    monkeypatch.setattr(record_store, "CachedSource", allocate_all)
+    with pytest.raises(CommandError, match="process is out of memory.*--cache=") as e:
+        loop.train(
+            fakes.train_config(),
+            fakes.execution(dataset / "32", tmp_path / "run", cache="memory"),
+        )
+    assert e.value.exit_code == ExitCode.ENVIRONMENT

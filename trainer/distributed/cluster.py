@@ -124,16 +124,18 @@ class Cluster:
         """Waits for all workers: one that exits early would make the others fail."""
         self.any(False)
 
-    def check_same(self, text: str) -> None:
+    def check_same(
+        self,
+        text: str,
+        *,
+        what: str = "the workers were started with different flags or datasets",
+        fix: str = "start all of them with the same flags",
+    ) -> None:
         """Raises a CommandError in all workers unless `text` is equal in all."""
         digest = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8)
         digests = self.gathered(digest[np.newaxis])
         if not (digests == digests[0]).all():
-            raise CommandError(
-                ExitCode.CONFLICT,
-                "the workers were started with different flags or datasets",
-                fix="start all of them with the same flags",
-            )
+            raise CommandError(ExitCode.CONFLICT, what, fix=fix)
 
     @property
     def _replicas(self) -> int:

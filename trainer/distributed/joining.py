@@ -1,6 +1,7 @@
 """Joins the workers of a run, and explains the loss of one."""
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 
 import tensorflow as tf
@@ -33,8 +34,16 @@ def join(
         execution.log_every_steps,
         execution.profile_steps,
     ]
-    text = f"{config} {calls} {manifest.source_fingerprint}"
-    Cluster(strategy, rank).check_same(text)
+    asked = dataclasses.replace(config, deterministic=None)
+    cluster = Cluster(strategy, rank)
+    cluster.check_same(f"{asked} {calls} {manifest.source_fingerprint}")
+    cluster.check_same(
+        f"{config.deterministic}",
+        what="some workers are deterministic and others are not: --deterministic=auto "
+        "depends on whether TensorFlow uses a GPU",
+        fix="see with `python -m trainer.doctor` why some use none, or give "
+        "--deterministic=true or false to all",
+    )
 
 
 @contextlib.contextmanager

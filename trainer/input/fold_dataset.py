@@ -184,7 +184,11 @@ class FoldDataset:
         )
         if self.cache == "none":
             return source
-        return record_store.CachedSource(source, self._decoder)
+        try:
+            return record_store.CachedSource(source, self._decoder)
+        except tf.errors.ResourceExhaustedError as e:
+            # The memory of the host, which a smaller batch would not spare.
+            raise MemoryError(f"{self.num_train} images to keep") from e
 
     @functools.cached_property
     def _decoder(self) -> Decoder:

@@ -117,7 +117,7 @@ class CachedSource:
 
     def _fill(self, key: str, indices: tf.Tensor, rows: tf.Tensor, count: int) -> None:
         # In place, since tf.concat and tf.Variable would need twice the memory.
-        with tf.device("CPU"):
+        with tf.device("/CPU:0"):
             if key not in self._tensors:
                 self._tensors[key] = tf.raw_ops.Empty(
                     shape=[count, *rows.shape[1:]], dtype=rows.dtype

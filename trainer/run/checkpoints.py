@@ -68,7 +68,7 @@ def save(
     final = folder / "epoch-{:05d}-step-{:07d}".format(*position)
     aside = folder / f"{durable.INCOMPLETE}-{final.name}"
     # Of a process that was killed, or whose disk was full.
-    for leftover in (final, *folder.glob(f"{durable.INCOMPLETE}-*")):
+    for leftover in folder.glob(f"{durable.INCOMPLETE}-*"):
         shutil.rmtree(leftover, ignore_errors=True)
     aside.mkdir(parents=True)
     try:
@@ -80,6 +80,8 @@ def save(
             "memory": progress,
         }
         durable.write_json(aside / _COMMIT, commit)
+        # A run that goes on and stops at once saves the same position again.
+        shutil.rmtree(final, ignore_errors=True)
         aside.rename(final)
     except OSError:
         # A full disk has room again for those who mend it.

@@ -88,7 +88,7 @@ def table(summary: dict[str, Any]) -> str:
     lines = [["member", *scores]]
     for row in summary["members"]:
         lines.append(
-            [name(row["fold"], row["seed"]), *(_format(row[s]) for s in scores)]
+            [name(row["fold"], row["seed"]), *(_format(row.get(s)) for s in scores)]
         )
     for what in ("mean", "sd"):
         lines.append([what, *(_format(summary[what][s]) for s in scores)])
@@ -143,9 +143,14 @@ def _train(config: CrossValidation, fold: int, seed: int) -> ExitCode:
 
 
 def _flat(scores: dict[str, Any]) -> dict[str, float | None]:
-    """Returns {"swa dice": value, ...} of nested scores, without texts and verdicts."""
+    """Returns {"swa dice": value, ...} of nested scores, without texts and verdicts.
+
+    The scores of --top_k are of other epochs in each member, and are left out.
+    """
     flat: dict[str, float | None] = {}
     for key, value in scores.items():
+        if key == "top":
+            continue
         if isinstance(value, dict):
             flat |= {f"{key} {inner}": v for inner, v in value.items()}
         else:
@@ -157,7 +162,8 @@ def _mean_and_sd(rows: list[dict[str, Any]]) -> dict[str, dict[str, float | None
     """Returns both over the members with the score; sd needs two members."""
     mean: dict[str, float | None] = {}
     sd: dict[str, float | None] = {}
-    for key in rows[0]:
+    # Members of an earlier version have other scores.
+    for key in dict.fromkeys(key for row in rows for key in row):
         if key in ("fold", "seed"):
             continue
         values = [row[key] for row in rows if row.get(key) is not None]

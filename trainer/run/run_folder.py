@@ -118,7 +118,9 @@ class RunFolder:
         """
         if self.read_only:
             return
-        if not self._of_checkpoints.is_dir():
+        of_checkpoints = checkpoints.stored_progress(self.checkpoints)
+        earlier = not any(progress.get("best_by") for progress in of_checkpoints)
+        if earlier or not self._of_checkpoints.is_dir():
             self._adopt(epochs, top_k)
         shown = {"best": epochs[0]}
         if top_k > 1:
@@ -134,8 +136,7 @@ class RunFolder:
             durable.link(source, weights_path(self.path, name))
         _drop(self.path, "epoch*", but=shown)
         # A damaged checkpoint falls back to the one before, whose epochs are needed.
-        kept = checkpoints.stored_progress(self.checkpoints)
-        named = {epoch for progress in kept for *_, epoch in progress["top"]}
+        named = {epoch for progress in of_checkpoints for *_, epoch in progress["top"]}
         names = [epoch_name(epoch) for epoch in named.union(epochs)]
         _drop(self._of_checkpoints, "*", but=names)
 
@@ -144,8 +145,8 @@ class RunFolder:
         names = {epoch: epoch_name(epoch) for epoch in epochs if top_k > 1}
         for epoch, name in ({epochs[0]: "best"} | names).items():
             path = weights_path(self.path, name)
-            if path.exists():
-                kept = weights_path(self._of_checkpoints, epoch_name(epoch))
+            kept = weights_path(self._of_checkpoints, epoch_name(epoch))
+            if path.exists() and not kept.exists():
                 durable.link(path, kept)
                 logging.info(
                     "%s is taken for the weights of epoch %d, as an earlier version "

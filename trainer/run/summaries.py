@@ -1,6 +1,9 @@
 """TensorBoard events of a run: scalars and images."""
 
+import logging
+import numbers
 import pathlib
+import shutil
 from typing import Any
 
 import numpy as np
@@ -10,6 +13,9 @@ from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from trainer.run.metric_writers import Kind
 from trainer.run.metric_writers import MetricWriter
+
+# Bytes that a disk has free if it is not full.
+_ROOM = 1 << 22
 
 
 class SummaryWriter(MetricWriter):
@@ -30,7 +36,7 @@ class SummaryWriter(MetricWriter):
         prefix = "steps/" if kind is Kind.STEP else ""
         with self._writer.as_default(step=step):
             for name, value in scalars.items():
-                if isinstance(value, (int, float)) and np.isfinite(value):
+                if isinstance(value, numbers.Real) and np.isfinite(value):
                     tf.summary.scalar(prefix + name, value)
         if kind is not Kind.STEP and scalars:
             self._flush()
@@ -42,6 +48,7 @@ class SummaryWriter(MetricWriter):
 
     def flush(self) -> None:
         self._writer.flush()
+        self._size = self._size_on_disk()
 
     def close(self) -> None:
         self._writer.close()
@@ -53,12 +60,16 @@ class SummaryWriter(MetricWriter):
         """
         self._writer.flush()
         before, self._size = self._size, self._size_on_disk()
-        if self._size == before:
+        if self._size != before:
+            return
+        if shutil.disk_usage(self._folder).free < _ROOM:
             raise CommandError(
                 ExitCode.ENVIRONMENT,
                 f"TensorBoard's events could not be written to {self._folder}",
                 fix="make room on its disk",
             )
+        # Some network file systems tell a file's size late.
+        logging.warning("TensorBoard's events may be missing in %s", self._folder)
 
     def _size_on_disk(self) -> int:
         return sum(path.stat().st_size for path in self._folder.glob("events.*"))

@@ -58,7 +58,7 @@ def validate(
     }
     joined = _in_order(joined, num_records)
     _check_finite(joined, ids_of)
-    scores: dict[str, Any] = {"loss": float(joined["loss"].mean())}
+    scores: dict[str, Any] = {"loss": float(joined["loss"].mean(dtype=np.float64))}
     if "overlap" in joined:
         scores |= _of_masks(joined, histogram, image_size)
     known = joined["label"] >= 0

@@ -110,6 +110,17 @@ def test_workers_with_different_flags_are_refused(dataset, tmp_path):
     assert not (tmp_path / "run" / "config.json").exists()
 
 
+@pytest.mark.slow
+def test_workers_of_which_one_has_no_gpu_are_refused(dataset, tmp_path):
+    """Then --deterministic=auto differs, and not the flags."""
+    started = processes.start(
+        dataset, tmp_path / "run", 2, worker_changes={1: {"deterministic": False}}
+    )
+    ends = processes.ended(started)
+    assert [code for code, _ in ends] == [ExitCode.CONFLICT] * 2
+    assert all("depends on whether TensorFlow" in stderr for _, stderr in ends)
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "{", "[]", "{}", '{"cluster": {"worker": ["a:1"]}, "task": {"index": 0}}']

@@ -114,6 +114,24 @@ def test_a_full_disk_leaves_nothing_incomplete(tmp_path, variables, monkeypatch)
     assert [p.name for p in tmp_path.iterdir()] == ["epoch-00001-step-0000000"]
 
 
+def test_a_full_disk_spares_the_checkpoint_of_the_same_position(
+    tmp_path, variables, monkeypatch
+):
+    """A run that goes on and is stopped at once saves the same position again."""
+    save(tmp_path, variables, 1, 1)
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints.durable, "write_json", full)
+        with pytest.raises(OSError, match="No space"):
+            save(tmp_path, variables, 1, 1)
+    assert checkpoints.restore_newest(tmp_path, variables).progress == {"epoch": 1}
+    save(tmp_path, variables, 1, 1)
+    assert [p.name for p in tmp_path.iterdir()] == ["epoch-00001-step-0000000"]
+
+
 def test_what_killed_processes_left_is_dropped(tmp_path, variables):
     """Of another step than the one that is saved next."""
     (tmp_path / ".incomplete-epoch-00001-step-0000002").mkdir(parents=True)

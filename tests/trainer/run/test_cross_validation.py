@@ -121,3 +121,23 @@ def test_scores_that_some_members_lack():
     summary = {"members": rows, **cross_validation._mean_and_sd(rows[:1])}
     assert summary["mean"] == {"a": 1.0, "b": None}
     assert summary["sd"] == {"a": None, "b": None}
+
+
+def test_members_with_other_scores_make_one_table():
+    """With --top_k each has its own epochs, and an earlier version other scores."""
+    results = [
+        {"best_dice": 0.5, "top": {"epoch00002": 0.5}, "swa": {"dice": 0.5}},
+        {"best_tuned_dice": 0.7, "best_by": "tuned_dice", "swa": {"dice": 0.7}},
+    ]
+    rows = [
+        {"fold": k, "seed": 0, **cross_validation._flat(scores)}
+        for k, scores in enumerate(results)
+    ]
+    summary = {"members": rows, **cross_validation._mean_and_sd(rows)}
+    assert summary["mean"] == {
+        "best_dice": 0.5,
+        "swa dice": pytest.approx(0.6),
+        "best_tuned_dice": 0.7,
+    }
+    lines = cross_validation.table(summary).splitlines()
+    assert lines[-3].split() == ["fold1-seed0", "-", "0.7000", "0.7000"]
