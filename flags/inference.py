@@ -93,7 +93,7 @@ GROUPS = Groups(
         _define(
             "batch_size",
             "How many `images` a device predicts at once, halved where it lacks "
-            "memory; the submission does not depend on it.",
+            "memory; the submission depends on it by rounding at most.",
         ),
         _define(
             "predict_precision",

@@ -66,8 +66,8 @@ class PredictConfig:
       predict_precision: number format of TensorFlow's networks; "trained" is each
         member's own, "float32" is without TF32, and "bfloat16" and "float16" keep the
         weights in float32, as in mixed precision.
-      batch_size: maximum number of images in a batch of a device; it does not change
-        the submission.
+      batch_size: maximum number of images in a batch of a device; it changes the
+        submission by rounding at most.
       num_workers: number of processes that convert `source`; it does not change the
         submission.
       require_gpu: whether the command fails where no GPU is used.

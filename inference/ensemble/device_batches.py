@@ -68,8 +68,8 @@ class DeviceBatches:
                 f"{self._device} has too little memory for {work} of one image"
                 f"{lacking}",
                 fix="predict with fewer views (--tta, --classifier_tta), with "
-                "--predict_precision=bfloat16 or float16, or end what else uses the "
-                "device",
+                "--predict_precision=bfloat16 or float16, end what else uses the "
+                "device, or leave it out by CUDA_VISIBLE_DEVICES",
             )
         self.size = tried // 2
         logging.warning(

@@ -82,7 +82,8 @@ def place(
             ExitCode.ENVIRONMENT,
             f"{device.removeprefix('/device:')} has too little memory for the weights "
             f"of {len(group.members)} members",
-            fix="predict with fewer members at once, or end what else uses the device",
+            fix="predict with fewer members at once, end what else uses the device, or "
+            "leave it out by CUDA_VISIBLE_DEVICES",
         ) from e
     return PlacedGroup(segmenters=segmenters, classifiers=classifiers)
 

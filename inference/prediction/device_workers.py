@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from data_prep.core.errors import CommandError
 from inference.config import PredictConfig
 from inference.ensemble import cascade
 from inference.ensemble import placement
@@ -80,7 +81,7 @@ def place(
       remaining: the chunks to predict; there are no more workers than these.
 
     Raises:
-      CommandError: a device has too little memory for the weights.
+      CommandError: no device has the memory for the weights.
     """
     found = names(config)
     used = found[: max(1, len(remaining))]
@@ -92,9 +93,19 @@ def place(
         )
     compared = config.is_compared and any(chunk.index == 0 for chunk in remaining)
     first_fold = remaining[0].fold if compared else None
-    return [
-        _worker(config, groups, passes, stop, device, first_fold) for device in used
-    ]
+    workers, errors = [], []
+    for device in used:
+        try:
+            workers.append(_worker(config, groups, passes, stop, device, first_fold))
+        except CommandError as e:
+            if len(used) == 1:
+                raise
+            # A GPU that another job fills; the others go on.
+            errors.append(e)
+            logging.warning("%s predicts nothing: %s", device, e)
+    if not workers:
+        raise errors[0]
+    return workers
 
 
 def _worker(

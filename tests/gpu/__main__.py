@@ -18,6 +18,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import signal
 import sys
 import tempfile
 import time
@@ -74,6 +75,8 @@ def main(arguments: list[str] | None = None) -> int:
     if not chosen:
         names = ", ".join(c.name for c in CHECKS)
         parser.error(f"--only={args.only} is none of {names}")
+    # As Ctrl-C: the checks' processes end, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     started = time.monotonic()
     rows = _run(args, chosen, started + args.limit_s)
     seconds = time.monotonic() - started

@@ -88,13 +88,20 @@ def run(checks: Sequence[Check], session: Session, *, lanes: int) -> list[Row]:
         if check.early and lanes > 1:
             check.early(session)
     with concurrent.futures.ThreadPoolExecutor(lanes) as pool:
-        for check in checks:
-            if check.alone:
-                concurrent.futures.wait(found.values())
-            # The pool starts in order, so that a check waits only for started ones.
-            found[check.name] = pool.submit(_rows, check, session, dict(found))
-            if check.alone:
-                concurrent.futures.wait(found.values())
+        try:
+            for check in checks:
+                if check.alone:
+                    concurrent.futures.wait(found.values())
+                # The pool starts in order: a check waits only for started ones.
+                found[check.name] = pool.submit(_rows, check, session, dict(found))
+                if check.alone:
+                    concurrent.futures.wait(found.values())
+            concurrent.futures.wait(found.values())
+        except BaseException:
+            # The pool would wait for processes that no signal has reached.
+            pool.shutdown(wait=False, cancel_futures=True)
+            session.close()
+            raise
     return [row for check in checks for row in found[check.name].result()]
 
 

@@ -32,8 +32,7 @@ def repeat(session: Session) -> list[Row]:
     ]
     try:
         first = runs.stop(session, stopped, FLAG)
-        arguments = runs.train_arguments(session, stopped, FLAG)
-        last = session.run(arguments, limit_s=runs.LIMIT_S)
+        last = runs.resume(session, stopped, FLAG)
         seconds = [session.finish(running, runs.LIMIT_S).seconds for running in ends]
     finally:
         for running in ends:

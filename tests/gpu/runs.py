@@ -12,12 +12,17 @@ from tests.gpu.checks import OK
 from tests.gpu.checks import Check
 from tests.gpu.checks import Row
 from tests.gpu.session import CheckFailed
+from tests.gpu.session import Done
 from tests.gpu.session import OutOfTime
 from tests.gpu.session import Session
 
 PREEMPTED = 75  # data_prep/core/errors.py
 EPOCHS, ROW_EVERY = 2, 2
 LIMIT_S = 200
+# A prediction that hangs must be told from one for which no time was left.
+PREDICT_LIMIT_S = 100
+# What a run logs that goes on from a checkpoint.
+_GOES_ON = "continuing after epoch"
 DATA = "data set"
 STOPPED, RESUMED, SCORES = "SIGTERM stops training", "training resumes", "its scores"
 PREDICTED, EVALUATED = "prediction", "evaluation"
@@ -40,9 +45,19 @@ def train_arguments(session: Session, workdir: pathlib.Path, *more: str) -> list
         "--swa_epochs=1",
         f"--log_every_steps={ROW_EVERY}",
         f"--workdir={workdir}",
+        *session.needs_gpu,
         *session.scale.model,
         *more,
     ]
+
+
+def resume(session: Session, workdir: pathlib.Path, *more: str) -> Done:
+    """Starts a stopped run again, which must go on from its checkpoint."""
+    arguments = train_arguments(session, workdir, *more)
+    done = session.run(arguments, limit_s=LIMIT_S)
+    if _GOES_ON not in done.errors:
+        raise CheckFailed("it began anew, and not from its checkpoint")
+    return done
 
 
 def stop(session: Session, workdir: pathlib.Path, *more: str) -> Row:
@@ -98,7 +113,7 @@ def train(session: Session) -> list[Row]:
     workdir = session.folder / "default"
     rows = [stop(session, workdir)]
     try:
-        done = session.run(train_arguments(session, workdir), limit_s=LIMIT_S)
+        done = resume(session, workdir)
     except (CheckFailed, OutOfTime) as e:
         e.rows = rows
         raise
@@ -156,7 +171,10 @@ def predict_into(session: Session, name: str, **environment: str) -> float:
         f"--output={session.folder}/{name}",
         "--outputs=csv,probabilities",
     ]
-    return session.run(arguments, limit_s=LIMIT_S, environment=environment).seconds
+    if not environment:
+        arguments += session.needs_gpu
+    done = session.run(arguments, limit_s=PREDICT_LIMIT_S, environment=environment)
+    return done.seconds
 
 
 def _digests(folder: pathlib.Path) -> dict[str, str]:

@@ -138,6 +138,7 @@ class Session:
       deadline: `time.monotonic()` at which the command ends.
       scale: how much is computed.
       background: {check: process that was started before its turn}.
+      started: all processes, for `close`.
     """
 
     device: str
@@ -145,6 +146,12 @@ class Session:
     deadline: float
     scale: Scale = Scale()
     background: dict[str, Running] = dataclasses.field(default_factory=dict)
+    started: list[Running] = dataclasses.field(default_factory=list)
+
+    @property
+    def needs_gpu(self) -> list[str]:
+        """The flag with which a command fails where it would run on the CPU."""
+        return [] if self.on_cpu else ["--require_gpu"]
 
     @property
     def on_cpu(self) -> bool:
@@ -167,7 +174,9 @@ class Session:
             stderr=err,
             start_new_session=True,
         )
-        return Running(process=process, out=out, err=err, started=time.monotonic())
+        running = Running(process=process, out=out, err=err, started=time.monotonic())
+        self.started.append(running)
+        return running
 
     def finish(self, running: "Running", limit_s: float) -> Done:
         """Waits for a process, and kills it and its children at the time limit.
@@ -194,8 +203,8 @@ class Session:
         )
 
     def close(self) -> None:
-        """Ends what still runs in the background."""
-        for running in self.background.values():
+        """Ends what still runs."""
+        for running in self.started:
             running.close()
 
     def run(

@@ -73,10 +73,7 @@ def train(
     data = strategy.experimental_distribute_dataset(batches(size, steps))
     found = run(iter(data), tf.constant(steps)).losses.numpy()
     weights = [w.numpy() for w in model.weights]
-    moved = max(
-        float(np.abs(a - b).max()) for a, b in zip(before, weights, strict=True)
-    )
-    return Trained(losses=found, weights=weights, moved=moved)
+    return Trained(losses=found, weights=weights, moved=_largest(before, weights))
 
 
 def _set_policy_and_seed(config) -> None:
@@ -90,7 +87,10 @@ def _set_policy_and_seed(config) -> None:
 
 def differ(one: Trained, other: Trained) -> float:
     """Returns the largest difference of two weights."""
-    return max(
-        float(np.abs(a - b).max())
-        for a, b in zip(one.weights, other.weights, strict=True)
-    )
+    return _largest(one.weights, other.weights)
+
+
+def _largest(one: list[np.ndarray], other: list[np.ndarray]) -> float:
+    # Python's max would pass over a NaN.
+    pairs = zip(one, other, strict=True)
+    return float(np.max([np.abs(a - b).max() for a, b in pairs]))

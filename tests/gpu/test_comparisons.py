@@ -11,6 +11,7 @@ from inference.prediction import probability_maps
 from tests.gpu import pixels
 from tests.gpu import repeats
 from tests.gpu import runs
+from tests.gpu import steps
 from tests.gpu.checks import BAD
 from tests.gpu.checks import OK
 from tests.gpu.checks import Row
@@ -50,7 +51,8 @@ def test_one_bit_is_a_difference(tmp_path):
 
 @pytest.mark.parametrize("broken", ["", "second", "stopped"])
 def test_repeated_runs_are_judged(tmp_path, monkeypatch, broken):
-    done = Done(code=0, output="", errors="", seconds=1.0)
+    said = "10:00:00 continuing after epoch 1, step 2"
+    done = Done(code=0, output="", errors=said, seconds=1.0)
 
     def written(arguments):
         return write_run(tmp_path / arguments[0], value=2.0 - (arguments[0] == broken))
@@ -130,3 +132,13 @@ def test_maps_without_a_mask_are_compared_at_a_lower_threshold(tmp_path):
     fewer = write_maps(tmp_path / "c", values[:1])
     with pytest.raises(CheckFailed, match="not of the same films"):
         pixels.compare(one, fewer)
+
+
+def test_a_nan_in_any_weight_is_no_agreement():
+    """Python's max passes over a NaN that does not come first."""
+    one, other = (
+        steps.Trained(losses=np.ones(1), weights=[np.ones(2), values], moved=1.0)
+        for values in (np.ones(2), np.array([1.0, np.nan]))
+    )
+    assert np.isnan(steps.differ(one, other))
+    assert steps.differ(one, one) == 0

@@ -64,7 +64,7 @@ def main() -> int:
     run = json.loads(sys.argv[1])
     registry.MODELS["tiny"] = fakes.build_tiny
     loop.Trainer = Kept
-    losses.LOSSES["spoiled"] = lambda: spoiling(run["spoiled"] or 0)
+    losses.LOSSES["spoiled"] = lambda weight=1.0: spoiling(run["spoiled"] or 0)
     try:
         loop.train(
             fakes.train_config(**run["config"]),

@@ -108,7 +108,7 @@ def test_a_run_trains_the_same(dataset, tmp_path):
         config, fakes.execution(dataset / "32", tmp_path / "here", strategy="single")
     )
     last, expected = (
-        list(csv.reader((tmp_path / name / "log.csv").open()))[-1]
+        list(csv.reader((tmp_path / name / "log.csv").read_text().splitlines()))[-1]
         for name in ("command", "here")
     )
     best = "best_tuned_dice"

@@ -31,7 +31,9 @@ _TEXT = re.compile(
     r"|Dst tensor is not initialized",
     re.IGNORECASE,
 )
-_NOT_MEMORY = re.compile(r"No algorithm worked|no-scratch runner")
+# A convolution without a working algorithm. cuDNN's "failed to allocate the scratch
+# space ... or to find a working no-scratch runner" does lack memory.
+_NOT_MEMORY = re.compile(r"No algorithm worked")
 _SIZE = re.compile(
     r"shape\s?\[[\d,]*\] and type \w+"
     r"|allocat\w+ (?:request for )?[\d.]+ ?(?:[KMGT]i?B|B|bytes)\b",

@@ -16,6 +16,7 @@ import pathlib
 import time
 
 import numpy as np
+import tensorflow as tf
 
 from inference.config import Engine
 from inference.ensemble import mean_probability
@@ -23,11 +24,11 @@ from inference.ensemble import placement
 from inference.ensemble import tta
 from inference.ensemble.members import LoadedGroup
 from inference.ensemble.members import Loader
-from inference.ensemble.networks import HOST
 from inference.ensemble.networks import MASK
 from inference.inputs import chunks
 from inference.inputs import datasets
 from inference.masks import postprocess
+from trainer.machine import devices
 
 READING, MODEL, POST = "reading", "model", "post-processing"
 VIEW, SPEC = "hflip", "seed"
@@ -41,8 +42,16 @@ def measure(folder: pathlib.Path, paths: list[pathlib.Path], batch_size: int):
     read = functools.partial(chunks.read, found, chosen, [False] * num_parts)
     loader = Loader("swa", found, Engine(name="tensorflow", precision="f32"))
     group = LoadedGroup(segmenters=loader.load_all(paths, MASK), classifiers=[])
-    placed = placement.place(group, HOST)
-    model = mean_probability.segmenters(placed.segmenters, tta.views((VIEW,)))
+    # Where the job has them, too: weights in the host's memory would be copied to a GPU
+    # for every batch.
+    device = devices.logical_names()[0]
+    placed = placement.place(group, device)
+    ensemble = mean_probability.segmenters(placed.segmenters, tta.views((VIEW,)))
+
+    def model(film):
+        with tf.device(device):
+            return ensemble(film)
+
     parts = [images for _, images in read()]
     films = [
         {str(folder): pixels[k : k + batch_size]}

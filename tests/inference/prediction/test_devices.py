@@ -252,6 +252,22 @@ def test_weights_that_do_not_fit(dataset, runs, monkeypatch):
     assert e.value.exit_code == ExitCode.ENVIRONMENT
 
 
+def test_a_device_that_others_fill_is_left_out(dataset, runs, monkeypatch, caplog):
+    asked = config(dataset, [runs / "segmenter0"], runs / "one")
+    expected = predicted_on(CPUS[:1], asked, monkeypatch)
+    placed = device_workers.placement.place
+
+    def place(group, device, **options):
+        if device.endswith("1"):
+            raise CommandError(ExitCode.ENVIRONMENT, "too little memory", fix="end it")
+        return placed(group, device, **options)
+
+    monkeypatch.setattr(device_workers.placement, "place", place)
+    again = dataclasses.replace(asked, output=runs / "left")
+    assert predicted_on(CPUS[:2], again, monkeypatch) == expected
+    assert "CPU:1 predicts nothing: too little memory; end it" in caplog.text
+
+
 def test_gpus_of_two_kinds_are_mentioned(monkeypatch, caplog):
     monkeypatch.setattr(
         device_workers.devices, "gpu_names", lambda: ["NVIDIA T4", "NVIDIA H100"]

@@ -36,6 +36,11 @@ ON_GPUS = {
         tf.errors.InternalError,
         "",
     ),
+    "CUDNN failed to allocate the scratch space for the runner or to find a working "
+    "no-scratch runner.": (
+        tf.errors.UnknownError,
+        "",
+    ),
     "CUDNN_STATUS_ALLOC_FAILED in tensorflow/stream_executor/cuda/cuda_dnn.cc(1)": (
         tf.errors.UnknownError,
         "",
