@@ -20,7 +20,7 @@ from trainer.validation import epoch_report
 
 @dataclasses.dataclass(kw_only=True)
 class EpochEnd:
-    """An epoch that has just been trained; actions read it, and fill the last fields.
+    """An epoch that has just been trained; actions read it, and fill the last field.
 
     Attributes:
       trainer: holds the state; `state.progress.epoch` is this epoch, counted from 1,
@@ -30,7 +30,6 @@ class EpochEnd:
       learning_rate: the rate of the epoch.
       speed: see trainer/run/throughput.py.
       row: the epoch's row of log.csv.
-      is_best: whether no earlier epoch is as good.
     """
 
     trainer: Trainer
@@ -39,7 +38,6 @@ class EpochEnd:
     learning_rate: float
     speed: dict[str, float]
     row: dict[str, Any] = dataclasses.field(default_factory=dict)
-    is_best: bool = False
 
     @property
     def epoch(self) -> int:
@@ -58,7 +56,7 @@ def validate(end: EpochEnd) -> None:
         "loss": progress.mean_loss(),
         **{f"val_{name}": value for name, value in scores.items()},
     }
-    end.is_best = progress.end_epoch(end.row, trainer.config.top_k)
+    progress.end_epoch(end.row, trainer.config.top_k)
 
 
 def keep_best(end: EpochEnd) -> None:

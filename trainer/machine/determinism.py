@@ -6,7 +6,8 @@ import tensorflow as tf
 def decide(asked: bool | None, stored: bool | None = None) -> tuple[bool, str]:
     """Returns whether ops are deterministic, and why.
 
-    On a CPU determinism costs little; on a GPU it excludes many kernels.
+    Left open, a CPU is deterministic. A GPU is not: there determinism excludes kernels,
+    and what that costs is known of one network on one card.
 
     Args:
       asked: what the user asked for; None leaves it open.

@@ -37,18 +37,13 @@ class TrainProgress:
         self.step += len(losses)
         self.skipped += skipped
 
-    def end_epoch(self, row: dict[str, Any], top_k: int) -> bool:
-        """Adds the row of the current epoch and starts the next one.
-
-        Returns:
-          Whether the epoch is better than all epochs before.
-        """
+    def end_epoch(self, row: dict[str, Any], top_k: int) -> None:
+        """Adds the row of the current epoch and starts the next one."""
         self.epoch += 1
         self.step, self.losses, self.skipped = 0, [], 0
         self.rows.append(row)
         entry = (self.scores()[-1], self.epoch)
         self.top = sorted([*self.top, entry], key=self._order)[:top_k]
-        return self.top[0] == entry
 
     def scores(self) -> list[float]:
         """Returns a score of each finished epoch, the higher the better.

@@ -101,11 +101,12 @@ def test_of_another_model(tmp_path, variables):
         checkpoints.restore_newest(tmp_path, variables[:-1])
 
 
+def full(*args):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def test_a_full_disk_leaves_nothing_incomplete(tmp_path, variables, monkeypatch):
     save(tmp_path, variables, 1, 1)
-
-    def full(*args):
-        raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoints.durable, "write_json", full)
@@ -119,9 +120,6 @@ def test_a_full_disk_spares_the_checkpoint_of_the_same_position(
 ):
     """A run that goes on and is stopped at once saves the same position again."""
     save(tmp_path, variables, 1, 1)
-
-    def full(*args):
-        raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoints.durable, "write_json", full)
