@@ -35,8 +35,8 @@ CARDS = {16: 15.0, 24: 22.5, 40: 39.4, 80: 79.0}
 _TRACED_BATCH = 509
 _NOTE = """\
 GB are of 2**30 bytes, batches are per device. An estimate, whose allowance was set on
-one GPU: on an H200 the real peak was 0.93 of it, and 0.87 without fused layers. Other
-cards are unmeasured. --jit and --augment_on=device are not counted."""
+one GPU: on an H200 the real peak of two networks was 0.78 to 0.97 of it. Other cards
+are unmeasured. --jit and --augment_on=device are not counted."""
 _GB = 1 << 30
 
 
