@@ -143,9 +143,9 @@ def _unforeseen(error: Exception) -> int:
         text = "this process is out of memory; end other programs, or give it less work"
         return _refuse(ExitCode.ENVIRONMENT, text)
     if isinstance(error, OSError) and error.errno in os_errors.OF_MACHINE:
-        text = (
-            f"{error.strerror}; see the lines above: this machine, a disk or a network"
-        )
+        where = f": {error.filename}" if error.filename else ""
+        text = f"{error.strerror}{where}; see the lines above: this machine, a disk or "
+        text += "a network"
         return _refuse(ExitCode.ENVIRONMENT, text)
     return _refuse(ExitCode.BUG, "please report the lines above")
 

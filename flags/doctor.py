@@ -5,6 +5,7 @@ import pathlib
 from absl import flags
 
 from flags import common
+from flags import fields
 from flags.groups import Groups
 
 _JSON = flags.DEFINE_bool(
@@ -21,7 +22,7 @@ GROUPS = Groups(
 
 def output() -> pathlib.Path:
     """Returns the folder whose file system is tested: --output, or the current one."""
-    return pathlib.Path(common.OUTPUT.value or "")
+    return fields.path(common.OUTPUT.value or "")
 
 
 def as_json() -> bool:

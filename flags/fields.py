@@ -5,6 +5,7 @@ values and the range, its default the flag's default. The flag adds the help tex
 """
 
 import dataclasses
+import os
 import pathlib
 import types
 import typing
@@ -136,10 +137,29 @@ def _value(config: type, name: str) -> Any:
     """Returns a flag's value in the type of its field."""
     kind, value = _kind(config, name), getattr(flags.FLAGS, name)
     if kind.is_tuple:
-        return _converted(name, kind.scalar, value)
+        scalar = path if kind.scalar is pathlib.Path else kind.scalar
+        return _converted(name, scalar, value)
     if kind.scalar is pathlib.Path:
-        return pathlib.Path(value) if value else None
+        return path(value) if value else None
     return value
+
+
+def path(text: str) -> pathlib.Path:
+    """Returns a path whose leading `~` or `~user` is that home folder.
+
+    A shell expands it only at the start of a word, which `--output=~/x` is not.
+
+    Raises:
+      CommandError: there is no such user.
+    """
+    expanded = os.path.expanduser(text)
+    if expanded.startswith("~"):
+        raise CommandError(
+            ExitCode.FLAGS,
+            f"{text} names no home folder",
+            fix="correct the name after ~, or begin with ./ for a file of that name",
+        )
+    return pathlib.Path(expanded)
 
 
 def _converted(name: str, scalar: type, texts: list[str]) -> tuple:

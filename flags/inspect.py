@@ -15,12 +15,12 @@ GROUPS = Groups(
 
 def data() -> pathlib.Path:
     """Returns the dataset folder to look at."""
-    return pathlib.Path(fields.required(common.DATA))
+    return fields.path(fields.required(common.DATA))
 
 
 def output() -> pathlib.Path:
     """Returns the folder to write."""
-    return pathlib.Path(fields.required(common.OUTPUT))
+    return fields.path(fields.required(common.OUTPUT))
 
 
 def num_pictures() -> int:

@@ -16,4 +16,4 @@ GROUPS = Groups(
 
 def data() -> pathlib.Path:
     """Returns the folder to check."""
-    return pathlib.Path(fields.required(common.DATA))
+    return fields.path(fields.required(common.DATA))

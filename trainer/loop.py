@@ -11,6 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from data_prep.core import durable
+from data_prep.core import folder_lock
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.core.progress import Tracker
@@ -267,4 +268,4 @@ def _step_actions(
 
 def _locked_by_chief(rank: cluster.WorkerRank, workdir: pathlib.Path):
     """Locks the run folder for the one worker that writes it."""
-    return durable.locked(workdir) if rank.is_chief else contextlib.nullcontext()
+    return folder_lock.locked(workdir) if rank.is_chief else contextlib.nullcontext()

@@ -1,9 +1,10 @@
-"""Files that appear whole or not at all, locks, and checksums."""
+"""Files that appear whole or not at all, and their checksums."""
 
 import contextlib
-import fcntl
+import errno
 import hashlib
 import json
+import logging
 import os
 import pathlib
 import shutil
@@ -15,6 +16,10 @@ from data_prep.core.errors import ExitCode
 
 INCOMPLETE = ".incomplete"
 _CHECKSUM_KEY = "sha256"
+# What a file system answers that does not have an operation at all.
+_NOT_OFFERED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+# File systems that do not sync folders, of which the log has told.
+_without_sync: set[int] = set()
 
 
 @contextlib.contextmanager
@@ -41,10 +46,22 @@ def atomic_write(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def sync_directory(path: pathlib.Path) -> None:
-    """Makes a rename in `path` survive a power loss."""
+    """Makes a rename in `path` survive a power loss, where the file system can."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as e:
+        if e.errno not in _NOT_OFFERED:
+            raise
+        device = os.fstat(descriptor).st_dev
+        if device not in _without_sync:
+            _without_sync.add(device)
+            logging.warning(
+                "%s is on a file system that does not sync folders (%s): the last "
+                "files may be lost if its machine loses power.",
+                path,
+                e.strerror,
+            )
     finally:
         os.close(descriptor)
 
@@ -139,26 +156,6 @@ def check_file(path: pathlib.Path, *, expected_sha256: str, fix: str) -> None:
         raise CommandError(
             ExitCode.CORRUPT, f"{path} does not match its recorded sha256", fix=fix
         )
-
-
-@contextlib.contextmanager
-def locked(directory: pathlib.Path) -> Iterator[None]:
-    """Locks `directory` for this process; the kernel frees it however the process ends.
-
-    Raises:
-      CommandError: another process holds it.
-    """
-    directory.mkdir(parents=True, exist_ok=True)
-    with (directory / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as e:
-            raise CommandError(
-                ExitCode.CONFLICT,
-                f"{directory} is in use by another run",
-                fix="wait for it, or choose another folder",
-            ) from e
-        yield
 
 
 def refuse_other_config(

@@ -29,6 +29,11 @@ class CommandError(Exception):
     def __init__(self, exit_code: ExitCode, what: str, *, fix: str):
         super().__init__(f"{what}; {fix}")
         self.exit_code = exit_code
+        self._parts = what, fix
+
+    def __reduce__(self):
+        # Keyword-only arguments do not survive the default pickling.
+        return _command_error, (self.exit_code, *self._parts)
 
 
 class ConfigError(ValueError):
@@ -56,6 +61,10 @@ class InputError(Exception):
     def __reduce__(self):
         # Keyword-only arguments do not survive the default pickling.
         return _input_error, (self.code, self.reason, self.fix)
+
+
+def _command_error(exit_code: ExitCode, what: str, fix: str) -> CommandError:
+    return CommandError(exit_code, what, fix=fix)
 
 
 def _input_error(code: str, reason: str, fix: str) -> InputError:

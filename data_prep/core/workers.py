@@ -1,41 +1,25 @@
-"""Worker processes that each hold one input at a time, so that blame is exact.
+"""Worker processes that each work on one input at a time, so that blame is exact.
 
-A worker that dies or hangs costs the one input it held. Workers are spawned
-(never forked), import neither TensorFlow nor the flags, and run under limits of
+A worker that dies or hangs costs the one input it worked on. An exception that is none
+of an input's ends the round: it is a fault of ours or of the machine. Workers are
+spawned (never forked), import neither TensorFlow nor the flags, and run under limits of
 memory and time.
 """
 
-import contextlib
-import dataclasses
+import logging
 import multiprocessing
 import multiprocessing.connection
-import os
-import resource
-import signal
-import time
 from collections import deque
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from typing import Any
 
-from data_prep.core.errors import InputError
-
-_END = object()
-_FIX = "get the file again from its source, or remove it"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Limits:
-    """Limits of one worker process.
-
-    Attributes:
-      memory_bytes: address space, in addition to that of the imports.
-      seconds: wall time for one input.
-    """
-
-    memory_bytes: int
-    seconds: float
+from data_prep.core import memory
+from data_prep.core import worker_process
+from data_prep.core.worker_handle import Limits
+from data_prep.core.worker_handle import Task
+from data_prep.core.worker_handle import Worker
 
 
 class WorkerPool:
@@ -52,8 +36,12 @@ class WorkerPool:
         self, *functions: Callable[[Any], Any], num_workers: int, limits: Limits
     ):
         context = multiprocessing.get_context("spawn")
+        self._limits = limits
+        self._available = memory.available()
+        self._most = max(limits.memory_bytes, self._available)
+        self._told = False
         self._workers = [
-            _Worker(context, functions, limits) for _ in range(num_workers)
+            Worker(context, functions, limits, self._most) for _ in range(num_workers)
         ]
 
     def __enter__(self) -> "WorkerPool":
@@ -64,7 +52,11 @@ class WorkerPool:
             worker.stop()
 
     def imap_ordered(
-        self, function: Callable[[Any], Any], items: Iterable[Any]
+        self,
+        function: Callable[[Any], Any],
+        items: Iterable[Any],
+        *,
+        memory_of: Callable[[Any], int] | None = None,
     ) -> Iterator[tuple[Any, Any]]:
         """Applies a function in the processes.
 
@@ -76,148 +68,124 @@ class WorkerPool:
             arguments, since it is sent with every input; raises InputError for a bad
             input.
           items: the inputs, picklable; read lazily.
+          memory_of: returns the most bytes that an input can need. One that needs more
+            than its worker's share of the memory runs while no other does.
 
         Yields:
           (item, result) in the order of `items`. The result is an InputError where
-          the function raised one, took too long, or killed its worker twice, the
-          second time while no other worker was busy.
+          the function raised one, took too long, needed too much memory, or killed
+          its worker twice, the second time while no other worker was busy.
+
+        Raises:
+          OSError: the function has raised it.
+          CommandError: the function has raised it, or the processes cannot start.
+          WorkerError: the function has raised anything else.
         """
-        waiting: deque[_Task] = deque()
-        suspects: deque[_Task] = deque()
-        items = iter(items)
-        exhausted = False
-        while waiting or not exhausted:
-            idle = [w for w in self._workers if not w.task]
-            if suspects:
-                if len(idle) == len(self._workers):
-                    idle[0].give(suspects.popleft())
-            else:
-                for worker in idle:
-                    # The window bounds the memory of results that wait for their turn.
-                    if exhausted or len(waiting) >= 4 * len(self._workers):
-                        break
-                    item = next(items, _END)
-                    if item is _END:
-                        exhausted = True
-                    else:
-                        waiting.append(_Task(function, item))
-                        worker.give(waiting[-1])
-            suspects.extend(_wait(self._workers))
-            while waiting and waiting[0].done:
-                task = waiting.popleft()
+        tasks = (self._task(function, item, memory_of) for item in items)
+        round_ = _Round(self._workers, tasks, is_large=self._is_large)
+        while round_.goes_on():
+            round_.give()
+            round_.take_back(_wait(self._workers))
+            for task in round_.finished():
                 yield task.item, task.result
 
-
-class _Task:
-    def __init__(self, function: Callable[[Any], Any], item: Any):
-        self.function, self.item = function, item
-        self.done = self.suspected = False
-        self.result: Any = None
-
-    def finish(self, result: Any) -> None:
-        self.result, self.done = result, True
-
-
-class _Worker:
-    """One process, replaced by a new one whenever an input kills it."""
-
-    def __init__(self, context, functions, limits: Limits):
-        self._context, self._functions, self._limits = context, functions, limits
-        self.task: _Task | None = None
-        self._start()
-
-    def _start(self) -> None:
-        self.pipe, worker_end = self._context.Pipe()
-        self._process = self._context.Process(
-            target=_serve, args=(worker_end, self._functions, self._limits), daemon=True
+    def _task(self, function, item, memory_of) -> Task:
+        needed = memory_of(item) if memory_of else 0
+        request = worker_process.Request(
+            function=function,
+            item=item,
+            memory_bytes=min(self._most, max(needed, self._limits.memory_bytes)),
         )
-        self._process.start()
-        worker_end.close()
-        self._deadline = float("inf")
+        return Task(request, needed)
 
-    def give(self, task: _Task) -> None:
-        self.task = task
-        self._deadline = time.monotonic() + self._limits.seconds
-        # If the process has died, `collect` will notice.
-        with contextlib.suppress(OSError):
-            self.pipe.send((task.function, task.item))
-
-    def seconds_left(self) -> float:
-        return self._deadline - time.monotonic() if self.task else float("inf")
-
-    def collect(self) -> _Task | None:
-        """Takes the result; called when the pipe is readable or time is up.
-
-        Returns:
-          The task, if its worker died on it for the first time. Other processes may
-          have used up the memory, so the task gets a second trial.
-        """
-        task, self.task = self.task, None
-        if not self.pipe.poll():
-            reason = f"decoding took over {self._limits.seconds:g} s"
-            task.finish(InputError("DCM_TIMEOUT", reason, fix=_FIX))
-        else:
-            try:
-                task.finish(self.pipe.recv())
-                return None
-            except (EOFError, OSError):
-                if task.suspected:
-                    reason = "decoding killed its process"
-                    task.finish(InputError("DCM_DECODER_CRASH", reason, fix=_FIX))
-        self.stop()
-        self._start()
-        if task.done:
-            return None
-        task.suspected = True
-        return task
-
-    def stop(self) -> None:
-        self._process.kill()
-        self._process.join()
-        self.pipe.close()
+    def _is_large(self, task: Task) -> bool:
+        is_large = task.needed > self._available // len(self._workers)
+        if is_large and not self._told:
+            self._told = True
+            logging.info(
+                "Images that may need over %d MiB of memory are decoded one at a time.",
+                (self._available // len(self._workers)) >> 20,
+            )
+        return is_large
 
 
-def _wait(workers: list[_Worker]) -> list[_Task]:
-    """Waits for results; returns the tasks that get a second trial."""
-    busy = {w.pipe: w for w in workers if w.task}
+class _Round:
+    """The inputs of one round that have no answer yet.
+
+    Args:
+      workers: of the pool.
+      tasks: all inputs; read lazily.
+      is_large: whether a task has to run alone.
+    """
+
+    def __init__(
+        self,
+        workers: list[Worker],
+        tasks: Iterator[Task],
+        *,
+        is_large: Callable[[Task], bool],
+    ):
+        self._workers, self._tasks, self._is_large = workers, tasks, is_large
+        self._exhausted = False
+        # In the order of the inputs.
+        self._unfinished: deque[Task] = deque()
+        # What no worker has, to run beside others or alone.
+        self._ready: deque[Task] = deque()
+        self._alone: deque[Task] = deque()
+        self._running_alone: Task | None = None
+
+    def goes_on(self) -> bool:
+        return bool(self._unfinished) or not self._exhausted
+
+    def give(self) -> None:
+        """Gives the workers what they can take."""
+        if self._running_alone and not self._running_alone.is_given:
+            self._running_alone = None
+        while not (self._alone or self._running_alone):
+            if not (self._ready or self._read_one()):
+                break
+            worker = min(self._workers, key=lambda w: len(w.tasks))
+            if not self._ready or not worker.takes(self._ready[0]):
+                break
+            worker.give(self._ready.popleft())
+        if self._alone and not any(w.tasks for w in self._workers):
+            self._running_alone = self._alone.popleft()
+            self._workers[0].give(self._running_alone)
+
+    def _read_one(self) -> bool:
+        """Reads the next input, unless the window is full or there is none."""
+        # The window bounds the memory of results that wait for their turn.
+        if self._exhausted or len(self._unfinished) >= 4 * len(self._workers):
+            return False
+        task = next(self._tasks, None)
+        if task is None:
+            self._exhausted = True
+            return False
+        self._unfinished.append(task)
+        (self._alone if self._is_large(task) else self._ready).append(task)
+        return True
+
+    def take_back(self, tasks: list[Task]) -> None:
+        """Takes tasks whose worker has died."""
+        for task in tasks:
+            (self._alone if task.num_kills else self._ready).append(task)
+
+    def finished(self) -> Iterator[Task]:
+        """Yields the tasks whose turn it is."""
+        while self._unfinished and self._unfinished[0].done:
+            yield self._unfinished.popleft()
+
+
+def _wait(workers: list[Worker]) -> list[Task]:
+    """Waits for results; returns the tasks that have to be given again."""
+    busy = {w.pipe: w for w in workers if w.tasks}
     if not busy:
         return []
     timeout = max(0.0, min(w.seconds_left() for w in busy.values()))
     ready = multiprocessing.connection.wait(list(busy), timeout)
-    retried = [
+    given_back = [
         worker.collect()
         for pipe, worker in busy.items()
         if pipe in ready or worker.seconds_left() <= 0
     ]
-    return [task for task in retried if task]
-
-
-def _serve(pipe, functions, limits: Limits) -> None:
-    del functions  # Unpickling them already imported their modules.
-    # Native libraries print to stdout and stderr, and what they print has tag values.
-    devnull = os.open(os.devnull, os.O_RDWR)
-    os.dup2(devnull, 1)
-    os.dup2(devnull, 2)
-    # The parent handles Ctrl-C; tracebacks of workers would hide its message.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with open("/proc/self/statm") as file:
-        used = int(file.read().split()[0]) * resource.getpagesize()
-    limit = used + limits.memory_bytes
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    while True:
-        try:
-            function, item = pipe.recv()
-        except EOFError:
-            return
-        try:
-            result = function(item)
-        except InputError as e:
-            result = e
-        except MemoryError:
-            result = InputError(
-                "DCM_BOMB",
-                f"decoding needs over {limits.memory_bytes >> 20} MiB",
-                fix=_FIX,
-            )
-        pipe.send(result)
+    return [task for tasks in given_back for task in tasks]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from data_prep.core import durable
+from data_prep.core import folder_lock
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.core.progress import Tracker
@@ -37,6 +37,7 @@ from inference.prediction.device_pool import Stop
 from inference.prediction.device_workers import DeviceWorker
 from inference.prediction.prediction_folder import PredictionFolder
 from trainer.machine import devices
+from trainer.run import run_folder
 
 
 def predict(config: PredictConfig) -> ExitCode:
@@ -70,7 +71,7 @@ def predict(config: PredictConfig) -> ExitCode:
         )
     spec = tuned.postprocess if tuned else config.postprocess
     steps = _postprocess(config, spec)
-    with durable.locked(config.output):
+    with folder_lock.locked(config.output):
         code, data = ExitCode.DONE, config.data
         if config.source:
             code, data = convert_source.convert(config)
@@ -120,6 +121,10 @@ class _Job:
     ):
         self._config = config
         datasets = dataset_folders.find(data)
+        runs = config.members + config.classifiers
+        dataset_folders.warn_of_other_versions(
+            [run_folder.open_finished(path) for path in runs]
+        )
         loader = Loader(
             config.weights, datasets, config.engine, config.predict_precision
         )

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from data_prep.core import durable
+from data_prep.core import folder_lock
 from data_prep.core import progress
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.dataset import aspect as aspects
-from data_prep.source import labels
+from data_prep.labels import rle_csv
 from inference.config import TuneConfig
 from inference.prediction import probability_maps
 from inference.prediction import thresholds
@@ -47,7 +48,7 @@ def tune(config: TuneConfig) -> str:
     num_workers = config.num_workers
     processes = "1 process" if num_workers == 1 else f"{num_workers} processes"
     logging.info("runs on CPU, %s: no part of it uses a GPU", processes)
-    with durable.locked(config.output):
+    with folder_lock.locked(config.output):
         provenance, counts = _pixel_counts(config)
         gates = config.gates if counts.classified else ()
         grid = Grid(
@@ -91,14 +92,14 @@ def _pixel_counts(config: TuneConfig) -> tuple[dict[str, Any], PixelCounts]:
         "prediction_sha256": durable.sha256(
             config.predictions / probability_maps.MARKER
         ),
-        "truth_sha256": labels.digest(config.truth),
+        "truth_sha256": rle_csv.digest(config.truth),
     }
     counts = counting.read(config.output, sources, wanted)
     if counts is None:
         total = probability_maps.count(config.predictions)
         counts = counting.count(
             progress.tracked(maps, "count", total, unit="images"),
-            labels.read(config.truth),
+            rle_csv.read(config.truth),
             aspect=aspect,
             thresholds=wanted,
             num_workers=config.num_workers,

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from data_prep.core import worker_process
 from data_prep.core.errors import ExitCode
 from flags import command
 from flags import os_errors
@@ -58,7 +59,7 @@ def test_a_fault_of_the_machine_keeps_its_traceback(capsys, number):
     code, text = ended(capsys, os_error(number, "/a/b"))
     assert code == ExitCode.ENVIRONMENT
     assert text.startswith("Traceback")
-    assert f"ERROR ENVIRONMENT: {os.strerror(number)}; see the lines above" in text
+    assert f"ERROR ENVIRONMENT: {os.strerror(number)}: /a/b; see the lines" in text
 
 
 @pytest.mark.parametrize("number", BUGS, ids=errno.errorcode.get)
@@ -149,3 +150,14 @@ def test_another_broken_pipe_keeps_its_traceback(capsys):
     """As of a worker process that was killed."""
     code, text = ended(capsys, os_error(errno.EPIPE))
     assert (code, text.split()[0]) == (ExitCode.BUG, "Traceback")
+
+
+def test_a_fault_in_a_worker_is_shown_with_the_worker_s_traceback(capsys):
+    error = worker_process.WorkerError("TypeError in a worker process")
+    fault = worker_process.Fault(error=error, trace="  File x, line 1\nTypeError")
+    with pytest.raises(worker_process.WorkerError) as e:
+        fault.throw()
+    code, text = ended(capsys, e.value)
+    assert code == ExitCode.BUG
+    assert "in a worker process:\n  File x, line 1\nTypeError\n" in text
+    assert text.endswith("ERROR BUG: please report the lines above\n")

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import pathlib
+import pwd
 from typing import Annotated
 from typing import Literal
 
@@ -299,3 +300,41 @@ def test_no_config_takes_nan(config):
             continue
         with pytest.raises(ConfigError, match=f"Received: {field.name}=nan"):
             dataclasses.replace(valid, **{field.name: bad})
+
+
+def test_a_home_folder_is_expanded(groups, monkeypatch):
+    """A shell leaves the ~ of --s_path=~/x alone."""
+    monkeypatch.setenv("HOME", "/home/me")
+    parse("--s_path=~/a", "--s_optional=~", "--s_paths=~/b,c~/~d", "--s_text=~/e")
+    config = fields.read(Sample, groups)
+    assert config.s_path == pathlib.Path("/home/me/a")
+    assert config.s_optional == pathlib.Path("/home/me")
+    assert config.s_paths == (pathlib.Path("/home/me/b"), pathlib.Path("c~/~d"))
+    assert config.s_text == "~/e"
+    parse(f"--s_path=~{pwd.getpwuid(0).pw_name}/a")
+    expected = pathlib.Path(pwd.getpwuid(0).pw_dir, "a")
+    assert fields.read(Sample, groups).s_path == expected
+    parse("--s_path=./~none")
+    assert fields.read(Sample, groups).s_path == pathlib.Path("~none")
+    parse("--s_path=~no-such-user/a")
+    with pytest.raises(CommandError, match="^~no-such-user/a names no home folder; "):
+        fields.read(Sample, groups)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: c.__name__)
+def test_every_path_may_begin_with_the_home_folder(config, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    read, _, arguments = CONFIGS[config]
+    hints = {f.name: str(f.type) for f in dataclasses.fields(config)}
+    names = [name for name, hint in hints.items() if "Path" in hint]
+    for name in names:
+        text = "~/x,~/y" if "tuple" in hints[name] else "~/x"
+        parse(*arguments.split(), f"--{name}={text}")
+        try:
+            shown = str(getattr(read(), name))
+        except ConfigError as e:
+            # Some paths exclude others; the message has them.
+            shown = str(e)
+        assert "/home/me/x" in shown, name
+        assert "~" not in shown, name
+        flags.FLAGS[name].unparse()

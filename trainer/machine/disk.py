@@ -6,6 +6,7 @@ import shutil
 import tempfile
 
 from data_prep.core import durable
+from data_prep.core import folder_lock
 from data_prep.core.errors import CommandError
 from trainer.machine import sizes
 from trainer.machine.finding import Finding
@@ -81,11 +82,13 @@ def _written(trial: pathlib.Path) -> list[Finding]:
 def _locked(trial: pathlib.Path) -> list[Finding]:
     """Takes a lock twice; the second one must be refused."""
     try:
-        with durable.locked(trial):
+        with folder_lock.locked(trial):
             try:
-                with durable.locked(trial):
+                with folder_lock.locked(trial):
                     pass
             except CommandError:
+                if folder_lock.has_owner_file(trial):
+                    return [ok("locks", "missing here; a file stands for them")]
                 return [ok("locks", "work")]
     except OSError as e:
         return [fault("locks", f"do not work: {_reason(e)}", _ELSEWHERE)]

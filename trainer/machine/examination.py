@@ -147,10 +147,10 @@ def _disk(output: pathlib.Path) -> list[Finding]:
 
 
 def _decoders() -> list[Finding]:
-    from data_prep.source import dicom_pixels
+    from data_prep.pixels import dicom_frames
     from trainer.machine import optional
 
-    return optional.check_decoders(dicom_pixels.decoders())
+    return optional.check_decoders(dicom_frames.decoders())
 
 
 def _extras() -> list[Finding]:

@@ -6,10 +6,15 @@ from trainer.machine.finding import fault
 from trainer.machine.finding import ok
 from trainer.machine.finding import warning
 
+# {optional package: what it decodes}
+_CODECS = {
+    "imagecodecs": "lossless JPEG of more than 8 bits",
+    "pyjpegls": "JPEG-LS",
+}
 # Name of the line, the distribution that shows that it is installed, what it adds.
 _EXTRAS = (
     ("extra gpu", "nvidia-cudnn-cu12", "CUDA and cuDNN for NVIDIA GPUs"),
-    ("extra codecs", "pyjpegls", "JPEG-LS in DICOM"),
+    ("extra codecs", "pyjpegls", _CODECS["pyjpegls"] + " in DICOM"),
     ("extra openvino", "openvino", "faster prediction on CPUs (--engine=openvino)"),
     (
         "tensorflow-io",
@@ -23,21 +28,19 @@ def check_decoders(lacking: dict[str, str]) -> list[Finding]:
     """Returns which DICOM transfer syntaxes can be decoded.
 
     Args:
-      lacking: the result of `data_prep.source.dicom_pixels.decoders()`.
+      lacking: the result of `data_prep.pixels.dicom_frames.decoders()`.
     """
     gone = {syntax: plugin for syntax, plugin in lacking.items() if plugin}
     if not gone:
         return [ok("DICOM", f"all {len(lacking)} transfer syntaxes can be decoded")]
     text = f"{len(lacking) - len(gone)} of {len(lacking)} transfer syntaxes; not "
-    if set(gone.values()) == {"pyjpegls"}:
-        return [
-            warning(
-                "DICOM",
-                f"{text}JPEG-LS, which pyjpegls decodes",
-                installing.package("pyjpegls"),
-            )
-        ]
-    return [fault("DICOM", f"{text}{', '.join(gone)}", installing.everything())]
+    packages = sorted(set(gone.values()))
+    if not set(packages) <= set(_CODECS):
+        return [fault("DICOM", f"{text}{', '.join(gone)}", installing.everything())]
+    kinds = " and ".join(f"{_CODECS[p]}, which {p} decodes" for p in packages)
+    return [
+        warning("DICOM", f"{text}{kinds}", f"pip install {' '.join(packages)}"),
+    ]
 
 
 def check_extras(versions: dict[str, str]) -> list[Finding]:

@@ -3,6 +3,7 @@
 import errno
 import os
 import pathlib
+import stat
 
 import pytest
 
@@ -73,3 +74,42 @@ def test_what_is_incomplete_is_dropped(tmp_path):
         ".incomplete-folder",
     }
     durable.drop_incomplete(tmp_path / "none")
+
+
+@pytest.fixture
+def folders_refuse(monkeypatch):
+    """Makes fsync of folders fail with the number that the test sets."""
+    fsync, fault = os.fsync, {}
+
+    def refuse(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(fault["number"], os.strerror(fault["number"]))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    monkeypatch.setattr(durable, "_without_sync", set())
+    return fault
+
+
+@pytest.mark.parametrize(
+    "number", [errno.EINVAL, errno.ENOTSUP], ids=errno.errorcode.get
+)
+def test_a_share_that_does_not_sync_folders_is_told_once(
+    folders_refuse, number, tmp_path, caplog
+):
+    folders_refuse["number"] = number
+    for name in ("a", "b"):
+        durable.write_text(tmp_path / name, "text")
+        assert (tmp_path / name).read_text() == "text"
+    (record,) = caplog.records
+    assert record.message.startswith(
+        f"{tmp_path} is on a file system that does not sync folders "
+        f"({os.strerror(number)}): "
+    )
+
+
+def test_a_disk_that_fails_to_sync_a_folder_is_an_error(folders_refuse, tmp_path):
+    folders_refuse["number"] = errno.EIO
+    with pytest.raises(OSError, match="Input/output error") as e:
+        durable.write_text(tmp_path / "a", "text")
+    assert e.value.filename == str(tmp_path / "a")

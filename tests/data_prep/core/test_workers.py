@@ -1,13 +1,28 @@
+import dataclasses
+import errno
 import fcntl
+import itertools
+import logging
 import os
+import pathlib
 import time
+import traceback
 
 import pytest
 
+from data_prep.core import memory
+from data_prep.core import tiles
+from data_prep.core import worker_process
 from data_prep.core import workers
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ConfigError
+from data_prep.core.errors import ExitCode
 from data_prep.core.errors import InputError
+from data_prep.source.source_file import SourceFile
 
 # The time of an input includes its worker's start, which may take seconds.
+# Joined here, because a traceback quotes the lines of the code.
+PATIENT = "^".join(("DOE", "JOHN"))
 LIMITS = workers.Limits(memory_bytes=256 << 20, seconds=60)
 
 
@@ -55,7 +70,54 @@ def pid(seconds):
     return os.getpid()
 
 
+def wrong_code(value):
+    try:
+        {}[value]
+    except KeyError as e:
+        raise TypeError(f"patient {value}") from e
+
+
+def raise_os_error(arguments):
+    raise OSError(*arguments)
+
+
+def raise_command_error(_):
+    raise CommandError(ExitCode.CONFLICT, "what", fix="fix")
+
+
+def raise_config_error(_):
+    raise ConfigError("Expected a. Received: b")
+
+
+def lack_memory(_):
+    import cv2
+    import numpy as np
+
+    cv2.resize(np.zeros((2, 2), np.uint8), (1 << 15, 1 << 15))
+
+
+@dataclasses.dataclass(frozen=True)
+class Span:
+    """When an input was worked on, in seconds of the system's clock."""
+
+    began: float
+    ended: float
+
+
+def timed(_):
+    began = time.monotonic()
+    time.sleep(0.3)
+    return Span(began, time.monotonic())
+
+
 BEHAVIOURS = {
+    "wrong code": wrong_code,
+    "system": raise_os_error,
+    "command": raise_command_error,
+    "config": raise_config_error,
+    "no pickle": lambda _: lambda: 0,
+    "cv2": lack_memory,
+    "timed": timed,
     "ok": lambda value: value,
     "slow": slow,
     "die": die,
@@ -150,3 +212,170 @@ def test_the_second_trial_is_alone(tmp_path):
     items = [("die in company", tmp_path)] * 2 + [("ok", 0)] * 6
     assert [r for _, r in run(items)] == [tmp_path] * 2 + [0] * 6
     assert (tmp_path / "met").exists(), "one of them died"
+
+
+def lines_of(error):
+    return "".join(traceback.format_exception(error))
+
+
+def test_a_fault_of_ours_is_raised_where_it_can_be_seen():
+    with pytest.raises(worker_process.WorkerError, match="^TypeError in a w") as e:
+        run([("ok", 0), ("wrong code", PATIENT), *[("ok", k) for k in range(9)]])
+    lines = lines_of(e.value)
+    assert "in a worker process:\n" in lines
+    assert 'test_workers.py", line' in lines
+    assert "in wrong_code\n    {}[value]" in lines
+    assert lines.count(PATIENT) == 0, "a message may quote a tag value"
+    assert "KeyError\nthe cause of\n" in lines
+
+
+def test_a_result_that_cannot_be_pickled_is_a_fault_of_ours():
+    with pytest.raises(worker_process.WorkerError) as e:
+        run([("no pickle", 0)], num_workers=1)
+    assert "pickle.dumps" in lines_of(e.value)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES])
+def test_a_fault_of_the_system_keeps_its_number_and_file(number):
+    with pytest.raises(OSError, match=os.strerror(number)) as e:
+        run([("system", (number, PATIENT, "/a/b"))], num_workers=1)
+    expected = OSError(number, os.strerror(number), "/a/b")
+    assert (type(e.value), e.value.args) == (type(expected), expected.args)
+    assert e.value.filename == "/a/b"
+    assert "raise_os_error" in lines_of(e.value)
+    assert PATIENT not in lines_of(e.value)
+
+
+def test_an_os_error_of_a_library_has_no_number():
+    with pytest.raises(worker_process.WorkerError, match="^OSError in a worker"):
+        run([("system", (PATIENT,))], num_workers=1)
+
+
+def test_our_own_one_line_errors_stay():
+    with pytest.raises(CommandError, match="^what; fix$") as e:
+        run([("command", 0)], num_workers=1)
+    assert e.value.exit_code == ExitCode.CONFLICT
+    with pytest.raises(ConfigError, match="^Expected a. Received: b$"):
+        run([("config", 0)], num_workers=1)
+
+
+def test_opencv_says_otherwise_that_memory_is_short():
+    """Its exception is no MemoryError."""
+    # The second function brings OpenCV in before the limit is set.
+    with workers.WorkerPool(behave, tiles.grid, num_workers=1, limits=LIMITS) as pool:
+        results = pool.imap_ordered(behave, [("cv2", 0), ("ok", 1)])
+        (_, fault), (_, after) = results
+    assert (fault.code, after) == ("DCM_BOMB", 1)
+
+
+def exit_at_import():
+    raise SystemExit(3)
+
+
+class Unloadable:
+    """A function whose module fails to be imported in the worker."""
+
+    def __reduce__(self):
+        return exit_at_import, ()
+
+    def __call__(self, item):
+        return item
+
+
+class KilledAtStart(Unloadable):
+    def __reduce__(self):
+        return os.abort, ()
+
+
+@pytest.mark.parametrize(("function", "code"), [(Unloadable, 3), (KilledAtStart, -6)])
+def test_a_worker_that_cannot_start_blames_no_input(function, code):
+    pool = workers.WorkerPool(function(), num_workers=1, limits=LIMITS)
+    with pool, pytest.raises(CommandError, match=f"ended with {code} before") as e:
+        list(pool.imap_ordered(function(), [0]))
+    assert e.value.exit_code == ExitCode.ENVIRONMENT
+
+
+def eat(items, needed):
+    with workers.WorkerPool(behave, num_workers=2, limits=LIMITS) as pool:
+        asked = [("eat", size) for size in items]
+        done = pool.imap_ordered(behave, asked, memory_of=lambda _: needed)
+        return [result for _, result in done]
+
+
+def test_the_limit_follows_what_an_input_needs():
+    size = 600 << 20
+    (refused,) = eat([size], needed=0)
+    assert refused.code == "DCM_BOMB"
+    assert "needs over 256 MiB" in refused.reason
+    assert eat([size, 8], needed=1 << 30) == [size, 8]
+
+
+def test_where_memory_is_short_the_machine_is_blamed(monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda: 300 << 20)
+    refused, small = eat([600 << 20, 8], needed=700 << 20)
+    assert (refused.code, small) == ("NO_MEMORY", 8)
+    assert refused.reason == (
+        "decoding may need 700 MiB of memory, and this machine or job has 300 MiB left"
+    )
+    assert "where there is more memory" in refused.fix
+
+
+def test_what_needs_more_than_its_share_runs_alone(monkeypatch, caplog):
+    monkeypatch.setattr(memory, "available", lambda: 1 << 30)
+    caplog.set_level(logging.INFO)
+    kinds = ["large", "small", "small", "small", "small"]
+    items = [("timed", kind) for kind in kinds]
+
+    def needed(item):
+        return (600 if item[1] == "large" else 1) << 20
+
+    with workers.WorkerPool(behave, num_workers=2, limits=LIMITS) as pool:
+        # The second round finds all workers ready.
+        for _ in range(2):
+            done = pool.imap_ordered(behave, items, memory_of=needed)
+            of_large, *of_small = [span for _, span in done]
+            assert all(of_large.ended <= small.began for small in of_small)
+            assert any(
+                a.began < b.ended and b.began < a.ended
+                for a, b in itertools.combinations(of_small, 2)
+            ), "small ones run together"
+    assert [r.message for r in caplog.records] == [
+        "Images that may need over 512 MiB of memory are decoded one at a time."
+    ]
+
+
+def test_what_waits_in_the_pipe_of_a_killed_worker_is_not_blamed():
+    items = [("slow", 0.5), ("die", 0), ("ok", 1), ("die", 0), ("ok", 2)]
+    results = [r for _, r in run(items, num_workers=1)]
+    assert [getattr(r, "code", r) for r in results] == [
+        0.5,
+        "DCM_DECODER_CRASH",
+        1,
+        "DCM_DECODER_CRASH",
+        2,
+    ]
+
+
+@pytest.mark.slow
+def test_requests_and_answers_may_be_larger_than_the_pipe():
+    items = [("ok", bytes(1 << 20)) for _ in range(12)]
+    assert [r for _, r in run(items, num_workers=1)] == [v for _, v in items]
+
+
+@dataclasses.dataclass(frozen=True)
+class Film:
+    """An input that has a file."""
+
+    file: SourceFile
+
+
+def touch_wrongly(film):
+    return film.file.nothing
+
+
+def test_a_fault_names_the_file_at_which_it_came():
+    film = Film(SourceFile(path=pathlib.Path("/a/b.dcm"), kind="dicom"))
+    pool = workers.WorkerPool(touch_wrongly, num_workers=1, limits=LIMITS)
+    with pool, pytest.raises(worker_process.WorkerError) as e:
+        list(pool.imap_ordered(touch_wrongly, [film]))
+    assert "in a worker process, at /a/b.dcm:\n" in lines_of(e.value)

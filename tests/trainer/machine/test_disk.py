@@ -1,5 +1,6 @@
 """The lines on a folder: room, syncs, locks."""
 
+import errno
 import fcntl
 import os
 import pathlib
@@ -43,14 +44,21 @@ def test_a_folder_that_may_not_be_entered(monkeypatch):
 
 
 def test_locks_that_fail(tmp_path, monkeypatch):
-    def no_locks(file, operation):
-        raise OSError(37, "No locks available")
+    def failing(number):
+        def flock(file, operation):
+            raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(fcntl, "flock", no_locks)
+        return flock
+
+    monkeypatch.setattr(fcntl, "flock", failing(errno.EIO))
     found = disk.check_promises(tmp_path)[-1]
     assert (found.name, found.status) == ("locks", Status.FAULT)
-    assert "do not work: No locks available" in found.text
+    assert "do not work: Input/output error" in found.text
     assert "another disk" in found.fix
+    monkeypatch.setattr(fcntl, "flock", failing(errno.ENOLCK))
+    found_ok = disk.check_promises(tmp_path)[-1]
+    assert (found_ok.name, found_ok.status) == ("locks", Status.OK)
+    assert "a file stands for them" in found_ok.text
     # Like a network file system whose locks do nothing.
     monkeypatch.setattr(fcntl, "flock", lambda *_: None)
     assert "given twice" in disk.check_promises(tmp_path)[-1].text

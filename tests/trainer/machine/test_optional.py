@@ -1,13 +1,13 @@
 """The lines on decoders and extras."""
 
-from data_prep.source import dicom_pixels
+from data_prep.pixels import dicom_frames
 from tests.trainer.machine.made_up import only
 from trainer.machine import optional
 from trainer.machine.finding import Status
 
 
 def test_decoders():
-    lacking = dicom_pixels.decoders()
+    lacking = dicom_frames.decoders()
     assert "JPEG Baseline (Process 1)" in lacking
     assert not any(lacking[name] for name in lacking if "JPEG-LS" not in name)
     complete = dict.fromkeys(lacking, "")
@@ -15,8 +15,14 @@ def test_decoders():
     no_ls = complete | {name: "pyjpegls" for name in lacking if "JPEG-LS" in name}
     found = only(optional.check_decoders(no_ls))
     assert found.status is Status.WARNING
-    assert "8 of 10" in found.text
+    assert "11 of 13" in found.text
     assert found.fix == "pip install pyjpegls"
+    no_codec = no_ls | {n: "imagecodecs" for n in lacking if "Lossless, Non-" in n}
+    found = only(optional.check_decoders(no_codec))
+    assert found.status is Status.WARNING
+    assert "9 of 13" in found.text
+    assert "more than 8 bits, which imagecodecs decodes and JPEG-LS" in found.text
+    assert found.fix == "pip install imagecodecs pyjpegls"
     no_jpeg = complete | {"JPEG Baseline (Process 1)": "pillow"}
     found = only(optional.check_decoders(no_jpeg))
     assert found.status is Status.FAULT

@@ -51,7 +51,7 @@ def load(text: str, model: keras.Model) -> dict[str, str]:
         return {"encoder_weights": text}
     _, spec = encoders.spec_of(model) or (None, None)
     nih = spec.weights.get(NIH) if spec else None
-    path = pathlib.Path(text)
+    path = pathlib.Path(text).expanduser()
     if text == NIH:
         path = STORE / (nih.name if nih else "")
     if not path.is_file():

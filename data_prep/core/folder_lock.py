@@ -1,0 +1,164 @@
+"""Keeps two runs out of one folder, on file systems without locks too.
+
+The kernel's lock ends with its process, however that ends. Some network shares have
+none; there, a file names the process that uses the folder.
+"""
+
+import contextlib
+import errno
+import fcntl
+import json
+import logging
+import os
+import pathlib
+import socket
+from collections.abc import Iterator
+
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
+
+_LOCK = ".lock"
+_OWNER = ".lock.owner"
+# What a file system answers that has no locks.
+_WITHOUT_LOCKS = (
+    errno.EINVAL,
+    errno.ENOLCK,
+    errno.ENOSYS,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+)
+
+
+@contextlib.contextmanager
+def locked(directory: pathlib.Path) -> Iterator[None]:
+    """Locks `directory` for this process; the kernel frees it however the process ends.
+
+    Where the file system has no locks, `.lock.owner` names this process instead. One
+    that was killed leaves that file, which the next run on the same machine sees
+    through; a run on another machine is told which file to delete.
+
+    Raises:
+      CommandError: another process holds it.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / _LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as e:
+            raise CommandError(
+                ExitCode.CONFLICT,
+                f"{directory} is in use by another run",
+                fix="wait for it, or choose another folder",
+            ) from e
+        except OSError as e:
+            if e.errno not in _WITHOUT_LOCKS:
+                e.filename = str(directory / _LOCK)
+                raise
+            with _owned(directory / _OWNER):
+                logging.warning(
+                    "%s is on a file system without locks (%s): %s keeps other runs "
+                    "out instead.",
+                    directory,
+                    e.strerror,
+                    _OWNER,
+                )
+                yield
+            return
+        yield
+
+
+def has_owner_file(directory: pathlib.Path) -> bool:
+    """Returns whether a file stands for the lock of a locked folder."""
+    return (directory / _OWNER).exists()
+
+
+@contextlib.contextmanager
+def _owned(path: pathlib.Path) -> Iterator[None]:
+    """Creates the file that names this process, and deletes it at the end."""
+    mine = json.dumps(_this_process())
+    if not _created(path, mine):
+        _drop_stale(path)
+        if not _created(path, mine):
+            raise _in_use(path, "another run")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            if path.read_text() == mine:
+                path.unlink()
+
+
+def _created(path: pathlib.Path, text: str) -> bool:
+    try:
+        with path.open("x") as file:
+            file.write(text)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _drop_stale(path: pathlib.Path) -> None:
+    """Deletes the file of a process that has ended.
+
+    Raises:
+      CommandError: the process runs, or may run on another machine.
+    """
+    try:
+        text = path.read_text()
+        owner = json.loads(text)
+        name = f"process {owner['pid']} on {owner['host']}"
+    except FileNotFoundError:
+        return
+    except (ValueError, TypeError, KeyError) as e:
+        raise _in_use(path, "an unknown process") from e
+    if not _has_ended(owner):
+        raise _in_use(path, name)
+    # Another run may have done the same and own the folder by now: what is moved away
+    # is looked at again before it is deleted.
+    aside = path.with_name(f"{path.name}-{os.getpid()}")
+    with contextlib.suppress(FileNotFoundError):
+        path.replace(aside)
+        if aside.read_text() != text:
+            aside.replace(path)
+            raise _in_use(path, "another run")
+        aside.unlink()
+
+
+def _this_process() -> dict[str, str | int]:
+    return {
+        "host": socket.gethostname(),
+        "boot": pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
+        # Processes of another container have other numbers.
+        "space": os.readlink("/proc/self/ns/pid"),
+        "pid": os.getpid(),
+        "started": _started(os.getpid()),
+    }
+
+
+def _has_ended(owner: dict) -> bool:
+    here = _this_process()
+    if owner["host"] != here["host"]:
+        return False
+    if owner.get("boot") != here["boot"]:
+        return True
+    # The number may be that of a newer process.
+    is_same_space = owner.get("space") == here["space"]
+    return is_same_space and owner.get("started") != _started(owner["pid"])
+
+
+def _started(pid: int) -> str:
+    """Returns when a process has started, in ticks since the boot; '' if it is gone."""
+    try:
+        text = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    # The name of the program, in brackets, may hold anything. See proc(5), field 22.
+    return text.rpartition(")")[2].split()[19]
+
+
+def _in_use(path: pathlib.Path, owner: str) -> CommandError:
+    return CommandError(
+        ExitCode.CONFLICT,
+        f"{path.parent} is in use by {owner}",
+        fix=f"wait for it; if it has ended, delete {path}",
+    )

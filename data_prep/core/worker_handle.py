@@ -1,0 +1,188 @@
+"""The parent's end of a worker process: what it works on, and how it has ended."""
+
+import contextlib
+import dataclasses
+import signal
+import time
+from collections import deque
+from multiprocessing.reduction import ForkingPickler
+from typing import Any
+
+from data_prep.core import worker_process
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
+from data_prep.core.errors import InputError
+
+_FIX = "get the file again from its source, or remove it"
+_START_SECONDS = 600
+# One input waits in the pipe of a busy worker, which so loses no time between two.
+_TASKS_EACH = 2
+# A larger request is not sent to a busy worker: it would wait for the pipe to be read,
+# and the worker for its answer to be.
+_SENT_AHEAD_BYTES = 32 << 10
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Limits of one worker process.
+
+    Attributes:
+      memory_bytes: address space for an input that says no more of itself, in addition
+        to that of the imports.
+      seconds: wall time for one input.
+    """
+
+    memory_bytes: int
+    seconds: float
+
+
+class Task:
+    """One input, and the answer to it.
+
+    Args:
+      request: what its worker gets.
+      needed: the most bytes that it can need; 0 where that is not known.
+    """
+
+    def __init__(self, request: worker_process.Request, needed: int):
+        self.request, self.needed = request, needed
+        self.item = request.item
+        self.pickled = bytes(ForkingPickler.dumps(request))
+        self.is_given = self.done = False
+        self.num_kills = 0
+        self.result: Any = None
+
+    def finish(self, result: Any) -> None:
+        if isinstance(result, worker_process.Fault):
+            file = getattr(self.item, "file", None)
+            result.throw(str(getattr(file, "path", "")))
+        if isinstance(result, worker_process.OutOfMemory):
+            result = self._out_of_memory()
+        self.result, self.done, self.is_given = result, True, False
+
+    def refuse(self, code: str, reason: str, fix: str = _FIX) -> None:
+        self.finish(InputError(code, reason, fix=fix))
+
+    def _out_of_memory(self) -> InputError:
+        allowed = self.request.memory_bytes
+        if self.needed > allowed:
+            return InputError(
+                "NO_MEMORY",
+                f"decoding may need {self.needed >> 20} MiB of memory, and this "
+                f"machine or job has {allowed >> 20} MiB left",
+                fix="convert it where there is more memory",
+            )
+        return InputError(
+            "DCM_BOMB",
+            f"decoding needs over {allowed >> 20} MiB, more than an image of its size "
+            "can",
+            fix=_FIX,
+        )
+
+
+class Worker:
+    """One process, replaced by a new one whenever an input kills it."""
+
+    def __init__(self, context, functions, limits: Limits, most_memory_bytes: int):
+        self._context, self._functions, self._limits = context, functions, limits
+        self._most = most_memory_bytes
+        # It works on the first; the others are in the pipe.
+        self.tasks: deque[Task] = deque()
+        self._start()
+
+    def _start(self) -> None:
+        self.pipe, worker_end = self._context.Pipe()
+        self._process = self._context.Process(
+            target=worker_process.serve,
+            args=(worker_end, self._functions, self._most),
+            daemon=True,
+        )
+        self._process.start()
+        worker_end.close()
+        self._is_ready = False
+        self._deadline = time.monotonic() + _START_SECONDS
+
+    def takes(self, task: Task) -> bool:
+        """Returns whether it can be given a task now."""
+        is_small = len(task.pickled) <= _SENT_AHEAD_BYTES
+        return not self.tasks or (is_small and len(self.tasks) < _TASKS_EACH)
+
+    def give(self, task: Task) -> None:
+        self.tasks.append(task)
+        task.is_given = True
+        if self._is_ready and len(self.tasks) == 1:
+            self._deadline = time.monotonic() + self._limits.seconds
+        # If the process has died, `collect` will notice.
+        with contextlib.suppress(OSError):
+            self.pipe.send_bytes(task.pickled)
+
+    def seconds_left(self) -> float:
+        return self._deadline - time.monotonic() if self.tasks else float("inf")
+
+    def collect(self) -> list[Task]:
+        """Takes what has come; called when the pipe is readable or time is up.
+
+        Returns:
+          The tasks that have to be given again: those that had not begun, and one that
+          killed its worker for the first time. Other processes may have used up the
+          memory, so it gets a second trial.
+        """
+        task = self.tasks[0]
+        if not self.pipe.poll():
+            self._late(task)
+        else:
+            try:
+                answer = self.pipe.recv()
+            except (EOFError, OSError):
+                self._killed(task)
+            else:
+                self._answered(task, answer)
+                return []
+        given_back = [t for t in self.tasks if not t.done]
+        for t in given_back:
+            t.is_given = False
+        self.tasks.clear()
+        self.stop()
+        self._start()
+        return given_back
+
+    def _answered(self, task: Task, answer: Any) -> None:
+        if self._is_ready:
+            self.tasks.popleft()
+            task.finish(answer)
+        self._is_ready = True
+        # Only now does the next input have its worker.
+        self._deadline = time.monotonic() + self._limits.seconds
+
+    def _late(self, task: Task) -> None:
+        if not self._is_ready:
+            raise _cannot_start(f"took over {_START_SECONDS} s to start")
+        task.refuse("DCM_TIMEOUT", f"decoding took over {self._limits.seconds:g} s")
+
+    def _killed(self, task: Task) -> None:
+        task.num_kills += 1
+        self._process.join()
+        exit_code = self._process.exitcode
+        # A process that imports its modules has not looked at the input.
+        if not self._is_ready and (exit_code >= 0 or task.num_kills > 1):
+            raise _cannot_start(f"ended with {exit_code} before any work")
+        if task.num_kills > 1:
+            by_kernel = exit_code == -signal.SIGKILL
+            task.refuse(
+                "DCM_DECODER_CRASH",
+                "decoding killed its process"
+                + ", as the kernel does where memory is short" * by_kernel,
+            )
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.join()
+        self.pipe.close()
+
+
+def _cannot_start(what: str) -> CommandError:
+    return CommandError(
+        ExitCode.ENVIRONMENT,
+        f"a worker process {what}",
+        fix="see the lines above, or take fewer --num_workers",
+    )

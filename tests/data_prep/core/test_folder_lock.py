@@ -1,0 +1,154 @@
+"""One run a folder, on file systems without locks too."""
+
+import errno
+import fcntl
+import json
+import logging
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from data_prep.core import folder_lock
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
+
+ROOT = pathlib.Path(__file__).parents[3]
+WITHOUT = [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL]
+HOLD = """
+import errno, fcntl, pathlib, sys
+def refuse(*_): raise OSError(errno.ENOLCK, "No locks available")
+fcntl.flock = refuse
+from data_prep.core import folder_lock
+with folder_lock.locked(pathlib.Path(sys.argv[1])):
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+def refusing(number):
+    def flock(*_):
+        raise OSError(number, os.strerror(number))
+
+    return flock
+
+
+def take(folder):
+    with folder_lock.locked(folder):
+        pass
+
+
+@pytest.fixture(params=["locks", *WITHOUT], ids=lambda p: errno.errorcode.get(p, p))
+def file_system(request, monkeypatch):
+    if request.param != "locks":
+        monkeypatch.setattr(fcntl, "flock", refusing(request.param))
+    return request.param
+
+
+@pytest.fixture
+def without_locks(monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", refusing(errno.ENOLCK))
+
+
+def test_a_folder_has_one_run(file_system, tmp_path):
+    folder = tmp_path / "new"
+    for _ in range(2):
+        with folder_lock.locked(folder):
+            with pytest.raises(CommandError, match="is in use by") as e:
+                take(folder)
+            assert e.value.exit_code == ExitCode.CONFLICT
+    assert [p.name for p in folder.iterdir()] == [".lock"]
+
+
+def test_a_run_that_fails_gives_the_folder_free(without_locks, tmp_path):
+    with pytest.raises(ZeroDivisionError), folder_lock.locked(tmp_path):
+        raise ZeroDivisionError
+    with folder_lock.locked(tmp_path):
+        pass
+
+
+def test_one_line_says_what_stands_for_the_lock(without_locks, tmp_path, caplog):
+    with folder_lock.locked(tmp_path):
+        pass
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert record.message == (
+        f"{tmp_path} is on a file system without locks (No locks available): "
+        ".lock.owner keeps other runs out instead."
+    )
+
+
+def test_another_fault_of_the_lock_names_the_file(monkeypatch, tmp_path):
+    monkeypatch.setattr(fcntl, "flock", refusing(errno.EIO))
+    with pytest.raises(OSError, match=f"{tmp_path}/.lock") as e:
+        take(tmp_path)
+    assert e.value.errno == errno.EIO
+
+
+def test_a_run_in_another_process(without_locks, tmp_path):
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(
+        command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout.readline() == "locked\n"
+        message = f"is in use by process {other.pid} on .*; if it has ended, delete "
+        with pytest.raises(CommandError, match=message), folder_lock.locked(tmp_path):
+            pass
+        other.kill()
+    assert (tmp_path / ".lock.owner").exists(), "it was killed"
+    with folder_lock.locked(tmp_path):
+        pass
+    assert not (tmp_path / ".lock.owner").exists()
+
+
+OWNERS = {
+    # What differs from this process: whether the folder is free.
+    "another machine": ({"host": "elsewhere"}, False),
+    "another machine that has ended it": ({"host": "elsewhere", "pid": 2**22}, False),
+    "before a restart": ({"boot": "0"}, True),
+    "another container": ({"space": "pid:[1]", "pid": 2**22, "started": "1"}, False),
+    "no such process": ({"pid": 2**22, "started": "1"}, True),
+    "a newer process of that number": ({"started": "1"}, True),
+    "this process": ({}, False),
+}
+
+
+@pytest.mark.parametrize("owner", OWNERS)
+def test_what_a_killed_run_leaves(without_locks, tmp_path, owner):
+    changes, is_free = OWNERS[owner]
+    path = tmp_path / ".lock.owner"
+    path.write_text(json.dumps(folder_lock._this_process() | changes))
+    if is_free:
+        with folder_lock.locked(tmp_path):
+            assert json.loads(path.read_text()) == folder_lock._this_process()
+        assert not path.exists()
+        return
+    with pytest.raises(CommandError, match=f"delete {path}$"):
+        take(tmp_path)
+    assert path.exists()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "1"])
+def test_a_file_that_no_run_can_have_written(without_locks, tmp_path, text):
+    path = tmp_path / ".lock.owner"
+    path.write_text(text)
+    with pytest.raises(CommandError, match=f"by an unknown .* delete {path}$"):
+        take(tmp_path)
+
+
+def test_two_that_see_the_same_stale_file(without_locks, tmp_path, monkeypatch):
+    """The second moves away what the first has written meanwhile, and puts it back."""
+    path = tmp_path / ".lock.owner"
+    path.write_text(json.dumps(folder_lock._this_process() | {"boot": "0"}))
+
+    def has_ended(_):
+        path.write_text("the first one's")
+        return True
+
+    monkeypatch.setattr(folder_lock, "_has_ended", has_ended)
+    with pytest.raises(CommandError, match="by another run"):
+        take(tmp_path)
+    assert path.read_text() == "the first one's"
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".lock", ".lock.owner"]
