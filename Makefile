@@ -23,7 +23,7 @@ DEMO ?= build/demo
 TFIO := build/tensorflow-io-venv
 TFIO_PYTHON ?= $(PYTHON)
 # Decoding, conversion and its bytes, golden losses, run folders, one network's contract.
-TFIO_TESTS := tests/data_prep/source/test_dicom_tfio.py tests/data_prep/build/test_golden_shards.py \
+TFIO_TESTS := tests/data_prep/pixels/test_dicom_tfio.py tests/data_prep/build/test_golden_shards.py \
     tests/data_prep/build/test_convert.py tests/data_prep/build/test_convert_options.py \
     tests/data_prep/build/test_privacy.py tests/trainer/test_golden.py \
     tests/trainer/run/test_checkpoints.py tests/trainer/models/fused/test_swish.py \

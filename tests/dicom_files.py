@@ -8,7 +8,7 @@ import numpy as np
 import PIL.Image
 
 from data_prep.phantom import dicom_writer
-from data_prep.source import dicom
+from data_prep.pixels import dicom
 
 pydicom = dicom.pydicom
 NATIVE = pydicom.uid.ExplicitVRLittleEndian

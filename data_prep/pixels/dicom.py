@@ -1,6 +1,6 @@
 """Reads DICOM files: their headers, and their pixels as a display would show them.
 
-Only this module, dicom_pixels.py and dicom_writer.py import pydicom.
+Only the modules dicom*.py here, and the phantom's writer, import pydicom.
 """
 
 import contextlib
@@ -11,14 +11,20 @@ import logging
 import pathlib
 import warnings
 from collections.abc import Iterator
+from typing import BinaryIO
 
+import numpy as np
 import pydicom
 import pydicom.config
 import pydicom.errors
 
+from data_prep.core import blame
 from data_prep.core.errors import InputError
-from data_prep.source import dicom_pixels
-from data_prep.source import grey
+from data_prep.pixels import dicom_file
+from data_prep.pixels import dicom_pixels
+from data_prep.pixels import dicom_tags
+from data_prep.pixels import grey
+from data_prep.pixels.notices import Notices
 
 # We check the values ourselves. pydicom would log invalid ones, and they may be
 # private.
@@ -26,7 +32,10 @@ pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 
 MAX_SIDE_PX = 16_384
-_FIX = dicom_pixels.GET_AGAIN
+# The file meta elements, which name the transfer syntax, stand within these.
+_META_BYTES = 512
+_DEFLATED = pydicom.uid.DeflatedExplicitVRLittleEndian.encode()
+_FIX = dicom_file.GET_AGAIN
 _HEADER_TAGS = (
     "PatientID",
     "Rows",
@@ -58,30 +67,76 @@ class Header:
     pixels_digest: str
 
 
-def read_header(path: pathlib.Path) -> Header:
+def read_header(source: pathlib.Path | BinaryIO) -> Header:
     """Reads a file up to its pixels, and hashes those without decoding them.
+
+    Args:
+      source: the file, or an open one that can be sought in.
 
     Raises:
       InputError: empty, not DICOM, cut short, or with an impossible geometry.
     """
-    with _reading(path.stat().st_size), path.open("rb") as file:
-        dataset = pydicom.dcmread(
-            file, stop_before_pixels=True, specific_tags=list(_HEADER_TAGS)
-        )
+    with contextlib.ExitStack() as stack:
+        file = source
+        if isinstance(source, pathlib.Path):
+            file = stack.enter_context(source.open("rb"))
+        stack.enter_context(_reading(file.seek(0, io.SEEK_END)))
+        file.seek(0)
+        dataset = dicom_file.parse(file, notices=Notices(), tags=_HEADER_TAGS)
         rows, columns = _geometry(dataset)
-        # pydicom stops at the pixels, except in a deflated file, which it reads whole.
-        encoded = file.read()
+        # A deflated file was read whole.
+        start = file.tell()
+        # In blocks, because a file of many frames may be larger than the memory.
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
         return Header(
-            patient_id=str(dataset.get("PatientID") or "").strip(),
-            modality=str(dataset.get("Modality") or "").strip(),
+            patient_id=dicom_tags.text(dataset, "PatientID"),
+            modality=dicom_tags.text(dataset, "Modality"),
             rows=rows,
             columns=columns,
-            burned_in=str(dataset.get("BurnedInAnnotation")).strip() == "YES",
-            pixels_digest=hashlib.sha256(encoded).hexdigest() if encoded else "",
+            burned_in=dicom_tags.text(dataset, "BurnedInAnnotation") == "YES",
+            pixels_digest=digest if file.tell() > start else "",
         )
 
 
-def read_pixels(data: bytes, *, voi: str = "first", frame: int | None = None):
+def read_sop_instance_uid(file: BinaryIO) -> str:
+    """Returns the SOPInstanceUID in a stream of a file's bytes, '' if it has none.
+
+    Raises:
+      InputError: empty, not DICOM, or damaged.
+    """
+    with _reading(file.seek(0, io.SEEK_END)):
+        file.seek(0)
+        dataset = dicom_file.parse(file, notices=Notices(), tags=("SOPInstanceUID",))
+        return dicom_tags.text(dataset, "SOPInstanceUID")
+
+
+def has_picture(head: bytes) -> bool:
+    """Returns whether the first bytes of a file are the header of an image.
+
+    It tells a DICOM file without a preamble from any other file. A deflated one counts
+    as an image: inflating it here would let a bomb into the calling process.
+    """
+    if _DEFLATED in head[:_META_BYTES]:
+        return True
+    try:
+        with _reading(len(head)):
+            _geometry(
+                dicom_file.parse(
+                    io.BytesIO(head), notices=Notices(), tags=("Rows", "Columns")
+                )
+            )
+    except InputError:
+        return False
+    return True
+
+
+def read_pixels(
+    data: bytes,
+    *,
+    voi: str = "first",
+    frame: int | None = None,
+    notices: Notices | None = None,
+) -> np.ndarray:
     """Decodes one frame as a display would show it.
 
     The steps are decoding, masking to the stored bits, modality table or rescale,
@@ -92,6 +147,7 @@ def read_pixels(data: bytes, *, voi: str = "first", frame: int | None = None):
       data: the file's bytes, so that the caller can hash what is decoded.
       voi: a key of grey.VOI.
       frame: which frame of a multi-frame file; None refuses such a file.
+      notices: takes the codes of what is odd about the file.
 
     Returns:
       [rows, columns] uint8, 0 black.
@@ -100,16 +156,22 @@ def read_pixels(data: bytes, *, voi: str = "first", frame: int | None = None):
       InputError: as `read_header`, or the pixels are missing, cut short, coloured,
         constant, or not decodable.
     """
+    notices = Notices() if notices is None else notices
     with _reading(len(data)):
-        dataset = pydicom.dcmread(io.BytesIO(data))
+        dataset = dicom_file.parse(io.BytesIO(data), notices=notices)
         shape = _geometry(dataset)
-        image = dicom_pixels.stored(dataset, data, shape, frame)
-        return grey.to_uint8(image, voi)
+        image = dicom_pixels.stored(
+            dataset, data, shape, frame, notices, windowed=voi == "first"
+        )
+        return grey.to_uint8(image, voi, notices)
 
 
 @contextlib.contextmanager
 def _reading(num_bytes: int) -> Iterator[None]:
-    """Turns any exception of pydicom on a bad file into an InputError."""
+    """Turns any exception of pydicom on a bad file into an InputError.
+
+    A fault of ours, of the disk or of the network stays what it is.
+    """
     if not num_bytes:
         raise InputError("DCM_EMPTY", "the file has no byte", fix=_FIX)
     try:
@@ -127,6 +189,8 @@ def _reading(num_bytes: int) -> Iterator[None]:
     # nearly anything. Messages quote values too, so only the type is kept.
     except Exception as e:  # noqa: BLE001
         _raise_memory_error(e)
+        if not blame.is_of_input(e):
+            raise
         raise InputError(
             "DCM_DAMAGED",
             f"the file is damaged or cut short ({type(e).__name__})",
@@ -147,9 +211,9 @@ def _geometry(dataset: pydicom.Dataset) -> tuple[int, int]:
     if not len(dataset):
         # pydicom returns what it has read when a file ends within an element.
         raise InputError("DCM_TRUNCATED", "the file is cut short", fix=_FIX)
-    rows, columns = dataset.get("Rows"), dataset.get("Columns")
+    rows, columns = (dicom_tags.whole(dataset, side) for side in ("Rows", "Columns"))
     for side in (rows, columns):
-        if not isinstance(side, int) or not 1 <= side <= MAX_SIDE_PX:
+        if side is None or not 1 <= side <= MAX_SIDE_PX:
             raise InputError(
                 "DCM_BAD_GEOMETRY",
                 f"rows and columns must be 1..{MAX_SIDE_PX}",

@@ -10,7 +10,7 @@ import pytest
 
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
-from data_prep.source import dicom_tfio
+from data_prep.pixels import dicom_tfio
 
 ROOT = pathlib.Path(__file__).parents[3]
 LOADS = "io_decode_dicom_image = None"

@@ -1,7 +1,7 @@
 """Decodes DICOM with tensorflow-io, for comparison; the only module that imports it.
 
 Do not use it for untrusted files: it bundles DCMTK from 2021, and hostile bytes can
-end the process or fill a cut file with zeros. Therefore data_prep/source/dicom.py
+end the process or fill a cut file with zeros. Therefore data_prep/pixels/dicom.py
 reads each file first, and only plain 8-bit grey files are decoded here.
 """
 
@@ -22,7 +22,7 @@ from data_prep.core import installing
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.core.errors import InputError
-from data_prep.source import dicom
+from data_prep.pixels import dicom
 
 _FIX = "convert it with --dicom_decoder=pydicom"
 # Loads the shared library, which importing the package does not.
