@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from data_prep.dataset import rle
-from data_prep.source import labels
+from data_prep.labels import rle_csv
 from inference.evaluation import scoring
 from inference.prediction import submission
 
@@ -147,7 +147,7 @@ def rows():
 def read(request, rows, tmp_path_factory):
     path = tmp_path_factory.mktemp("csv") / "train-rle.csv"
     DIALECTS[request.param](path, rows)
-    return labels.read(path)
+    return rle_csv.read(path)
 
 
 def overlaps(encoded):
@@ -189,7 +189,7 @@ def truth(tmp_path):
 
 
 def test_an_all_negative_submission(truth, tmp_path):
-    read = labels.read(truth)
+    read = rle_csv.read(truth)
     assert sum(map(len, read.values())) == TEST.rows == 1484
     predicted = tmp_path / "submission.csv"
     submission.write(predicted, dict.fromkeys(sorted(read), rle.EMPTY).items())
@@ -208,7 +208,7 @@ def test_a_perfect_submission(truth, tmp_path):
     predicted = tmp_path / "submission.csv"
     union = {
         image_id: rle.encode(rle.decode_union(encoded, 64, 64))
-        for image_id, encoded in labels.read(truth).items()
+        for image_id, encoded in rle_csv.read(truth).items()
     }
     submission.write(predicted, union.items())
     scores = scoring.Scoring(predicted, truth).scores(lambda image_id: (64, 64))

@@ -1,0 +1,103 @@
+"""The cell of a label: a number, one finding, `A|B`, or the list `['a', 'b']`."""
+
+import ast
+import collections
+from collections.abc import Iterable
+from collections.abc import Sequence
+
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
+
+UNCERTAIN = -1
+_NUMBERS = {1.0: 1, 0.0: 0, -1.0: UNCERTAIN}
+# As pandas, R and spreadsheets write a cell without a value.
+_BLANK = frozenset(["", "nan", "na", "n/a", "none", "null"])
+# PadChest's words for a film of which the report says nothing new or nothing at all.
+_SAY_NOTHING = frozenset(["unchanged", "exclude", "suboptimal study"])
+_SHOWN = 9
+
+
+class CellReader:
+    """Turns the cells of one column into 1, 0, UNCERTAIN or None.
+
+    Attributes:
+      numeric: whether the column holds numbers.
+    """
+
+    def __init__(self, label_of: dict[str, int | None], *, numeric: bool):
+        self.numeric = numeric
+        self._label_of = label_of
+
+    def __call__(self, cell: str) -> int | None:
+        return self._label_of[cell]
+
+
+def reader(cells: Iterable[str], positive: Sequence[str], *, where: str) -> CellReader:
+    """Returns the reader of a column.
+
+    A column of 1, 0 and -1, with blank cells or without, is numeric: -1 is uncertain
+    and a blank cell says nothing, as in CheXpert and MIMIC-CXR. In every other column a
+    cell is a list of findings: with one of `positive` it is 1, without it 0, and blank
+    it says nothing. Case does not matter.
+
+    Args:
+      cells: all cells of the column.
+      positive: the findings that are looked for.
+      where: the column, for messages.
+
+    Raises:
+      CommandError: no cell has one of `positive`, or a list cannot be read.
+    """
+    distinct = collections.Counter(cells)
+    wanted = {value.strip().lower() for value in positive}
+    numbers = {cell: _number(cell) for cell in distinct if not _is_blank(cell)}
+    # Class numbers such as --positive=12 are names, although they are digits.
+    if set(numbers.values()) <= _NUMBERS.keys() and not wanted & numbers.keys():
+        found = {cell: _NUMBERS[number] for cell, number in numbers.items()}
+        return CellReader(dict.fromkeys(distinct) | found, numeric=True)
+    label_of, counts = {}, collections.Counter()
+    for cell, count in distinct.items():
+        findings = [] if _is_blank(cell) else _findings(cell, where)
+        counts.update(dict.fromkeys(findings, count))
+        label_of[cell] = _label({f.lower() for f in findings}, wanted)
+    if 1 not in label_of.values():
+        # A value of one cell alone may be anything, such as a name.
+        often = [f for f, n in counts.most_common(_SHOWN) if n > 1]
+        shown = ", ".join(repr(f[:40]) for f in often) or "other values"
+        raise CommandError(
+            ExitCode.FLAGS,
+            f"no cell of {where} has {' or '.join(positive)}; they have {shown}",
+            fix="name the finding with --positive, or its column with --label_column",
+        )
+    return CellReader(label_of, numeric=False)
+
+
+def _label(findings: set[str], wanted: set[str]) -> int | None:
+    if findings & wanted:
+        return 1
+    return None if not findings or findings & _SAY_NOTHING else 0
+
+
+def _is_blank(cell: str) -> bool:
+    return cell.lower() in _BLANK
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
+def _findings(cell: str, where: str) -> list[str]:
+    if not cell.startswith("["):
+        return [f.strip() for f in cell.split("|") if f.strip()]
+    try:
+        values = ast.literal_eval(cell)
+        return [str(f).strip() for f in values if str(f).strip()]
+    except (ValueError, SyntaxError, MemoryError, RecursionError) as e:
+        raise CommandError(
+            ExitCode.FLAGS,
+            f"a cell of {where} begins with '[' and is no list of findings",
+            fix="correct that cell",
+        ) from e
