@@ -1,1 +1,1 @@
-"""Reads what people have: DICOM, PNG and JPEG films, label csvs."""
+"""Finds the films of a folder, whatever their names, and reads their headers."""

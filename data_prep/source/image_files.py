@@ -1,92 +1,179 @@
-"""Finds the images of a source folder and its subfolders."""
+"""Finds the images of a source folder and gives them ids."""
 
-import os
+import contextlib
+import logging
 import pathlib
+from collections.abc import Callable
 
-from data_prep.core import durable
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.core.errors import InputError
-from data_prep.source import raster
-from data_prep.source.labels import ID
+from data_prep.labels.rle_csv import ID
+from data_prep.source import file_kinds
+from data_prep.source import source_walk
 from data_prep.source.quarantine import Quarantine
+from data_prep.source.source_file import SourceFile
+from data_prep.source.source_walk import walk
 
-DICOM = (".dcm",)
+# Returns the id of a file of a source folder; an InputError refuses the file.
+IdOf = Callable[[SourceFile, pathlib.Path], str]
 
 
-def find(folder: pathlib.Path, quarantine: Quarantine) -> dict[str, pathlib.Path]:
-    """Returns {image id: path} of every image below `folder`, sorted by id.
+def stem_of(file: SourceFile, folder: pathlib.Path) -> str:
+    """Returns the file's name without `.gz` and then without one image suffix.
 
-    Images are the `*.dcm` files, or PNG and JPEG files where there is no `*.dcm`. The
-    id is the file's stem. Symbolic links, folders and pipes are refused. If several
-    files have one stem, the first is used where they are equal, none otherwise.
+    Case does not matter, and other endings are kept, since those of UIDs are numbers:
+    `A.DCM` and `A.dcm.gz` are `A`, `B.dcm.dcm` is `B.dcm`, `1.2.840` is `1.2.840`.
+    """
+    del folder  # The stem does not depend on it.
+    return without_suffix(file.shown.name)
+
+
+def without_suffix(name: str) -> str:
+    """Returns a file's name without `.gz` and then without one image suffix."""
+    for suffixes in ((".gz",), file_kinds.IMAGE_SUFFIXES):
+        stem, dot, suffix = name.rpartition(".")
+        if stem and dot + suffix.lower() in suffixes:
+            name = stem
+    return name
+
+
+def find(
+    folder: pathlib.Path,
+    quarantine: Quarantine,
+    *,
+    id_of: IdOf = stem_of,
+    quiet: bool = False,
+) -> dict[str, SourceFile]:
+    """Returns {image id: file} of every image below `folder`, sorted by id.
+
+    If several files have one id, the first is used where they are equal, none
+    otherwise.
+
+    Args:
+      folder: the source.
+      quarantine: takes what cannot be used.
+      id_of: gives each file its id.
+      quiet: whether the log is not told what was left out.
 
     Raises:
       CommandError: no such folder, or no image in it.
     """
-    for suffixes in (DICOM, raster.SUFFIXES):
-        paths = _by_stem(folder, suffixes)
-        if paths:
-            return _checked(paths, quarantine)
-    raise CommandError(
-        ExitCode.FLAGS,
-        f"no *.dcm, *.png or *.jpg file below {folder}",
-        fix="give the folder that holds the images",
-    )
-
-
-def find_masks(folder: pathlib.Path, quarantine: Quarantine) -> dict[str, pathlib.Path]:
-    """Returns {image id: path} of every `*.png` below `folder`, as `find` does."""
-    return _checked(_by_stem(folder, (".png",)), quarantine)
-
-
-def _by_stem(folder: pathlib.Path, suffixes) -> dict[str, list[pathlib.Path]]:
-    if not folder.is_dir():
+    num_refused = len(quarantine)
+    files = walk(folder, quarantine, quiet=quiet)
+    if not files and len(quarantine) == num_refused:
         raise CommandError(
-            ExitCode.FLAGS, f"no folder at {folder}", fix="check the path in the flag"
+            ExitCode.FLAGS,
+            f"no DICOM, PNG or JPEG file below {folder}",
+            fix="give the folder that holds the images",
         )
-    paths: dict[str, list[pathlib.Path]] = {}
-    for parent, folders, names in os.walk(folder):
-        # A folder named like an image is reported, too.
-        for name in [*names, *folders]:
-            path = pathlib.Path(parent, name)
-            if path.suffix.lower() in suffixes:
-                paths.setdefault(path.stem, []).append(path)
-    return paths
+    return _by_id(files, folder, quarantine, id_of, quiet)
 
 
-def _checked(
-    paths_of: dict[str, list[pathlib.Path]], quarantine: Quarantine
-) -> dict[str, pathlib.Path]:
-    accepted = {}
-    for image_id, paths in sorted(paths_of.items()):
+def find_masks(
+    folder: pathlib.Path,
+    quarantine: Quarantine,
+    *,
+    id_of: IdOf = stem_of,
+    quiet: bool = False,
+) -> dict[str, SourceFile]:
+    """Returns {image id: file} of every PNG and JPEG below `folder`, as `find` does.
+
+    DICOM files are left out and counted: films may lie beside their masks.
+    """
+    walked = source_walk.survey(folder, quarantine)
+    masks = []
+    for file in walked.files:
+        if file.kind == "dicom":
+            walked.leave_out("DICOM", file.shown)
+        else:
+            masks.append(file)
+    if not quiet:
+        walked.log(folder)
+    return _by_id(masks, folder, quarantine, id_of, quiet)
+
+
+def _by_id(
+    files: list[SourceFile],
+    folder: pathlib.Path,
+    quarantine: Quarantine,
+    id_of: IdOf,
+    quiet: bool,
+) -> dict[str, SourceFile]:
+    files_of: dict[str, list[SourceFile]] = {}
+    for file in files:
         try:
-            accepted[image_id] = _check(image_id, sorted(paths))
+            files_of.setdefault(_checked(id_of(file, folder)), []).append(file)
         except InputError as e:
-            for path in paths:
-                quarantine.add(path, e)
+            quarantine.add(file.shown, e)
+    return one_of_each(files_of, folder, quarantine, quiet=quiet)
+
+
+def one_of_each(
+    files_of: dict[str, list[SourceFile]],
+    folder: pathlib.Path,
+    quarantine: Quarantine,
+    *,
+    quiet: bool = False,
+) -> dict[str, SourceFile]:
+    """Returns {image id: its first file}, sorted; files that differ are refused."""
+    accepted = {}
+    equal = []
+    for image_id, same in sorted(files_of.items()):
+        same = same if len(same) == 1 else _different(same, quarantine, equal)
+        if len(same) == 1:
+            accepted[image_id] = same[0]
+        for file in same if len(same) > 1 else ():
+            quarantine.add(
+                file.shown,
+                InputError(
+                    "DUP_ID_CONFLICT",
+                    f"{len(same)} different files have this id",
+                    fix="use --id_from=path, or keep one of them",
+                ),
+            )
+    if equal and not quiet:
+        logging.info(
+            "%s: %d files equal another one of the same id and count once (first %s)",
+            folder.name,
+            len(equal),
+            source_walk.name_in(folder, equal[0].shown),
+        )
     return accepted
 
 
-def _check(image_id: str, paths: list[pathlib.Path]) -> pathlib.Path:
+def _checked(image_id: str) -> str:
     if not ID.fullmatch(image_id):
         raise InputError(
             "SRC_BAD_ID",
             "the name is not an image id (letters, digits, '.', '_', '-'; 64 at most)",
             fix="rename the file",
         )
-    for path in paths:
-        # Opening a pipe would block.
-        if path.is_symlink() or not path.is_file():
-            raise InputError(
-                "SRC_NOT_REGULAR", "not a regular file", fix="copy the file"
-            )
-        if not os.access(path, os.R_OK):
-            raise InputError("SRC_UNREADABLE", "no permission to read", fix="use chmod")
-    if len(paths) > 1 and len({durable.sha256(path) for path in paths}) > 1:
-        raise InputError(
-            "DUP_ID_CONFLICT",
-            f"{len(paths)} different files have this name",
-            fix="keep one of them",
-        )
-    return paths[0]
+    return image_id
+
+
+def _different(
+    files: list[SourceFile], quarantine: Quarantine, equal: list[SourceFile]
+) -> list[SourceFile]:
+    """Returns those of several files that are not equal; `equal` takes the others."""
+    sizes = {_size(file) for file in files}
+    if None not in sizes and len(sizes) == len(files):
+        # Exports call a file of every folder IM0001; hashing them would take hours.
+        return files
+    first_of: dict[str, SourceFile] = {}
+    for file in files:
+        try:
+            digest = file.sha256()
+        except InputError as e:
+            quarantine.add(file.shown, e)
+            continue
+        if first_of.setdefault(digest, file) is not file:
+            equal.append(file)
+    return list(first_of.values())
+
+
+def _size(file: SourceFile) -> int | None:
+    """Returns the number of bytes; None where only unpacking would tell."""
+    with contextlib.suppress(OSError):
+        return None if file.member or file.gzipped else file.path.stat().st_size
+    return None

@@ -2,11 +2,14 @@
 
 import dataclasses
 import hashlib
-import pathlib
 
 from data_prep.core.errors import InputError
-from data_prep.source import dicom
-from data_prep.source import raster
+from data_prep.pixels import dicom
+from data_prep.pixels import mask_files
+from data_prep.pixels import mask_plausibility
+from data_prep.pixels import raster
+from data_prep.source import source_file
+from data_prep.source.source_file import SourceFile
 
 # DICOM modalities of plain X-rays; '' where the file names none.
 FILM = ("CR", "DX", "PX", "RG", "")
@@ -17,17 +20,19 @@ class Probe:
     """One input whose header is to be read.
 
     Attributes:
-      path: the image.
-      mask_path: its PNG mask, or None.
+      file: the image.
+      mask_file: its PNG mask, or None.
       modalities: the accepted ones; empty accepts all.
       refuse_burned_in: whether to refuse a file whose header says that text is
         drawn into its pixels.
+      rows: its RLE rows, or None.
     """
 
-    path: pathlib.Path
-    mask_path: pathlib.Path | None
+    file: SourceFile
+    mask_file: SourceFile | None
     modalities: tuple[str, ...]
     refuse_burned_in: bool
+    rows: tuple[str, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,6 +45,8 @@ class HeaderFacts:
       is_film: whether the modality is that of a plain X-ray, or unknown.
       burned_in: whether the file says that text is drawn into its pixels.
       positive: whether the mask has a pixel; None without a mask.
+      num_pixels: of the image.
+      mask_sha256: of the mask in its file, '' without a mask.
     """
 
     patient_id: str
@@ -47,21 +54,24 @@ class HeaderFacts:
     is_film: bool
     burned_in: bool
     positive: bool | None
+    num_pixels: int
+    mask_sha256: str = ""
 
 
 def read_header_facts(probe: Probe) -> HeaderFacts:
     """Reads the header of an image, and its mask if that is a file.
 
     Raises:
-      InputError: either is unusable, or their sizes differ.
+      InputError: either is unusable, their sizes differ, or the mask cannot be one.
     """
     header, data = None, b""
-    if is_dicom(probe.path):
-        header = dicom.read_header(probe.path)
+    if probe.file.kind == "dicom":
+        with source_file.named(probe.file.path), probe.file.open() as stream:
+            header = dicom.read_header(stream)
         _check(header, probe)
         size = (header.rows, header.columns)
     else:
-        data = probe.path.read_bytes()
+        data = probe.file.read_bytes()
         size = raster.size_of(data)
     facts = HeaderFacts(
         patient_id=header.patient_id if header else "",
@@ -69,22 +79,24 @@ def read_header_facts(probe: Probe) -> HeaderFacts:
         is_film=header is None or header.modality in FILM,
         burned_in=header is not None and header.burned_in,
         positive=None,
+        num_pixels=size[0] * size[1],
     )
-    if probe.mask_path is None:
+    if probe.rows is not None:
+        mask_plausibility.refuse_impossible_rows(list(probe.rows), *size)
+    if probe.mask_file is None:
         return facts
-    mask = raster.read_mask(probe.mask_path.read_bytes())
+    mask_data = probe.mask_file.read_bytes()
+    mask = mask_files.read(mask_data)
     if mask.shape != size:
         raise InputError(
             "MASK_SIZE",
             f"the mask is {mask.shape}, the image {size}",
             fix="give a mask of the image's own size",
         )
-    return dataclasses.replace(facts, positive=bool(mask.any()))
-
-
-def is_dicom(path: pathlib.Path) -> bool:
-    """Returns whether a source is DICOM, by its suffix."""
-    return path.suffix.lower() == ".dcm"
+    mask_plausibility.refuse_impossible(mask)
+    return dataclasses.replace(
+        facts, positive=bool(mask.any()), mask_sha256=_digest(mask_data)
+    )
 
 
 def _check(header: dicom.Header, probe: Probe) -> None:

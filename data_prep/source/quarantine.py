@@ -27,10 +27,7 @@ class Quarantine:
 
     def add(self, path: pathlib.Path, error: InputError) -> None:
         """Adds one input; adding it twice for the same reason counts once."""
-        # A name may hold line ends and bytes that are not UTF-8.
-        name = self._relative(path).encode(errors="surrogateescape")
-        name = name.decode(errors="backslashreplace")
-        name = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
+        name = printable(self._relative(path))
         self._rows.add((name, error.code, error.reason, error.fix))
 
     def rows(self) -> list[Row]:
@@ -50,6 +47,12 @@ class Quarantine:
             if path.is_relative_to(root):
                 return str(pathlib.Path(root.name, path.relative_to(root)))
         return path.name  # The folder's path may be private.
+
+
+def printable(name: str) -> str:
+    """Returns a name with line ends and bytes that are not UTF-8 escaped."""
+    text = name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def read(folder: pathlib.Path) -> list[Row]:
