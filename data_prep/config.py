@@ -8,6 +8,9 @@ from typing import Literal
 from data_prep.core.errors import ConfigError
 from data_prep.core.ranges import Range
 from data_prep.core.ranges import check_ranges
+from data_prep.dataset.schema_version import IMAGE_LABELS
+from data_prep.dataset.schema_version import MASKS
+from data_prep.dataset.schema_version import SCHEMA_VERSION
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,12 +29,26 @@ class ConvertConfig:
       folds_csv: csv of a published split that replaces the shuffle, or None.
       group_csv: csv of image id and patient id, where the files have no patient id;
         or None.
+      label_csv: csvs of labels of whole images, without masks, or (). The first holds
+        the labels; others are joined with it.
+      id_column: column of the image ids; '' for a recognised name.
+      label_column: columns of the labels; () for a recognised name.
+      positive: findings that make a positive, in columns of text.
+      uncertain: what becomes of an image whose label is uncertain.
+      unmentioned: what becomes of an image of which the csv has no word on the finding.
+      readers: how the labels of several readers are combined.
+      patient_column: column of the patients; '' for a recognised name.
+      view_column: column of the views; '' for a recognised name.
+      views: views to keep; () keeps all.
+      fold_lists: lists of file names, of which list k is fold k, or ().
+      id_from: what the ids of images are made of, see data_prep/source/image_ids.py.
+      require_all_images: whether labels without an image are bad inputs.
       source_manifest: csv of image id and the sha256 that each source must have; or
         None.
       aspect: how an image that is not square becomes square.
       interpolation: how an image is shrunk.
       clahe: spec of the contrast equalisation, see data_prep/build/clahe.py.
-      voi: which grey values are mapped to 0 to 255, see data_prep/source/grey.py.
+      voi: which grey values are mapped to 0 to 255, see data_prep/pixels/grey.py.
       frame: index of the frame to take from multi-frame files; None refuses them.
       modalities: DICOM modalities to accept; empty accepts all.
       refuse_burned_in: whether files that declare text in their pixels are refused.
@@ -54,6 +71,19 @@ class ConvertConfig:
     fold_seed: Annotated[int, Range(at_least=0)] = 10
     folds_csv: pathlib.Path | None = None
     group_csv: pathlib.Path | None = None
+    label_csv: tuple[pathlib.Path, ...] = ()
+    id_column: str = ""
+    label_column: tuple[str, ...] = ()
+    positive: tuple[str, ...] = ("Pneumothorax",)
+    uncertain: Literal["exclude", "positive", "negative"] = "exclude"
+    unmentioned: Literal["exclude", "negative"] = "exclude"
+    readers: Literal["any", "majority"] = "any"
+    patient_column: str = ""
+    view_column: str = ""
+    views: tuple[str, ...] = ()
+    fold_lists: tuple[pathlib.Path, ...] = ()
+    id_from: Literal["stem", "path", "sop_instance_uid"] = "stem"
+    require_all_images: bool = False
     source_manifest: pathlib.Path | None = None
     aspect: Literal["pad", "stretch"] = "pad"
     interpolation: Literal["area", "linear"] = "area"
@@ -83,12 +113,7 @@ class ConvertConfig:
             )
         if not self.source and not self.test_source:
             raise ConfigError("Expected --source or --test_source. Received: neither")
-        if self.source and bool(self.rle_csv) == bool(self.mask_source):
-            raise ConfigError(
-                "Expected either --rle_csv or --mask_source for the labels of "
-                f"--source. Received: rle_csv={self.rle_csv}, "
-                f"mask_source={self.mask_source}"
-            )
+        self._check_labels()
         for name in ("source", "mask_source", "test_source"):
             folder = getattr(self, name)
             if folder and self.output.resolve().is_relative_to(folder.resolve()):
@@ -97,9 +122,39 @@ class ConvertConfig:
                     f"output={self.output}, {name}={folder}"
                 )
 
+    def _check_labels(self) -> None:
+        given = [self.rle_csv, self.mask_source, self.label_csv]
+        if self.source and sum(map(bool, given)) != 1:
+            raise ConfigError(
+                "Expected one of --rle_csv, --mask_source and --label_csv for the "
+                f"labels of --source. Received: rle_csv={self.rle_csv}, "
+                f"mask_source={self.mask_source}, "
+                f"label_csv={','.join(map(str, self.label_csv)) or None}"
+            )
+        unused = ("id_column", "label_column", "patient_column", "view_column", "views")
+        named = [name for name in unused if getattr(self, name)]
+        if named and not self.label_csv:
+            raise ConfigError(f"Expected --label_csv. Received: {named[0]} alone")
+        for first, second in (
+            ("group_csv", "patient_column"),
+            ("folds_csv", "fold_lists"),
+        ):
+            if getattr(self, first) and getattr(self, second):
+                raise ConfigError(f"Expected --{first} or --{second}. Received: both")
+        if self.fold_lists and (not self.source or len(self.fold_lists) < 2):
+            raise ConfigError(
+                "Expected two or more fold_lists, for the images of --source. "
+                f"Received: fold_lists={','.join(map(str, self.fold_lists))}, "
+                f"source={self.source}"
+            )
+
     def options(self, size: int) -> dict[str, object]:
         """Returns the options that decide the records of one size, for dataset.json."""
         return {
+            "schema_version": SCHEMA_VERSION,
+            "labels": IMAGE_LABELS if self.label_csv else MASKS,
+            "label_rule": self._label_rule(),
+            "id_from": self.id_from,
             "image_size": size,
             "aspect": self.aspect,
             "interpolation": self.interpolation,
@@ -112,9 +167,17 @@ class ConvertConfig:
             "pixel_encoding": self.pixel_encoding,
             "num_folds": self.num_folds,
             "fold_seed": self.fold_seed,
-            "published_folds": self.folds_csv is not None,
+            "published_folds": bool(self.folds_csv or self.fold_lists),
             "records_per_shard": self.records_per_shard,
         }
+
+    def _label_rule(self) -> dict[str, object] | None:
+        """Returns how labels of whole images are read; None where there are masks."""
+        if not self.label_csv:
+            return None
+        names = ("id_column", "label_column", "positive", "uncertain", "unmentioned")
+        names += ("readers", "patient_column", "view_column", "views")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

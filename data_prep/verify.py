@@ -13,7 +13,7 @@ from flags import verify as verify_flags
 def main() -> None:
     folder = verify_flags.data()
     result = verification.verify(folder)
-    for line in result.issues.lines():
+    for line in [*result.odd_lines(), *result.issues.lines()]:
         print(line)
     if result.issues:
         raise CommandError(

@@ -8,6 +8,7 @@ from data_prep.config import ConvertConfig
 from flags import common
 from flags import fields
 from flags.groups import Groups
+from flags.id_from import ID_FROM
 
 _define = functools.partial(fields.define, ConvertConfig)
 _DRY_RUN = flags.DEFINE_bool(
@@ -35,6 +36,12 @@ GROUPS = Groups(
                 "mask_source",
                 "`Folder` of PNG masks with the names of the images of --source.",
             ),
+            _define(
+                "label_csv",
+                "`Csv` of labels of the whole images of --source, which have no "
+                "masks: classifiers train on them. Further csvs, after commas, are "
+                "joined with it on the columns that they share.",
+            ),
         ),
     ),
     common=(
@@ -58,6 +65,28 @@ GROUPS = Groups(
             "Csv `file` of image id and patient id, for images that do not tell their "
             "patient.",
         ),
+        _define(
+            "label_column",
+            "`Columns` of --label_csv with the label: 1, 0 and -1, or findings as one "
+            "word, A|B or ['a', 'b']; if it is not given, one that is named as "
+            "--positive or as in a public set.",
+        ),
+        _define(
+            "positive",
+            "`Findings` that make a positive where --label_csv has text; case does not "
+            "matter.",
+        ),
+        _define(
+            "views",
+            "`Views` to keep, such as PA,AP, by the csv's own words; images of others "
+            "are left out.",
+        ),
+        _define(
+            "fold_lists",
+            "`Lists` of file names of a published split: list k is fold k, and images "
+            "in no list are left out. Training with --fold=0 validates on the first.",
+        ),
+        ID_FROM,
         common.NUM_WORKERS,
     ),
     rare=(
@@ -100,6 +129,11 @@ GROUPS = Groups(
             "quarantined.",
         ),
         _define(
+            "require_all_images",
+            "Count labels without an image as bad inputs, for a source that should be "
+            "complete.",
+        ),
+        _define(
             "max_bad_fraction",
             "`Share` of bad inputs, from 0 to 1, above which nothing is published "
             "(exit code 4).",
@@ -127,6 +161,36 @@ GROUPS = Groups(
             "dicom_decoder",
             "What decodes DICOM files: pydicom is faster, and safe on damaged files; "
             "tfio (tensorflow-io) is for comparison.",
+        ),
+        _define(
+            "id_column",
+            "`Column` of --label_csv with the image id, or a path of its file; if it "
+            "is not given, one that is named as in a public set.",
+        ),
+        _define(
+            "uncertain",
+            "What becomes of an image whose label is -1, uncertain.",
+        ),
+        _define(
+            "unmentioned",
+            "What becomes of an image whose cell is blank, so that the csv does not "
+            "say whether there is a finding.",
+        ),
+        _define(
+            "readers",
+            "When an image that several readers labelled is positive: any of them says "
+            "so, or the majority of those who say anything.",
+        ),
+        _define(
+            "patient_column",
+            "`Column` of --label_csv with the patient, or a path with the patient's "
+            "folder, for the folds; if it is not given, one that is named as in a "
+            "public set.",
+        ),
+        _define(
+            "view_column",
+            "`Column` of --label_csv with the view; if it is not given, one that is "
+            "named as in a public set.",
         ),
     ),
     meanings={

@@ -11,6 +11,7 @@ from data_prep.core.errors import ExitCode
 from flags import common
 from flags import fields
 from flags.groups import Groups
+from flags.id_from import ID_FROM
 from inference.config import Engine
 from inference.config import PredictConfig
 
@@ -102,6 +103,7 @@ GROUPS = Groups(
             "for GPUs, a log line says what they change in the first images.",
         ),
         _OPENVINO_PRECISION,
+        ID_FROM,
         common.NUM_WORKERS,
         common.REQUIRE_GPU,
     ),
@@ -127,7 +129,7 @@ def predict_config() -> PredictConfig:
     return fields.read(
         PredictConfig,
         GROUPS,
-        data=tuple(pathlib.Path(p) for p in (common.DATA.value or "").split(",") if p),
+        data=tuple(fields.path(p) for p in (common.DATA.value or "").split(",") if p),
         members=_matched(_MEMBERS),
         classifiers=_matched(_CLASSIFIERS),
         engine=Engine(name=_ENGINE.value, precision=_OPENVINO_PRECISION.value),
@@ -138,14 +140,15 @@ def predict_config() -> PredictConfig:
 def _matched(holder: flags.FlagHolder) -> tuple[pathlib.Path, ...]:
     """Returns a flag's paths, with each pattern replaced by the paths it matches."""
     paths: list[pathlib.Path] = []
-    for pattern in holder.value:
+    for written in holder.value:
+        pattern = str(fields.path(written))
         matched = [pattern]
         if glob.has_magic(pattern):
             matched = sorted(glob.glob(pattern))
             if not matched:
                 raise CommandError(
                     ExitCode.FLAGS,
-                    f"--{holder.name}={pattern} matches nothing",
+                    f"--{holder.name}={written} matches nothing",
                     fix="correct the pattern, and quote it",
                 )
         paths += [pathlib.Path(m) for m in matched]

@@ -8,33 +8,37 @@ import dataclasses
 import functools
 import logging
 import shutil
+from collections.abc import Iterator
 
 from data_prep.build import clahe
 from data_prep.build import plan
 from data_prep.build import publishing
+from data_prep.build import reasons
 from data_prep.build import shard_writing
 from data_prep.build import source_inputs
 from data_prep.build import work_folder
 from data_prep.build.image_records import Pixels
+from data_prep.build.image_records import Task
 from data_prep.build.image_records import convert as convert_image
 from data_prep.build.plan import PlannedShard
 from data_prep.build.work_folder import ShardFacts
 from data_prep.config import ConvertConfig
-from data_prep.core import durable
+from data_prep.core import folder_lock
 from data_prep.core import workers
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.core.errors import InputError
 from data_prep.dataset import shards
-from data_prep.source import dicom_tfio
+from data_prep.pixels import dicom_tfio
+from data_prep.pixels import notices
 from data_prep.source import quarantine
+from data_prep.source.image_ids import read_sop_instance_uid
 from data_prep.source.probe import read_header_facts
 from data_prep.source.quarantine import Quarantine
 
 LIMITS = workers.Limits(memory_bytes=2 << 30, seconds=30)
 # TensorFlow alone reserves more address space than LIMITS allow.
 _TFIO_LIMITS = workers.Limits(memory_bytes=32 << 30, seconds=120)
-_SHOWN = 50
 
 
 def convert(config: ConvertConfig) -> ExitCode:
@@ -48,13 +52,16 @@ def convert(config: ConvertConfig) -> ExitCode:
     """
     _check_options(config)
     inputs = source_inputs.digest(config)
-    with durable.locked(config.output):
+    with folder_lock.locked(config.output):
         if publishing.is_published(config, inputs):
+            publishing.refuse_replaced(config)
             logging.info("%s is already complete", config.output)
         else:
             _build(config, inputs)
         shutil.rmtree(work_folder.path(config), ignore_errors=True)
     rows = quarantine.read(config.output)
+    notices.log(notices.read(config.output))
+    reasons.log(rows)
     return _exit_code(config, rows)
 
 
@@ -72,18 +79,26 @@ def dry_run(config: ConvertConfig) -> ExitCode:
     _check_options(config)
     bad = _quarantine(config)
     with workers.WorkerPool(
-        read_header_facts, num_workers=config.num_workers, limits=LIMITS
+        read_header_facts,
+        read_sop_instance_uid,
+        num_workers=config.num_workers,
+        limits=LIMITS,
     ) as pool:
-        planned = plan.make(config, pool, bad)
+        try:
+            planned = plan.make(config, pool, bad).shards
+        except CommandError:
+            reasons.log(bad.rows(), shown=None)
+            raise
     counts: dict[str, int] = {}
     for shard in planned:
         prefix = shards.prefix(shard.split, shard.fold, shard.label)
         counts[prefix] = counts.get(prefix, 0) + len(shard.tasks)
     for prefix, count in counts.items():
         logging.info("%s: %d images", prefix, count)
-    code = _exit_code(config, bad.rows())
+    # There is no quarantine.csv to read the others in.
+    reasons.log(bad.rows(), shown=None)
     _refuse_too_many_bad(config, planned, bad)
-    return code
+    return _exit_code(config, bad.rows())
 
 
 def _check_options(config: ConvertConfig) -> None:
@@ -99,17 +114,28 @@ def _build(config: ConvertConfig, inputs: str) -> None:
     limits = _TFIO_LIMITS if config.dicom_decoder == "tfio" else LIMITS
     # One pool for headers and shards: a start takes longer than many images.
     with workers.WorkerPool(
-        read_header_facts, to_records, num_workers=config.num_workers, limits=limits
+        read_header_facts,
+        read_sop_instance_uid,
+        to_records,
+        num_workers=config.num_workers,
+        limits=limits,
     ) as pool:
-        planned = plan.make(config, pool, bad)
+        try:
+            planned = plan.make(config, pool, bad)
+        except CommandError:
+            _show(config, bad)
+            raise
         # Checked before hours of decoding, and again with the images that fail in it.
-        _refuse_too_many_bad(config, planned, bad)
+        _refuse_bad(config, planned.shards, bad)
         work_folder.claim(config, planned)
-        to_records_in_order = functools.partial(pool.imap_ordered, to_records)
-        facts = shard_writing.write_pending(config, planned, to_records_in_order)
-    _quarantine_rejected(planned, facts, bad)
-    _refuse_too_many_bad(config, planned, bad)
+        to_records_in_order = functools.partial(
+            pool.imap_ordered, to_records, memory_of=Task.most_memory
+        )
+        facts = shard_writing.write_pending(config, planned.shards, to_records_in_order)
+    _quarantine_rejected(planned.shards, facts, bad)
+    _refuse_bad(config, planned.shards, bad)
     bad.write(config.output)
+    notices.write(config.output, _noticed(facts))
     publishing.publish(config, planned, facts, inputs)
 
 
@@ -123,9 +149,15 @@ def _quarantine_rejected(
     planned: list[PlannedShard], facts: dict[str, ShardFacts], bad: Quarantine
 ) -> None:
     for shard in planned:
-        paths = {task.image_id: task.path for task in shard.tasks}
+        paths = {task.image_id: task.file.shown for task in shard.tasks}
         for image_id, (code, reason, fix) in facts[shard.name].rejected.items():
             bad.add(paths[image_id], InputError(code, reason, fix=fix))
+
+
+def _noticed(facts: dict[str, ShardFacts]) -> Iterator[notices.Row]:
+    for shard_facts in facts.values():
+        for image_id, codes in shard_facts.notices.items():
+            yield from ((image_id, code) for code in codes)
 
 
 def _pixels(config: ConvertConfig) -> Pixels:
@@ -137,15 +169,28 @@ def _pixels(config: ConvertConfig) -> Pixels:
     )
 
 
+def _refuse_bad(
+    config: ConvertConfig, planned: list[PlannedShard], bad: Quarantine
+) -> None:
+    """Refuses too many bad inputs after their reasons were shown."""
+    try:
+        _refuse_too_many_bad(config, planned, bad)
+    except CommandError:
+        _show(config, bad)
+        raise
+
+
+def _show(config: ConvertConfig, bad: Quarantine) -> None:
+    """Writes and logs why inputs are bad, for a conversion that ends there."""
+    bad.write(config.output)
+    reasons.log(bad.rows())
+
+
 def _refuse_too_many_bad(
     config: ConvertConfig, planned: list[PlannedShard], bad: Quarantine
 ) -> None:
     num_inputs = sum(len(shard.tasks) for shard in planned) + len(bad)
     if len(bad) > config.max_bad_fraction * num_inputs:
-        if config.output.exists():
-            bad.write(config.output)
-        for path, code, reason, fix in bad.rows()[:_SHOWN]:
-            logging.warning("%s: %s, %s; %s", path, code, reason, fix)
         raise CommandError(
             ExitCode.TOO_MANY_BAD,
             f"{len(bad)} of {num_inputs} inputs are bad; nothing was published",
@@ -154,10 +199,6 @@ def _refuse_too_many_bad(
 
 
 def _exit_code(config: ConvertConfig, rows: list[quarantine.Row]) -> ExitCode:
-    for path, code, reason, fix in rows[:_SHOWN]:
-        logging.warning("quarantined %s: %s, %s; %s", path, code, reason, fix)
-    if len(rows) > _SHOWN:
-        logging.warning("... and %d more", len(rows) - _SHOWN)
     if len(rows) > config.allow_quarantined:
         return ExitCode.QUARANTINED
     return ExitCode.DONE

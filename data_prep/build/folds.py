@@ -1,17 +1,28 @@
 """Assigns images to patient-grouped, stratified folds."""
 
+import dataclasses
 import hashlib
 import logging
 import pathlib
 from collections.abc import Mapping
+from collections.abc import Sequence
 
 import numpy as np
 
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
-from data_prep.source.labels import read_pairs
+from data_prep.labels.rle_csv import read_pairs
+from data_prep.source.name_matching import Resolver
 
 _ID_COLUMNS = ("ImageId", "fname", "image_id", "id", "Image Index")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cause:
+    """Why images or patients are few: one clause, and what to do about it."""
+
+    what: str
+    fix: str
 
 
 def group_of(patient_id: str, image_id: str, salt: str) -> str:
@@ -52,7 +63,12 @@ def join(groups: Mapping[str, str], digests: Mapping[str, str]) -> dict[str, str
 
 
 def assign(
-    labels: Mapping[str, int], groups: Mapping[str, str], *, num_folds: int, seed: int
+    labels: Mapping[str, int],
+    groups: Mapping[str, str],
+    *,
+    num_folds: int,
+    seed: int,
+    causes: Sequence[Cause] = (),
 ) -> dict[str, int]:
     """Assigns every image to a fold.
 
@@ -61,6 +77,7 @@ def assign(
       groups: {image id: group}; no group is in two folds.
       num_folds: 2 or more.
       seed: seed of the shuffle.
+      causes: why there may be too few, for the message.
 
     Returns:
       {image id: fold in 0..num_folds - 1}, independent of the mappings' order.
@@ -79,9 +96,9 @@ def assign(
     names = [_shuffled_name(groups[i], seed) for i in ids]
     num_groups = len(set(names))
     if num_groups < num_folds:
-        raise _too_few("patients", num_groups, num_folds)
+        raise _too_few("patients", num_groups, num_folds, causes)
     if classes.sum() < num_folds:
-        raise _too_few("positive images", classes.sum(), num_folds)
+        raise _too_few("positive images", classes.sum(), num_folds, causes)
     if num_groups == len(ids):
         logging.warning(
             "Every image is its own group: PatientID is missing or differs in "
@@ -95,19 +112,23 @@ def assign(
 
 
 def read_published(
-    path: pathlib.Path, labels: Mapping[str, int], groups: Mapping[str, str]
+    path: pathlib.Path,
+    labels: Mapping[str, int],
+    groups: Mapping[str, str],
+    resolve: Resolver,
 ) -> dict[str, int]:
     """Reads a published split: a csv of `fname,fold` or `ImageId,fold`.
 
     Args:
-      path: the csv; ids may have a folder and the suffix of an image file.
+      path: the csv.
       labels: {image id: 1 or 0} of the images that need a fold.
       groups: {image id: group}; a group in two folds is warned about.
+      resolve: finds the images that its names mean.
 
     Raises:
       CommandError: images without a fold, or folds that are not 0, 1, 2, ...
     """
-    stored = {_stem(name): fold for name, fold in read_pairs(path, _ID_COLUMNS).items()}
+    stored = resolve.values_of(read_pairs(path, _ID_COLUMNS), path)
     missing = sorted(labels.keys() - stored.keys())
     if missing:
         raise CommandError(
@@ -123,37 +144,47 @@ def read_published(
             fix="number two or more folds from 0 on",
         )
     fold_of = {i: int(stored[i]) for i in labels}
+    warn_of_divided([path], fold_of, groups)
+    return fold_of
+
+
+def warn_of_divided(
+    paths: Sequence[pathlib.Path], fold_of: Mapping[str, int], groups: Mapping[str, str]
+) -> None:
+    """Logs how many patients a published split has in several folds.
+
+    Args:
+      paths: the files of the split.
+      fold_of: {image id: fold}.
+      groups: {image id: group}.
+    """
     pairs = {(groups[i], fold) for i, fold in fold_of.items()}
     num_divided = len(pairs) - len({group for group, _ in pairs})
     if num_divided:
         logging.warning(
             "%s puts %d patients into several folds: validation scores will be "
             "too good.",
-            path,
+            ", ".join(map(str, paths)),
             num_divided,
         )
-    return fold_of
 
 
 def read_patients(path: pathlib.Path) -> dict[str, str]:
-    """Reads {image id: patient id} from a csv of these two columns."""
+    """Reads {name of an image: patient id} from a csv of these two columns."""
     return read_pairs(path, _ID_COLUMNS)
-
-
-def _stem(name: str) -> str:
-    name = name.replace("\\", "/").rsplit("/", 1)[-1]
-    for suffix in (".dcm", ".png", ".jpg", ".jpeg"):
-        name = name.removesuffix(suffix)
-    return name
 
 
 def _shuffled_name(group: str, seed: int) -> str:
     return hashlib.blake2b(f"{seed}:{group}".encode(), digest_size=8).hexdigest()
 
 
-def _too_few(what: str, count: int, num_folds: int) -> CommandError:
+def _too_few(
+    what: str, count: int, num_folds: int, causes: Sequence[Cause]
+) -> CommandError:
+    because = "; ".join(cause.what for cause in causes)
+    fixes = [*(cause.fix for cause in causes), "give more images"]
     return CommandError(
         ExitCode.TOO_MANY_BAD,
-        f"{count} {what} cannot make {num_folds} folds",
-        fix="give more images or a smaller --num_folds",
+        f"{count} {what} cannot make {num_folds} folds{because and f' ({because})'}",
+        fix=f"{', '.join(fixes)} or a smaller --num_folds",
     )

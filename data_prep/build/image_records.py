@@ -2,21 +2,30 @@
 
 import dataclasses
 import hashlib
-import pathlib
 
 import cv2
 import numpy as np
 
 from data_prep.build import clahe
+from data_prep.build import near_duplicates
 from data_prep.core.errors import InputError
 from data_prep.dataset import aspect
 from data_prep.dataset import rle
 from data_prep.dataset import schema
 from data_prep.dataset import stored_pixels
-from data_prep.source import dicom
-from data_prep.source import probe
-from data_prep.source import raster
+from data_prep.pixels import dicom
+from data_prep.pixels import mask_files
+from data_prep.pixels import mask_plausibility
+from data_prep.pixels import raster
+from data_prep.pixels.notices import Notices
+from data_prep.source.source_file import Kind
+from data_prep.source.source_file import SourceFile
 
+# The most that decoding takes, in bytes per pixel: 41 measured, of 16 bits with a slope
+# and a window; grey JPEG takes 2.
+_BYTES_PER_PIXEL = 64
+# From this side on, in pixels, different pictures have different images.
+_TELLING_SIZE = 256
 # Each worker converts one file at a time; OpenCV's threads would compete with them.
 cv2.setNumThreads(1)
 
@@ -27,23 +36,31 @@ class Task:
 
     Attributes:
       image_id: stem of the file.
-      path: the source file.
-      rows: its RLE rows; None where it has a mask file or the truth is unknown.
-      mask_path: its PNG mask, or None.
+      file: the source file.
+      rows: its RLE rows, or None.
+      mask_file: its PNG mask, or None. Without both, the truth is a label alone, or
+        unknown.
       label: 1, 0 or -1.
       fold: fold or -1.
       group: salted hash of the patient.
       expected_sha256: of the source file, or None.
+      num_pixels: of the image, as its header says; no part of what is made.
     """
 
     image_id: str
-    path: pathlib.Path
+    file: SourceFile
     rows: tuple[str, ...] | None
-    mask_path: pathlib.Path | None
+    mask_file: SourceFile | None
     label: int
     fold: int
     group: str
     expected_sha256: str | None
+    # Not in the repr, by which a plan is recognised.
+    num_pixels: int = dataclasses.field(default=0, repr=False)
+
+    def most_memory(self) -> int:
+        """Returns the most bytes of memory that its conversion can need."""
+        return _BYTES_PER_PIXEL * self.num_pixels
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,13 +85,17 @@ class Converted:
       records: {size: serialised record}.
       sums: {size: (sum of all intensities, sum of their squares)}, exact.
       source_sha256: of the source file.
-      pixels_sha256: of the largest image made, to find duplicates under other ids.
+      pixels_sha256: of one of the images, to find duplicates under other ids.
+      perceptual_hash: of the largest image made, to find what looks like it.
+      notices: codes of what was odd about the input, see data_prep/pixels/notices.py.
     """
 
     records: dict[int, bytes]
     sums: dict[int, tuple[int, int]]
     source_sha256: str
     pixels_sha256: str
+    perceptual_hash: str
+    notices: tuple[str, ...]
 
 
 def convert(pixels: Pixels, task: Task) -> Converted:
@@ -84,7 +105,7 @@ def convert(pixels: Pixels, task: Task) -> Converted:
       InputError: the file or its label is unusable.
     """
     # Read once, so that the hash is that of the decoded bytes.
-    data = task.path.read_bytes()
+    data = task.file.read_bytes()
     digest = hashlib.sha256(data).hexdigest()
     if task.expected_sha256 not in (None, digest):
         raise InputError(
@@ -92,8 +113,9 @@ def convert(pixels: Pixels, task: Task) -> Converted:
             "the file is not the one in --source_manifest",
             fix="get the file again from its source",
         )
-    image = read_image(data, probe.is_dicom(task.path), pixels)
-    mask = _mask(task, image.shape)
+    notices = Notices()
+    image = read_image(data, task.file.kind, pixels, notices)
+    mask = _mask(task, data, image, notices)
     square = aspect.to_square(image, pixels.aspect)
     records, sums, small = {}, {}, {}
     for size in pixels.sizes:
@@ -111,24 +133,33 @@ def convert(pixels: Pixels, task: Task) -> Converted:
                 group=task.group,
             )
         )
+    largest = small[max(small)]
     return Converted(
         records=records,
         sums=sums,
         source_sha256=digest,
-        pixels_sha256=hashlib.sha256(small[max(small)].data).hexdigest(),
+        pixels_sha256=hashlib.sha256(small[_told_by(pixels.sizes)].data).hexdigest(),
+        perceptual_hash=near_duplicates.perceptual_hash(largest),
+        notices=notices.codes(),
     )
 
 
-def read_image(data: bytes, is_dicom: bool, pixels: Pixels) -> np.ndarray:
-    """Decodes a source file's bytes to [H, W] uint8."""
-    if not is_dicom:
-        return np.ascontiguousarray(raster.read_pixels(data))
+def _told_by(sizes: tuple[int, ...]) -> int:
+    """Returns the size by which equal pictures are told: a larger one tells no more."""
+    return min((size for size in sizes if size >= _TELLING_SIZE), default=max(sizes))
+
+
+def read_image(data: bytes, kind: Kind, pixels: Pixels, notices: Notices) -> np.ndarray:
+    """Decodes a source file's bytes to [H, W] uint8, and adds what is odd in them."""
+    if kind != "dicom":
+        image = raster.read_pixels(data, voi=pixels.voi, notices=notices)
+        return np.ascontiguousarray(image)
     if pixels.dicom_decoder == "tfio":
         # Imported here because it imports TensorFlow, which no other worker needs.
-        from data_prep.source import dicom_tfio
+        from data_prep.pixels import dicom_tfio
 
         return dicom_tfio.read_pixels(data)
-    image = dicom.read_pixels(data, voi=pixels.voi, frame=pixels.frame)
+    image = dicom.read_pixels(data, voi=pixels.voi, frame=pixels.frame, notices=notices)
     return np.ascontiguousarray(image)
 
 
@@ -142,17 +173,30 @@ def _equalised(square: np.ndarray, size: int, pixels: Pixels) -> np.ndarray:
     return clahe.parse(pixels.clahe)(small)
 
 
-def _mask(task: Task, shape: tuple[int, int]) -> np.ndarray | None:
+def _has_mask(task: Task) -> bool:
+    return task.rows is not None or task.mask_file is not None
+
+
+def _mask(
+    task: Task, data: bytes, image: np.ndarray, notices: Notices
+) -> np.ndarray | None:
     """Returns the mask of a positive, [H, W] of 0 and 1; None for all others."""
-    if task.label != 1:
+    if task.label != 1 or not _has_mask(task):
         return None
-    if task.mask_path is not None:
-        return raster.read_mask(task.mask_path.read_bytes())
-    return rle.decode_union(list(task.rows), *shape)
+    if task.mask_file is not None:
+        mask_bytes = task.mask_file.read_bytes()
+        mask = mask_files.read(mask_bytes)
+        if task.file.kind != "dicom" and not mask_files.turns_with(mask_bytes, data):
+            notices.add("EXIF_MASK_DIFFERS")
+    else:
+        mask = rle.decode_union(list(task.rows), *image.shape)
+    if mask_plausibility.oddities(mask, image):
+        notices.add("MASK_OUTLIER")
+    return mask
 
 
 def _mask_bits(task: Task, mask, size: int, pixels: Pixels) -> bytes | None:
-    if task.label == schema.UNKNOWN_LABEL:
+    if not _has_mask(task):
         return None
     if task.label == 0:
         return bytes(size * size // 8)

@@ -6,8 +6,12 @@ import logging
 import pathlib
 
 from data_prep.build import folds
+from data_prep.build import input_stamps
+from data_prep.build import shared_patients
 from data_prep.build import source_inputs
+from data_prep.build.folds import Cause
 from data_prep.build.image_records import Task
+from data_prep.build.input_stamps import Stamp
 from data_prep.build.source_inputs import SourceInputs
 from data_prep.config import ConvertConfig
 from data_prep.core import workers
@@ -18,11 +22,13 @@ from data_prep.core.progress import tracked
 from data_prep.dataset import rle
 from data_prep.dataset import schema
 from data_prep.dataset import shards
-from data_prep.source import labels
+from data_prep.labels import rle_csv
+from data_prep.pixels import mask_plausibility
 from data_prep.source.probe import HeaderFacts
 from data_prep.source.probe import Probe
 from data_prep.source.probe import read_header_facts
 from data_prep.source.quarantine import Quarantine
+from data_prep.source.source_file import SourceFile
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,47 +50,88 @@ class PlannedShard:
     tasks: tuple[Task, ...]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a conversion is going to do.
+
+    Attributes:
+      shards: every shard, sorted by name.
+      names: {image id: name of its file relative to its source} of their images.
+      labels_without_image: what the labels call images that the source lacks.
+      files: {key: file} of every file that the shards or the quarantine depend on, by
+        the keys of `input_stamps`.
+      stamps: {key: stamp} of these files; those of masks have their sha256.
+    """
+
+    shards: list[PlannedShard]
+    names: dict[str, str]
+    labels_without_image: tuple[str, ...]
+    files: dict[str, SourceFile]
+    stamps: dict[str, Stamp]
+
+
 def make(
     config: ConvertConfig, pool: workers.WorkerPool, quarantine: Quarantine
-) -> list[PlannedShard]:
+) -> Plan:
     """Reads labels and headers and plans every shard.
 
     Args:
       config: the conversion.
-      pool: workers that can apply `read_header_facts`.
+      pool: workers that can apply `read_header_facts` and
+        `image_ids.read_sop_instance_uid`.
       quarantine: takes the bad inputs; the plan depends on the others alone.
 
     Raises:
       CommandError: inputs are missing or unusable, or too few for the folds.
     """
-    inputs = source_inputs.find(config, quarantine)
-    facts = _read_headers(config, inputs, pool, quarantine)
-    groups = _groups(config, facts)
-    labelled = {
-        i: int(facts[i].positive if inputs.masks else inputs.rows[i] != [rle.EMPTY])
-        for i in inputs.train
-        if i in facts
+    inputs = source_inputs.find(config, pool, quarantine)
+    # Before anything is read, so that a file that changes meanwhile is noticed later.
+    files = {
+        **input_stamps.keyed(config, "source", inputs.train.values()),
+        **input_stamps.keyed(config, "mask_source", inputs.masks.values()),
+        **input_stamps.keyed(config, "test_source", inputs.test.values()),
     }
-    fold_of = _folds(config, labelled, groups)
+    stamps = input_stamps.take(files)
+    facts = _read_headers(config, inputs, pool, quarantine)
+    patients = _patients(config, inputs, facts)
+    shared = shared_patients.find(patients)
+    if shared:
+        logging.warning("%s; %s", shared.what, shared.fix)
+    groups = {i: folds.group_of(p, i, config.group_salt) for i, p in patients.items()}
+    groups = folds.join(groups, {i: f.pixels_digest for i, f in facts.items()})
+    labelled = {i: _label(inputs, i, facts[i]) for i in inputs.train if i in facts}
+    causes = [c for c in (shared, _unusable(quarantine, len(facts))) if c]
+    fold_of = _folds(config, inputs, labelled, groups, causes)
     paths = inputs.train | inputs.test
     expected = {}
     if config.source_manifest:
-        expected = labels.read_pairs(config.source_manifest, ("ImageId",))
+        expected = inputs.resolver(config).values_of(
+            rle_csv.read_pairs(config.source_manifest, ("ImageId",)),
+            config.source_manifest,
+        )
         _require_listed(config, facts, expected)
     tasks = [
         Task(
             image_id=i,
-            path=paths[i],
+            file=paths[i],
             rows=tuple(inputs.rows[i]) if i in fold_of and inputs.rows else None,
-            mask_path=inputs.masks.get(i) if i in fold_of else None,
+            mask_file=inputs.masks.get(i) if i in fold_of else None,
             label=labelled.get(i, schema.UNKNOWN_LABEL),
             fold=fold_of.get(i, schema.NO_FOLD),
             group=groups[i],
             expected_sha256=expected.get(i),
+            num_pixels=facts[i].num_pixels,
         )
         for i in sorted(facts)
     ]
-    return _deal(tasks, config.records_per_shard)
+    masks = {m: facts[i].mask_sha256 for i, m in inputs.masks.items() if i in facts}
+    return Plan(
+        shards=_deal(tasks, config.records_per_shard),
+        names={i: inputs.names[i] for i in facts},
+        labels_without_image=inputs.labels_without_image,
+        files=files,
+        stamps=input_stamps.with_hashes(stamps, files, masks),
+    )
 
 
 def fingerprint(planned: list[PlannedShard]) -> str:
@@ -92,13 +139,17 @@ def fingerprint(planned: list[PlannedShard]) -> str:
     digest = hashlib.sha256()
     for shard in planned:
         for task in shard.tasks:
-            name = pathlib.Path(task.path.name)
-            mask = task.mask_path and pathlib.Path(task.mask_path.name)
+            name = _without_folder(task.file)
+            mask = task.mask_file and _without_folder(task.mask_file)
             # The repr of Task is hashed: renaming it or a field of it would refuse
             # to continue conversions that an earlier version began.
-            facts = dataclasses.replace(task, path=name, mask_path=mask)
+            facts = dataclasses.replace(task, file=name, mask_file=mask)
             digest.update(f"{shard.name}:{facts}\n".encode())
     return digest.hexdigest()
+
+
+def _without_folder(file: SourceFile) -> SourceFile:
+    return dataclasses.replace(file, path=pathlib.Path(file.path.name))
 
 
 def _read_headers(
@@ -111,25 +162,34 @@ def _read_headers(
     paths = inputs.train | inputs.test
     probes = [
         Probe(
-            path=p,
-            mask_path=inputs.masks.get(i),
+            file=file,
+            mask_file=inputs.masks.get(i),
+            rows=tuple(inputs.rows[i]) if inputs.rows and i in inputs.train else None,
             modalities=config.modalities,
             refuse_burned_in=config.refuse_burned_in,
         )
-        for i, p in paths.items()
+        for i, file in paths.items()
     ]
     results = pool.imap_ordered(read_header_facts, probes)
-    facts = {}
+    facts, faults = {}, []
     # imap_ordered keeps the order of `probes`, which is that of the ids in `paths`.
     for image_id, (probe, result) in zip(
         paths, tracked(results, "headers", len(paths), unit="files"), strict=True
     ):
         if isinstance(result, InputError):
-            quarantine.add(probe.path, result)
+            quarantine.add(probe.file.shown, result)
+            faults.append(result)
         else:
             facts[image_id] = result
+    with_mask = sum(p.mask_file is not None or _has_runs(p.rows) for p in probes)
+    num_empty = sum(f.positive is False for f in facts.values())
+    mask_plausibility.refuse_set(faults, with_mask - num_empty)
     _warn_of_unusual_files(facts)
     return facts
+
+
+def _has_runs(rows: tuple[str, ...] | None) -> bool:
+    return rows is not None and rows != (rle.EMPTY,)
 
 
 def _warn_of_unusual_files(facts: dict[str, HeaderFacts]) -> None:
@@ -152,33 +212,73 @@ def _warn_of_unusual_files(facts: dict[str, HeaderFacts]) -> None:
         )
 
 
-def _groups(config: ConvertConfig, facts: dict[str, HeaderFacts]) -> dict[str, str]:
-    patients = {i: f.patient_id for i, f in facts.items()}
-    if config.group_csv:
-        patient_of = folds.read_patients(config.group_csv)
-        unnamed = facts.keys() - patient_of.keys()
-        if unnamed:
-            logging.warning(
-                "%s names no patient for %d of %d images; each of them counts as a "
-                "patient.",
-                config.group_csv,
-                len(unnamed),
-                len(facts),
-            )
-        patients = {i: patient_of.get(i, "") for i in facts}
-    groups = {i: folds.group_of(p, i, config.group_salt) for i, p in patients.items()}
-    return folds.join(groups, {i: f.pixels_digest for i, f in facts.items()})
+def _label(inputs: SourceInputs, image_id: str, facts: HeaderFacts) -> int:
+    if inputs.labels:
+        return inputs.labels[image_id]
+    if inputs.masks:
+        return int(facts.positive)
+    return int(inputs.rows[image_id] != [rle.EMPTY])
+
+
+def _patients(
+    config: ConvertConfig, inputs: SourceInputs, facts: dict[str, HeaderFacts]
+) -> dict[str, str]:
+    """Returns {image id: patient id}, '' if unknown.
+
+    Those of --group_csv come before those of --label_csv, and these before those of
+    the files.
+    """
+    if not config.group_csv:
+        return {i: inputs.patients.get(i) or f.patient_id for i, f in facts.items()}
+    patient_of = inputs.resolver(config).values_of(
+        folds.read_patients(config.group_csv), config.group_csv
+    )
+    unnamed = facts.keys() - patient_of.keys()
+    if unnamed:
+        logging.warning(
+            "%s names no patient for %d of %d images; each of them counts as a "
+            "patient.",
+            config.group_csv,
+            len(unnamed),
+            len(facts),
+        )
+    return {i: patient_of.get(i, "") for i in facts}
+
+
+def _unusable(quarantine: Quarantine, num_usable: int) -> Cause | None:
+    """Returns that inputs are missing because they are bad, if any is."""
+    if not len(quarantine):
+        return None
+    total = len(quarantine) + num_usable
+    return Cause(
+        what=f"{len(quarantine)} of {total} inputs cannot be used",
+        fix="mend the bad inputs",
+    )
 
 
 def _folds(
-    config: ConvertConfig, labelled: dict[str, int], groups: dict[str, str]
+    config: ConvertConfig,
+    inputs: SourceInputs,
+    labelled: dict[str, int],
+    groups: dict[str, str],
+    causes: list[Cause],
 ) -> dict[str, int]:
     if not config.source:
         return {}
+    if config.fold_lists:
+        fold_of = {i: inputs.folds[i] for i in labelled}
+        folds.warn_of_divided(config.fold_lists, fold_of, groups)
+        return fold_of
     if config.folds_csv:
-        return folds.read_published(config.folds_csv, labelled, groups)
+        return folds.read_published(
+            config.folds_csv, labelled, groups, inputs.resolver(config)
+        )
     return folds.assign(
-        labelled, groups, num_folds=config.num_folds, seed=config.fold_seed
+        labelled,
+        groups,
+        num_folds=config.num_folds,
+        seed=config.fold_seed,
+        causes=causes,
     )
 
 

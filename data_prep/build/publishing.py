@@ -6,11 +6,16 @@ import pathlib
 from collections.abc import Iterable
 from typing import Any
 
+from data_prep.build import input_stamps
+from data_prep.build import side_tables
 from data_prep.build import work_folder
+from data_prep.build.plan import Plan
 from data_prep.build.plan import PlannedShard
 from data_prep.build.work_folder import ShardFacts
 from data_prep.config import ConvertConfig
 from data_prep.core import durable
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from data_prep.dataset import manifest as manifests
 from data_prep.dataset import shards
 from data_prep.dataset import stored_pixels
@@ -49,7 +54,7 @@ def is_published(config: ConvertConfig, inputs: str) -> bool:
 
 def publish(
     config: ConvertConfig,
-    planned: list[PlannedShard],
+    planned: Plan,
     facts: dict[str, ShardFacts],
     inputs: str,
 ) -> None:
@@ -57,14 +62,14 @@ def publish(
 
     Args:
       config: the conversion.
-      planned: all its shards.
+      planned: its plan.
       facts: {shard name: its facts}.
       inputs: digest of the conversion's inputs.
     """
     sources = {i: digest for f in facts.values() for i, digest in f.sources.items()}
     fold_of = {
         task.image_id: task.fold
-        for shard in planned
+        for shard in planned.shards
         for task in shard.tasks
         if task.image_id in sources
     }
@@ -72,9 +77,58 @@ def publish(
     _write_table(config.output / FOLDS_FILE, ("ImageId", "fold"), train)
     _write_table(config.output / SOURCES_FILE, ("ImageId", "sha256"), sources.items())
     _warn_of_duplicates(facts.values(), fold_of)
+    side_tables.write(config, planned, facts)
+    _write_stamps(config, planned, sources)
     for size in config.sizes:
-        dataset = _manifest(config, size, planned, facts, inputs)
+        dataset = _manifest(config, size, planned.shards, facts, inputs)
         manifests.write(config.output / str(size), dataset)
+
+
+def refuse_replaced(config: ConvertConfig) -> None:
+    """Refuses a complete output whose inputs were replaced under the same names.
+
+    Files with other times and the same bytes, such as those of a copy, are none.
+
+    Raises:
+      CommandError: an input has other bytes than the one that was converted.
+    """
+    path = config.output / input_stamps.FILE_NAME
+    if not path.exists():
+        logging.warning("%s is missing, so replaced films would not be noticed", path)
+        return
+    stored = input_stamps.read(path)
+    files = {k: f for k, f in input_stamps.find(config).items() if k in stored}
+    now = input_stamps.take(files)
+    differing = input_stamps.differing(stored, now)
+    if not differing:
+        return
+    replaced = input_stamps.replaced(stored, differing, files)
+    if replaced:
+        raise CommandError(
+            ExitCode.CONFLICT,
+            f"{config.output} was made from other bytes: {len(replaced)} input(s) were "
+            f"replaced since, the first is {replaced[0]}",
+            fix=work_folder.OTHER_OUTPUT,
+        )
+    same = {k: (*now[k][:2], s[2]) for k, s in stored.items()}
+    input_stamps.write(path, same)
+
+
+def _write_stamps(
+    config: ConvertConfig, planned: Plan, sources: dict[str, str]
+) -> None:
+    hashes = {
+        task.file: sources[task.image_id]
+        for shard in planned.shards
+        for task in shard.tasks
+        if task.image_id in sources
+    }
+    stamps = input_stamps.with_hashes(planned.stamps, planned.files, hashes)
+    # Those that were refused are in no record, and mending one must be noticed, too.
+    unknown = [planned.files[k] for k, stamp in stamps.items() if not stamp[2]]
+    hashes = {file: input_stamps.sha256(file) for file in unknown}
+    stamps = input_stamps.with_hashes(stamps, planned.files, hashes)
+    input_stamps.write(config.output / input_stamps.FILE_NAME, stamps)
 
 
 def _options(config: ConvertConfig, size: int, inputs: str) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def _write_shard(
     config: ConvertConfig, shard: PlannedShard, outcomes: Iterable[Outcome]
 ) -> ShardFacts:
     """Writes one shard at every size, record by record."""
-    sources, pixels, rejected = {}, {}, {}
+    sources, pixels, looks, rejected, notices = {}, {}, {}, {}, {}
     sums = {size: [0, 0] for size in config.sizes}
     with contextlib.ExitStack() as stack:
         writers = {
@@ -70,6 +70,9 @@ def _write_shard(
                 continue
             sources[task.image_id] = outcome.source_sha256
             pixels[task.image_id] = outcome.pixels_sha256
+            looks[task.image_id] = outcome.perceptual_hash
+            if outcome.notices:
+                notices[task.image_id] = outcome.notices
             for size, record in outcome.records.items():
                 writers[size].write(record)
                 sums[size][0] += outcome.sums[size][0]
@@ -77,7 +80,9 @@ def _write_shard(
     return ShardFacts(
         sources=sources,
         pixels=pixels,
+        looks=looks,
         rejected=rejected,
+        notices=notices,
         files={
             size: FileFacts(
                 num_records=writer.num_records,

@@ -2,16 +2,24 @@
 
 import dataclasses
 import hashlib
-import pathlib
+import logging
 from collections.abc import Collection
 
+from data_prep.build import known_labels
+from data_prep.build import source_ids
+from data_prep.build.known_labels import KnownLabels
 from data_prep.config import ConvertConfig
+from data_prep.core import workers
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
-from data_prep.core.errors import InputError
+from data_prep.labels import fold_lists
+from data_prep.labels import rle_csv
 from data_prep.source import image_files
-from data_prep.source import labels
+from data_prep.source import image_ids
+from data_prep.source import name_matching
+from data_prep.source.name_matching import Resolver
 from data_prep.source.quarantine import Quarantine
+from data_prep.source.source_file import SourceFile
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,42 +27,61 @@ class SourceInputs:
     """Images and labels, before any header is read.
 
     Attributes:
-      train: {image id: path} of images that have a label.
-      test: {image id: path} of the test split.
+      train: {image id: file} of images that have a label.
+      test: {image id: file} of the test split.
       rows: {image id: RLE rows}; empty where masks are files.
-      masks: {image id: path of its mask}; empty where masks are rows.
+      masks: {image id: file of its mask}; empty where masks are rows.
+      labels: {image id: 1 or 0} where labels have no masks, else empty.
+      patients: {image id: patient id} that the csv of such labels names.
+      folds: {image id: fold} of published lists, else empty.
+      names: {image id: name relative to its source} of all images, labelled or not.
+      labels_without_image: what the labels call images that the source lacks.
     """
 
-    train: dict[str, pathlib.Path]
-    test: dict[str, pathlib.Path]
+    train: dict[str, SourceFile]
+    test: dict[str, SourceFile]
     rows: dict[str, list[str]]
-    masks: dict[str, pathlib.Path]
+    masks: dict[str, SourceFile]
+    labels: dict[str, int]
+    patients: dict[str, str]
+    folds: dict[str, int]
+    names: dict[str, str]
+    labels_without_image: tuple[str, ...]
+
+    def resolver(self, config: ConvertConfig) -> Resolver:
+        """Returns what finds the images that one csv names."""
+        return Resolver(self.names, by_stem=config.id_from == "stem")
 
 
-def find(config: ConvertConfig, quarantine: Quarantine) -> SourceInputs:
-    """Finds all images and labels; those that do not match go to `quarantine`.
+def find(
+    config: ConvertConfig, pool: workers.WorkerPool, quarantine: Quarantine
+) -> SourceInputs:
+    """Finds all images and labels; images without a usable label go to `quarantine`.
+
+    Args:
+      config: the conversion.
+      pool: workers that can apply `image_ids.read_sop_instance_uid`.
+      quarantine: takes what cannot be used.
 
     Raises:
-      CommandError: a folder or csv is missing or unusable, or an image is in both
-        splits.
+      CommandError: a folder or csv is missing or unusable, no image has a label, or
+        an image is in both splits.
     """
-    rows, masks, train, test = {}, {}, {}, {}
+    known, folds = KnownLabels(), {}
+    train, test, names = {}, {}, {}
     if config.source:
-        known = {}
         # The csv first: a fault in it should not cost a scan of all files.
+        rle_labels = None
         if config.rle_csv:
-            read = labels.read_tolerant(config.rle_csv)
-            rows, known = read.rows, read.rows | read.faults
-        paths = image_files.find(config.source, quarantine)
-        if config.rle_csv:
-            for image_id, fault in read.faults.items():
-                quarantine.add(paths.get(image_id, config.rle_csv), fault)
-        else:
-            masks = known = image_files.find_masks(config.mask_source, quarantine)
-        _quarantine_unmatched(config, known, paths, quarantine)
-        train = {i: p for i, p in paths.items() if i in (rows or masks)}
+            rle_labels = rle_csv.read_tolerant(config.rle_csv, rle_csv.NAME)
+        files = source_ids.find(config, config.source, pool, quarantine)
+        names = source_ids.names(files, config.source)
+        known = known_labels.find(config, rle_labels, files, names, quarantine)
+        train = {i: file for i, file in files.items() if i in known.usable()}
+        train, folds = _listed(config, train, names)
     if config.test_source:
-        test = image_files.find(config.test_source, quarantine)
+        test = source_ids.find(config, config.test_source, pool, quarantine)
+        names |= source_ids.names(test, config.test_source)
     both = sorted(train.keys() & test.keys())
     if both:
         raise CommandError(
@@ -63,7 +90,17 @@ def find(config: ConvertConfig, quarantine: Quarantine) -> SourceInputs:
             f"{config.test_source}, the first is {both[0]}",
             fix="give a test folder without training images",
         )
-    return SourceInputs(train=train, test=test, rows=rows, masks=masks)
+    return SourceInputs(
+        train=train,
+        test=test,
+        rows=known.rows,
+        masks=known.masks,
+        labels=known.labels,
+        patients=known.patients,
+        folds=folds,
+        names=names,
+        labels_without_image=known.without_image,
+    )
 
 
 def digest(config: ConvertConfig) -> str:
@@ -79,36 +116,43 @@ def digest(config: ConvertConfig) -> str:
         config.folds_csv,
         config.group_csv,
         config.source_manifest,
+        *config.label_csv,
+        *config.fold_lists,
     ):
-        result.update(f"{path and labels.digest(path)}\n".encode())
+        result.update(f"{path and rle_csv.digest(path)}\n".encode())
+    id_of, unused = image_ids.id_of(config.id_from), Quarantine()
     for folder in (config.source, config.mask_source, config.test_source):
-        names = []
+        found: Collection[str] = ()
         if folder:
-            names = sorted(image_files.find(folder, Quarantine()))
-        result.update(f"{names}\n".encode())
+            found = image_files.find(folder, unused, id_of=id_of, quiet=True)
+        result.update(f"{sorted(found)}\n".encode())
     return result.hexdigest()
 
 
-def _quarantine_unmatched(
-    config: ConvertConfig,
-    known: Collection[str],
-    paths: dict[str, pathlib.Path],
-    quarantine: Quarantine,
-) -> None:
-    """Quarantines images without a label, and labels without an image."""
-    labels_from = config.rle_csv or config.mask_source
-    unlabelled = InputError(
-        "LABEL_MISSING",
-        f"{labels_from.name} has nothing for this image, which does not make it a "
-        "negative",
-        fix="add its label or remove the file",
-    )
-    for image_id in sorted(paths.keys() - set(known)):
-        quarantine.add(paths[image_id], unlabelled)
-    for image_id in sorted(set(known) - paths.keys()):
-        unmatched = InputError(
-            "IMAGE_MISSING",
-            f"{image_id} has a label and no image in the source folder",
-            fix="get the image or remove the label",
+def _listed(
+    config: ConvertConfig, train: dict[str, SourceFile], names: dict[str, str]
+) -> tuple[dict[str, SourceFile], dict[str, int]]:
+    """Returns the images that a list of a fold names, all without lists; and folds."""
+    if not config.fold_lists:
+        return train, {}
+    resolve = Resolver(names, by_stem=config.id_from == "stem")
+    folds = fold_lists.read(config.fold_lists, resolve)
+    for image_id, reason in sorted(resolve.unclear().items()):
+        raise CommandError(
+            ExitCode.FLAGS,
+            f"--fold_lists is not clear about image {image_id}: {reason}",
+            fix=name_matching.FIX,
         )
-        quarantine.add(labels_from, unmatched)
+    kept = {i: p for i, p in train.items() if i in folds}
+    if len(kept) < len(train):
+        logging.info(
+            "%d images are left out: no list of --fold_lists names them",
+            len(train) - len(kept),
+        )
+    for fold in sorted(set(range(len(config.fold_lists))) - {folds[i] for i in kept}):
+        raise CommandError(
+            ExitCode.FLAGS,
+            f"{config.fold_lists[fold]} names no labelled image of {config.source}",
+            fix="give the lists of this source",
+        )
+    return kept, folds

@@ -5,14 +5,18 @@ which `dataset.json` and the csvs are made from.
 """
 
 import dataclasses
+import logging
 import pathlib
 
+from data_prep.build import input_stamps
 from data_prep.build import plan
+from data_prep.build.plan import Plan
 from data_prep.build.plan import PlannedShard
 from data_prep.config import ConvertConfig
 from data_prep.core import durable
 
 _FOLDER = ".work"
+_STAMPS = "inputs.json"
 OTHER_OUTPUT = "choose another --output, or delete this one"
 
 
@@ -39,15 +43,19 @@ class ShardFacts:
 
     Attributes:
       sources: {image id: sha256 of its source file}, in the order of the records.
-      pixels: {image id: sha256 of its largest image}.
+      pixels: {image id: sha256 of one of its images}.
+      looks: {image id: perceptual hash of its largest image}.
       rejected: {image id: (code, reason, fix)} of images that could not be decoded.
       files: {size in pixels: the file of that size}.
+      notices: {image id: codes}, of the images that have any.
     """
 
     sources: dict[str, str]
     pixels: dict[str, str]
+    looks: dict[str, str]
     rejected: dict[str, tuple[str, str, str]]
     files: dict[int, FileFacts]
+    notices: dict[str, tuple[str, ...]]
 
 
 def path(config: ConvertConfig) -> pathlib.Path:
@@ -55,8 +63,8 @@ def path(config: ConvertConfig) -> pathlib.Path:
     return config.output / _FOLDER
 
 
-def claim(config: ConvertConfig, planned: list[PlannedShard]) -> None:
-    """Writes down what is being built.
+def claim(config: ConvertConfig, planned: Plan) -> None:
+    """Writes down what is being built; drops finished shards of replaced files.
 
     Raises:
       CommandError: another conversion was begun in the same output folder.
@@ -66,13 +74,44 @@ def claim(config: ConvertConfig, planned: list[PlannedShard]) -> None:
         {
             "sizes": config.sizes,
             **config.options(0),
-            "inputs": plan.fingerprint(planned),
+            "inputs": plan.fingerprint(planned.shards),
         }
     )
     if plan_file.exists():
         stored = durable.read_json(plan_file, fix=OTHER_OUTPUT)
         durable.refuse_other_config(config.output, stored, wanted, fix=OTHER_OUTPUT)
+        _drop_replaced(config, planned)
+    input_stamps.write(path(config) / _STAMPS, planned.stamps)
     durable.write_json(plan_file, wanted)
+
+
+def _drop_replaced(config: ConvertConfig, planned: Plan) -> None:
+    """Drops the facts of finished shards that were made from other bytes."""
+    stored = input_stamps.read(path(config) / _STAMPS)
+    key_of = {file: key for key, file in planned.files.items()}
+    finished = [s for s in planned.shards if has_facts(config, s)]
+    hashes, keys_of = {}, {}
+    for shard in finished:
+        sources = read_facts(config, shard).sources
+        keys = keys_of[shard.name] = set()
+        for task in shard.tasks:
+            keys |= {key_of[f] for f in (task.file, task.mask_file) if f}
+            hashes[key_of[task.file]] = sources.get(task.image_id, "")
+    stored = {k: (*s[:2], s[2] or hashes.get(k, "")) for k, s in stored.items()}
+    differing = set(input_stamps.differing(stored, planned.stamps))
+    differing &= set().union(*keys_of.values())
+    replaced = input_stamps.replaced(stored, sorted(differing), planned.files)
+    again = [s for s in finished if not keys_of[s.name].isdisjoint(replaced)]
+    for shard in again:
+        _facts_file(config, shard).unlink()
+    if again:
+        logging.warning(
+            "%d input(s) were replaced since this conversion was stopped, the first is "
+            "%s; %d finished shard(s) are written again",
+            len(replaced),
+            replaced[0],
+            len(again),
+        )
 
 
 def has_facts(config: ConvertConfig, shard: PlannedShard) -> bool:

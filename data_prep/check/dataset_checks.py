@@ -18,8 +18,11 @@ from data_prep.dataset import schema
 from data_prep.dataset import shards
 from data_prep.dataset import stored_pixels
 from data_prep.dataset.manifest import Manifest
+from data_prep.dataset.schema_version import IMAGE_LABELS
+from data_prep.dataset.schema_version import MASKS
 from data_prep.dataset.shards import Shard
-from data_prep.source import labels
+from data_prep.labels import rle_csv
+from data_prep.pixels import mask_plausibility
 
 # Files that begin with a dot are unfinished.
 SHARD_PATTERN = "[!.]*.tfrecord-*"
@@ -44,6 +47,7 @@ class DatasetCheck:
       manifest: its `dataset.json`.
       locations: {image id: its first RecordLocation}, for the readable records.
       whole: whether every record could be read.
+      odd_masks: {image id: what is odd about its mask}, which is no fault.
     """
 
     def __init__(self, folder: pathlib.Path, manifest: Manifest, issues: Issues):
@@ -51,6 +55,7 @@ class DatasetCheck:
         self.manifest = manifest
         self.locations: dict[str, RecordLocation] = {}
         self.whole = True
+        self.odd_masks: dict[str, tuple[str, ...]] = {}
         self._issues = issues
         # group -> {fold: one of its images there}
         self._folds_of: dict[str, dict[int, str]] = collections.defaultdict(dict)
@@ -73,6 +78,11 @@ class DatasetCheck:
             self._report_manifest(
                 f"has image_size {self.manifest.image_size} and the option "
                 f"image_size {options.get('image_size')}"
+            )
+        if options.get("labels") not in (MASKS, IMAGE_LABELS):
+            self._report_manifest(
+                f"has the labels {options.get('labels')!r} instead of {MASKS!r} or "
+                f"{IMAGE_LABELS!r}"
             )
         if options.get("pixel_encoding") not in stored_pixels.ENCODINGS:
             self._has_all_pixels = False
@@ -157,7 +167,7 @@ class DatasetCheck:
         name = record_checks.name_of(record, index)
         for kind, what in self._record_issues(record, shard):
             self._issues.add(kind, path, f"{name} {what}", fix=_REPORT)
-        if labels.ID.fullmatch(record.image_id):
+        if rle_csv.ID.fullmatch(record.image_id):
             location = RecordLocation(shard.name, record.fold, record.label)
             self.locations.setdefault(record.image_id, location)
         if shard.split == shards.TRAIN_SPLIT:
@@ -169,8 +179,8 @@ class DatasetCheck:
         earlier = self.locations.get(record.image_id)
         if earlier:
             yield "RECORD_TWICE", f"is also in {earlier.shard}"
+        yield from record_checks.find_issues(record, shard, self.manifest)
         size = self.manifest.image_size
-        yield from record_checks.find_issues(record, shard, size)
         encoding = self.manifest.options.get("pixel_encoding")
         if encoding not in stored_pixels.ENCODINGS:
             return
@@ -182,6 +192,17 @@ class DatasetCheck:
             return
         if shard.split == shards.TRAIN_SPLIT:
             self._histogram += stored_pixels.histogram(image)
+            self._note_odd_mask(record, image)
+
+    def _note_odd_mask(self, record: schema.Record, image: np.ndarray) -> None:
+        size = self.manifest.image_size
+        bits = record.mask_bits
+        is_mask = record.label == 1 and bits is not None and 8 * len(bits) == size**2
+        if not is_mask or not rle_csv.ID.fullmatch(record.image_id):
+            return
+        odd = mask_plausibility.oddities(schema.unpack_mask(bits, size), image)
+        if odd:
+            self.odd_masks[record.image_id] = odd
 
     def _check_groups(self) -> None:
         # A published split may divide patients; the conversion has warned about it.

@@ -4,49 +4,54 @@ from collections.abc import Iterator
 
 from data_prep.dataset import schema
 from data_prep.dataset import shards
+from data_prep.dataset.manifest import Manifest
 from data_prep.dataset.schema import Record
 from data_prep.dataset.shards import Shard
-from data_prep.source import labels
+from data_prep.labels import rle_csv
 
 # kind of the issue, what is wrong
 RecordIssue = tuple[str, str]
 
 
-def find_issues(record: Record, shard: Shard, size: int) -> Iterator[RecordIssue]:
+def find_issues(
+    record: Record, shard: Shard, manifest: Manifest
+) -> Iterator[RecordIssue]:
     """Yields everything that is wrong with a record, except in its pixels.
 
     Args:
       record: the parsed record.
       shard: the file that holds it.
-      size: side of the dataset's images, in pixels.
+      manifest: the dataset's.
     """
     for check in CHECKS:
-        yield from check(record, shard, size)
+        yield from check(record, shard, manifest)
 
 
 def name_of(record: Record, index: int) -> str:
     """Returns how an issue names a record."""
-    if labels.ID.fullmatch(record.image_id):
+    if rle_csv.ID.fullmatch(record.image_id):
         return f"record {index}, {record.image_id},"
     return f"record {index}"  # Anything else than an id may be private.
 
 
-def _image_id(record: Record, shard: Shard, size: int) -> Iterator[RecordIssue]:
-    if not labels.ID.fullmatch(record.image_id):
+def _image_id(
+    record: Record, shard: Shard, manifest: Manifest
+) -> Iterator[RecordIssue]:
+    if not rle_csv.ID.fullmatch(record.image_id):
         yield "RECORD_ID", "has an id that cannot be one"
 
 
-def _group(record: Record, shard: Shard, size: int) -> Iterator[RecordIssue]:
+def _group(record: Record, shard: Shard, manifest: Manifest) -> Iterator[RecordIssue]:
     if not record.group:
         yield "RECORD_GROUP", "has no group of its patient"
 
 
-def _fold(record: Record, shard: Shard, size: int) -> Iterator[RecordIssue]:
+def _fold(record: Record, shard: Shard, manifest: Manifest) -> Iterator[RecordIssue]:
     if record.fold != shard.fold:
         yield "RECORD_FOLD", f"has fold {record.fold} in a shard of fold {shard.fold}"
 
 
-def _label(record: Record, shard: Shard, size: int) -> Iterator[RecordIssue]:
+def _label(record: Record, shard: Shard, manifest: Manifest) -> Iterator[RecordIssue]:
     if record.label != shard.label:
         yield (
             "RECORD_LABEL",
@@ -54,17 +59,22 @@ def _label(record: Record, shard: Shard, size: int) -> Iterator[RecordIssue]:
         )
 
 
-def _source_size(record: Record, shard: Shard, size: int) -> Iterator[RecordIssue]:
+def _source_size(
+    record: Record, shard: Shard, manifest: Manifest
+) -> Iterator[RecordIssue]:
     if record.source_height < 1 or record.source_width < 1:
         shape = f"{record.source_height} x {record.source_width}"
         yield "RECORD_SOURCE_SIZE", f"has a source of {shape} pixels"
 
 
-def _mask(record: Record, shard: Shard, size: int) -> Iterator[RecordIssue]:
-    bits = record.mask_bits
+def _mask(record: Record, shard: Shard, manifest: Manifest) -> Iterator[RecordIssue]:
+    bits, size = record.mask_bits, manifest.image_size
     if shard.split == shards.TEST_SPLIT:
         if bits is not None:
             yield "RECORD_MASK", "has a mask in the test split"
+    elif not manifest.has_masks:
+        if bits is not None:
+            yield "RECORD_MASK", "has a mask in a dataset of labels alone"
     elif bits is None:
         yield "RECORD_MASK", "has no mask in the train split"
     elif len(bits) != size * size // 8:

@@ -5,6 +5,7 @@ import pathlib
 
 from data_prep.check.dataset_checks import SHARD_PATTERN
 from data_prep.check.dataset_checks import DatasetCheck
+from data_prep.check.issues import SHOWN_PER_KIND
 from data_prep.check.issues import Issues
 from data_prep.core import durable
 from data_prep.core.errors import CommandError
@@ -23,12 +24,27 @@ class Result:
       num_datasets: dataset folders with a readable `dataset.json`.
       num_shards: files that their manifests list.
       num_records: records that these files should hold.
+      odd_masks: {image id: what is odd about its mask}, which is no fault.
     """
 
     issues: Issues
     num_datasets: int
     num_shards: int
     num_records: int
+    odd_masks: dict[str, tuple[str, ...]]
+
+    def odd_lines(self) -> list[str]:
+        """Returns one line for each of the first odd masks, and one for the others."""
+        ids = sorted(self.odd_masks)
+        lines = [
+            f"look at the mask of {i}: it {', '.join(self.odd_masks[i])}" for i in ids
+        ]
+        more = len(lines) - SHOWN_PER_KIND
+        if more > 0:
+            lines[SHOWN_PER_KIND:] = [f"... and at {more} other odd masks"]
+        if lines:
+            lines.append("`python -m data_prep.inspect` shows them; they are no fault")
+        return lines
 
 
 def verify(folder: pathlib.Path) -> Result:
@@ -53,6 +69,7 @@ def verify(folder: pathlib.Path) -> Result:
         num_datasets=len(checks),
         num_shards=len(listed),
         num_records=num_records,
+        odd_masks={i: odd for check in checks for i, odd in check.odd_masks.items()},
     )
 
 

@@ -7,7 +7,8 @@ from typing import Any
 from data_prep.core import durable
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
-from data_prep.dataset.schema import SCHEMA_VERSION
+from data_prep.dataset.schema_version import MASKS
+from data_prep.dataset.schema_version import SCHEMA_VERSION
 from data_prep.dataset.shards import RECONVERT
 from data_prep.dataset.shards import TEST_SPLIT
 from data_prep.dataset.shards import TRAIN_SPLIT
@@ -39,6 +40,11 @@ class Manifest:
     std: float
     source_fingerprint: str
     shards: tuple[Shard, ...]
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether the training images have masks, and not labels alone."""
+        return self.options.get("labels") == MASKS
 
     def train_shards(self, folds: list[int]) -> list[Shard]:
         """Returns the shards of `folds`, sorted by name."""

@@ -16,8 +16,6 @@ from google.protobuf import message
 from google.protobuf import message_factory
 from google.protobuf import text_format
 
-SCHEMA_VERSION = 1
-
 UNKNOWN_LABEL = -1
 NO_FOLD = -1
 
@@ -32,7 +30,7 @@ class Record:
       source_height: rows of the source image, in pixels.
       source_width: columns of the source image, in pixels.
       mask_bits: [S, S] 0 or 1, row-major, 8 pixels a byte, first in the high
-        bit; None where the truth is unknown.
+        bit; None where the truth is unknown or is a label alone.
       label: 1 pneumothorax, 0 none, -1 unknown.
       fold: 0-based, or -1 for the test split.
       group: salted hash of the patient.
@@ -144,7 +142,7 @@ def parse(serialized: bytes) -> Record:
 
 def pack_mask(mask: np.ndarray) -> bytes:
     """Packs [S, S] of 0 and 1, S a multiple of 8, to S * S / 8 bytes."""
-    return np.packbits(mask.astype(bool).ravel()).tobytes()
+    return np.packbits(mask.ravel()).tobytes()
 
 
 def unpack_mask(bits: bytes, size: int) -> np.ndarray:

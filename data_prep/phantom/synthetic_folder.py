@@ -16,6 +16,7 @@ import numpy as np
 
 from data_prep.config import SyntheticConfig
 from data_prep.core import durable
+from data_prep.core import folder_lock
 from data_prep.core import workers
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
@@ -55,7 +56,7 @@ def write(config: SyntheticConfig) -> None:
         dataclasses.asdict(config) | {"output": "", "num_workers": 0}
     )
     marker = config.output / _CONFIG
-    with durable.locked(config.output):
+    with folder_lock.locked(config.output):
         if marker.exists():
             stored = durable.read_json(marker, fix="delete the folder")
             durable.refuse_other_config(

@@ -9,8 +9,10 @@ from data_prep.core import outlines
 from data_prep.core import tiles
 from data_prep.core import web_page
 from data_prep.dataset import schema
+from data_prep.dataset.manifest import Manifest
 from data_prep.dataset.reading import DatasetReader
 from data_prep.view import inspection
+from data_prep.view.inspection import Image
 from data_prep.view.inspection import Inspection
 
 PAGE = "index.html"
@@ -27,17 +29,18 @@ def write(folder: pathlib.Path, output: pathlib.Path, num_pictures: int) -> Insp
       CommandError: the folder holds no dataset, or a record is damaged.
     """
     dataset = inspection.inspect(folder)
-    chosen = _tiles(folder, dataset, num_pictures)
+    chosen = _tiles(folder, dataset, inspection.choose(dataset.images, num_pictures))
+    odd = _tiles(folder, dataset, inspection.choose_odd(dataset.images, num_pictures))
     tiles.write_png(output / SHEET, tiles.contact_sheet(chosen))
-    durable.write_text(output / PAGE, _page(dataset, chosen))
+    durable.write_text(output / PAGE, _page(dataset, chosen, odd))
     return dataset
 
 
 def _tiles(
-    folder: pathlib.Path, dataset: Inspection, num_pictures: int
+    folder: pathlib.Path, dataset: Inspection, images: list[inspection.Image]
 ) -> list[tuple[np.ndarray, np.ndarray, str]]:
     """Returns (image, mask, caption) of the chosen images, in the chosen order."""
-    chosen = {i.image_id: i for i in inspection.choose(dataset.images, num_pictures)}
+    chosen = {i.image_id: i for i in images}
     reader = DatasetReader(folder, dataset.manifest)
     size = dataset.manifest.image_size
     tiles_by_id = {}
@@ -46,19 +49,33 @@ def _tiles(
         mask = np.zeros((size, size), np.uint8)
         if record.mask_bits is not None:
             mask = schema.unpack_mask(record.mask_bits, size)
-        finding = f"{image.area:.0f} px" if image.label == 1 else _LABELS[image.label]
-        caption = f"{_fold_name(image.fold)}, {finding}"
+        finding = _finding(image, dataset.manifest)
+        caption = ", ".join([_fold_name(image.fold), finding, *image.odd])
         tiles_by_id[image.image_id] = (reader.pixels(record), mask, caption)
     return [tiles_by_id[image_id] for image_id in chosen]
 
 
-def _page(dataset: Inspection, chosen: list[tuple[np.ndarray, np.ndarray, str]]) -> str:
+def _finding(image: Image, manifest: Manifest) -> str:
+    if image.label == schema.UNKNOWN_LABEL:
+        return _LABELS[image.label]
+    if not manifest.has_masks:
+        return f"{_LABELS[image.label]}, label only"
+    return f"{image.area:.0f} px" if image.label == 1 else _LABELS[image.label]
+
+
+def _page(
+    dataset: Inspection,
+    chosen: list[tuple[np.ndarray, np.ndarray, str]],
+    odd: list[tuple[np.ndarray, np.ndarray, str]],
+) -> str:
     areas = np.array([i.area for i in dataset.images if i.label == 1])
     return web_page.template("data_prep.view", "inspect.html.j2").render(
         dataset=dataset,
         manifest=dataset.manifest,
         fold_name=_fold_name,
         pictures=[(_picture(image, mask), caption) for image, mask, caption in chosen],
+        odd=[(_picture(image, mask), caption) for image, mask, caption in odd],
+        num_odd=sum(bool(i.odd) for i in dataset.images),
         areas={
             "counts": np.histogram(areas, bins=_AREA_EDGES)[0],
             "names": [f"{edge:,}" for edge in _AREA_EDGES[:-1]],

@@ -12,6 +12,7 @@ from data_prep.dataset import schema
 from data_prep.dataset import shards
 from data_prep.dataset.manifest import Manifest
 from data_prep.dataset.reading import DatasetReader
+from data_prep.pixels import mask_plausibility
 from data_prep.source import quarantine
 
 
@@ -23,13 +24,15 @@ class Image:
       image_id: the image's id.
       fold: its fold, or -1 in the test split.
       label: 1, 0, or -1 for unknown.
-      area: area of its mask, in pixels of an image of 1024 x 1024.
+      area: area of its mask, in pixels of an image of 1024 x 1024; 0 without a mask.
+      odd: what is odd about its mask.
     """
 
     image_id: str
     fold: int
     label: int
     area: float
+    odd: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,16 +72,19 @@ def inspect(folder: pathlib.Path) -> Inspection:
     groups: dict[int, set[str]] = {}
     histogram = np.zeros(256, np.int64)
     for record in reader.records():
-        area = 0.0
+        area, odd = 0.0, ()
         if record.mask_bits is not None:
             mask = schema.unpack_mask(record.mask_bits, reader.manifest.image_size)
             area = float(mask.mean()) * reference_area.AREA_PX
+            if area:
+                odd = mask_plausibility.oddities(mask, reader.pixels(record))
         images.append(
             Image(
                 image_id=record.image_id,
                 fold=record.fold,
                 label=record.label,
                 area=area,
+                odd=odd,
             )
         )
         groups.setdefault(record.fold, set()).add(record.group)
@@ -111,6 +117,12 @@ def choose(images: list[Image], count: int) -> list[Image]:
         *_one_per_stretch(positive, num_positive),
         *_one_per_stretch(others, min(len(others), count - num_positive)),
     ]
+
+
+def choose_odd(images: list[Image], count: int) -> list[Image]:
+    """Chooses images whose masks are odd, the largest masks first."""
+    odd = sorted((i for i in images if i.odd), key=lambda i: (-i.area, i.image_id))
+    return odd[:count]
 
 
 def _one_per_stretch(images: list[Image], count: int) -> list[Image]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from data_prep.core import durable
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
-from data_prep.source import labels
+from data_prep.labels import rle_csv
 
 _HEADER = ("ImageId", "Probability")
 
@@ -22,7 +22,7 @@ def write(path: pathlib.Path, rows: Iterable[tuple[str, float]]) -> None:
     with durable.atomic_write(path) as aside, aside.open("w", newline="") as file:
         file.write(",".join(_HEADER) + "\n")
         for image_id, value in rows:
-            if not labels.ID.fullmatch(image_id) or not 0 <= value <= 1:
+            if not rle_csv.ID.fullmatch(image_id) or not 0 <= value <= 1:
                 raise ValueError(
                     "Expected an image id and 0 <= value <= 1. Received: "
                     f"{image_id!r}, {value!r}"
@@ -37,14 +37,14 @@ def read(path: pathlib.Path) -> dict[str, float]:
       CommandError: the csv is missing, malformed or empty, has an id twice, or a value
         that is not in 0..1, such as NaN.
     """
-    pairs = labels.read_pairs(path, columns=_HEADER[:1])
+    pairs = rle_csv.read_pairs(path, columns=_HEADER[:1])
     if not pairs:
         raise _fail(path, "has no row")
     return {i: _probability(path, i, text) for i, text in pairs.items()}
 
 
 def _probability(path: pathlib.Path, image_id: str, text: str) -> float:
-    if not labels.ID.fullmatch(image_id):
+    if not rle_csv.ID.fullmatch(image_id):
         raise _fail(path, f"has {image_id[:40]!r} where an image id should be")
     try:
         value = float(text)

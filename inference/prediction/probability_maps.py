@@ -31,7 +31,7 @@ from data_prep.core.errors import ConfigError
 from data_prep.core.errors import ExitCode
 from data_prep.dataset import schema
 from data_prep.dataset import shards
-from data_prep.source import labels
+from data_prep.labels import rle_csv
 
 FOLDER = "probabilities"
 MARKER = "prediction.json"
@@ -68,7 +68,7 @@ class ProbabilityMap:
 
     def __post_init__(self):
         values, shape = self.values, self.values.shape
-        if not labels.ID.fullmatch(self.image_id):
+        if not rle_csv.ID.fullmatch(self.image_id):
             raise ConfigError(f"Expected an image id. Received: {self.image_id[:64]!r}")
         if values.dtype != np.float16 or len(shape) != 2 or len(set(shape)) != 1:
             raise self._error("[S, S] float16", f"{list(shape)} {values.dtype}")

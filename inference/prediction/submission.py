@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from data_prep.core import durable
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
-from data_prep.source import labels
+from data_prep.labels import rle_csv
 
 
 def write(path: pathlib.Path, rows: Iterable[tuple[str, str]]) -> None:
@@ -18,7 +18,7 @@ def write(path: pathlib.Path, rows: Iterable[tuple[str, str]]) -> None:
     with durable.atomic_write(path) as aside, aside.open("w", newline="") as file:
         file.write("ImageId,EncodedPixels\n")
         for image_id, encoded in rows:
-            if not labels.ID.fullmatch(image_id):
+            if not rle_csv.ID.fullmatch(image_id):
                 raise ValueError(f"Expected an image id. Received: {image_id!r}")
             file.write(f"{image_id},{encoded}\n")
 
@@ -29,7 +29,7 @@ def read(path: pathlib.Path) -> dict[str, str]:
     Raises:
       CommandError: the csv is missing or malformed, or has several rows for an image.
     """
-    rows = labels.read(path)
+    rows = rle_csv.read(path)
     for image_id, encoded in rows.items():
         if len(encoded) > 1:
             raise CommandError(

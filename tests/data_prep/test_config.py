@@ -12,6 +12,7 @@ WITHOUT_INFLUENCE = {
     "sizes",
     "group_csv",
     "source_manifest",
+    "require_all_images",
     "group_salt",
     "max_bad_fraction",
     "allow_quarantined",
@@ -20,9 +21,12 @@ WITHOUT_INFLUENCE = {
 
 
 def test_each_field_is_an_option_of_the_dataset_or_known_to_be_none(convert_config):
-    options = {
-        "folds_csv" if name == "published_folds" else name
-        for name in convert_config.options(32)
-    }
+    labelled = dataclasses.replace(
+        convert_config, rle_csv=None, label_csv=convert_config.rle_csv
+    )
+    found = labelled.options(32)
+    # Said of the program, of the size, and by what `label_rule` lists.
+    options = found.keys() - {"schema_version", "image_size", "labels", "label_rule"}
+    options = options - {"published_folds"} | {"folds_csv", "fold_lists", "label_csv"}
     fields = {field.name for field in dataclasses.fields(ConvertConfig)}
-    assert fields - WITHOUT_INFLUENCE == options - {"image_size"}
+    assert fields - WITHOUT_INFLUENCE == options | found["label_rule"].keys()

@@ -11,7 +11,7 @@ from data_prep.build import clahe
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.dataset import aspect
-from data_prep.source import grey
+from data_prep.pixels import grey
 from flags import average as average_flags
 from flags import command
 from flags import command_line
@@ -43,16 +43,18 @@ NAMES = """
 accumulation allow_quarantined aspect augment augment_on batch_norm_momentum batch_size
 best_by bootstrap_samples bottoms cache clahe classifier_random_views classifier_tta
 classifiers clip_norm data data_service deterministic dicom_decoder dry_run ema_momentum
-encoder_weights engine epochs fold fold_seed folds folds_csv frame frozen_epochs fused
-gates global_batch_size group_csv group_salt ids image_size init_from interpolation jit
-json label_smoothing learning_rate log_every_steps loss mask_size mask_source
-max_bad_fraction max_hours members min_areas modalities model num_devices num_folds
-num_images num_pictures num_test num_train num_workers openvino_precision optimizer
-output outputs pixel_encoding positive_fraction postprocess precision predict_precision
-predictions preset probabilities probability_csvs profile_steps records_per_shard
-refuse_burned_in require_gpu rle_csv rows sampling schedule seed seeds sizes source
-source_manifest source_size split steps_per_call strategy subgroups submission
-submissions swa_epochs swa_update_bn test_source thresholds top_k tops truth tta voi
+encoder_weights engine epochs fold fold_lists fold_seed folds folds_csv frame
+frozen_epochs fused gates global_batch_size group_csv group_salt id_column id_from ids
+image_size init_from interpolation jit json label_column label_csv label_smoothing
+learning_rate log_every_steps loss mask_size mask_source max_bad_fraction max_hours
+members min_areas modalities model num_devices num_folds num_images num_pictures
+num_test num_train num_workers openvino_precision optimizer output outputs
+patient_column pixel_encoding positive positive_fraction postprocess precision
+predict_precision predictions preset probabilities probability_csvs profile_steps
+readers records_per_shard refuse_burned_in require_all_images require_gpu rle_csv rows
+sampling schedule seed seeds sizes source source_manifest source_size split
+steps_per_call strategy subgroups submission submissions swa_epochs swa_update_bn
+test_source thresholds top_k tops truth tta uncertain unmentioned view_column views voi
 weight_decay weights workdir
 """
 
@@ -199,7 +201,10 @@ def test_the_doctor_tests_the_current_folder_and_prints_lines_by_default():
 def test_configurations_check_themselves(tmp_path):
     base = ["test", "--source=a", "--rle_csv=b", "--output=c"]
     for extra, message in (
-        ("--mask_source=m", "either --rle_csv or --mask_source"),
+        ("--mask_source=m", "one of --rle_csv, --mask_source and --label_csv"),
+        ("--label_csv=m", "one of --rle_csv, --mask_source and --label_csv"),
+        ("--views=PA", "Expected --label_csv. Received: views alone"),
+        ("--fold_lists=m", "two or more fold_lists"),
         ("--source=", "Expected --source or --test_source"),
         ("--sizes=100", "multiples of 32"),
         ("--sizes=256,256", "different sizes"),

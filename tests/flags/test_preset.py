@@ -62,8 +62,8 @@ def test_the_table_has_every_preset():
     flat = " ".join(" ".join(lines).split())
     for name in preset.names():
         assert preset.read(name).cost in flat
-    assert flat.count("float32") == 13
-    assert flat.count("Score: not measured") == 15
+    assert flat.count("float32") == 16
+    assert flat.count("Score: not measured") == 18
     assert "mixed_float16. 2 x 16 GB: 5.6 GB a card by estimate. Score" in flat
     assert "mixed_bfloat16. 8 x 80 GB: 20 GB a card by estimate. Score" in flat
 

@@ -17,9 +17,9 @@ from data_prep.dataset import rle
 from data_prep.dataset import schema
 from data_prep.dataset import shards
 from data_prep.dataset import stored_pixels
+from data_prep.labels import rle_csv
 from data_prep.phantom import synthetic_folder
-from data_prep.source import dicom
-from data_prep.source import labels
+from data_prep.pixels import dicom
 from data_prep.source import quarantine
 
 
@@ -56,7 +56,7 @@ def test_every_input_is_in_one_place(dataset, source):
 
 @pytest.mark.parametrize("size", [32, 64])
 def test_records_hold_what_the_source_has(dataset, source, size, convert_config):
-    truth = labels.read(source / synthetic_folder.TRAIN_CSV)
+    truth = rle_csv.read(source / synthetic_folder.TRAIN_CSV)
     paths = {p.stem: p for p in source.rglob("*.dcm")}
     pixels = convert._pixels(convert_config)
     masks_seen = 0
@@ -223,3 +223,26 @@ def test_a_damaged_shard_is_found(dataset, tmp_path):
     path.write_bytes(data[:-1])
     with pytest.raises(CommandError, match=f"{shard.name} is missing or not"):
         manifest.read(folder)
+
+
+def test_a_source_may_be_read_only(convert_config):
+    """Only root may write in it then; nothing of it changes for root either."""
+
+    def state():
+        return {
+            path: (s.st_mode, s.st_size, s.st_mtime_ns, s.st_ctime_ns)
+            for path in [source, *source.rglob("*")]
+            for s in [path.stat()]
+        }
+
+    source = convert_config.source
+    modes = {path: path.stat().st_mode for path in [source, *source.rglob("*")]}
+    for path in modes:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    before = state()
+    try:
+        assert convert.convert(convert_config) == ExitCode.DONE
+        assert state() == before
+    finally:
+        for path, mode in modes.items():
+            path.chmod(mode)

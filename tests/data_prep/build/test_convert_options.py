@@ -16,11 +16,13 @@ from data_prep.dataset import manifest
 from data_prep.dataset import rle
 from data_prep.dataset import schema
 from data_prep.dataset import shards
+from data_prep.labels import rle_csv
 from data_prep.phantom import dicom_writer
 from data_prep.phantom import synthetic_folder
-from data_prep.source import dicom
-from data_prep.source import labels
+from data_prep.pixels import dicom
+from data_prep.pixels import notices
 from data_prep.source import quarantine
+from tests import dicom_files
 
 
 def records(folder):
@@ -50,7 +52,7 @@ def folds_of(dataset):
 @pytest.fixture
 def png_source(source, tmp_path):
     """The same images and masks as PNG files."""
-    truth = labels.read(source / synthetic_folder.TRAIN_CSV)
+    truth = rle_csv.read(source / synthetic_folder.TRAIN_CSV)
     images, masks = tmp_path / "images", tmp_path / "masks"
     images.mkdir()
     masks.mkdir()
@@ -99,6 +101,7 @@ def test_masks_that_do_not_fit_are_quarantined(config, png_source):
         mask_source=masks,
         rle_csv=None,
         max_bad_fraction=0.5,
+        require_all_images=True,
     )
     assert convert.convert(png) == ExitCode.QUARANTINED
     codes = {row[1]: row[0] for row in quarantine.read(config.output)}
@@ -368,3 +371,25 @@ def test_tfio_gives_nearly_the_same_pixels(config, dataset, tfio):
         pydicom_pixels = np.frombuffer(expected[image_id].pixels, np.uint8).astype(int)
         tfio_pixels = np.frombuffer(record.pixels, np.uint8).astype(int)
         assert np.abs(pydicom_pixels - tfio_pixels).max() <= 4
+
+
+def test_notices_are_listed_and_logged(config, tmp_path, caplog):
+    source = tmp_path / "films"
+    source.mkdir()
+    values = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
+    for name, fields in {
+        "fine": {"bits": 12},
+        "few": {"bits": 16},
+        "fewer": {"bits": 16, "WindowCenter": "9", "WindowWidth": "0"},
+    }.items():
+        film = dicom_files.native(values, **fields)
+        (source / f"{name}.dcm").write_bytes(dicom_files.as_bytes(film))
+    config = dataclasses.replace(
+        config, source=None, rle_csv=None, test_source=source, mask_source=None
+    )
+    assert convert.convert(config) == ExitCode.DONE
+    expected = [("few", "FEW_BITS_USED"), ("fewer", "FEW_BITS_USED")]
+    expected.append(("fewer", "WINDOW_IGNORED"))
+    assert notices.read(config.output) == expected
+    assert "FEW_BITS_USED: 2 image(s), the first is few" in caplog.text
+    assert "WINDOW_IGNORED: 1 image(s), the first is fewer" in caplog.text

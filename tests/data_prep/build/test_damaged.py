@@ -13,8 +13,9 @@ from data_prep.core import workers
 from data_prep.core.errors import InputError
 from data_prep.dataset import schema
 from data_prep.dataset import stored_pixels
-from data_prep.source import dicom
+from data_prep.pixels import dicom
 from data_prep.source import probe
+from data_prep.source.source_file import SourceFile
 from tests import dicom_files
 
 LIMITS = workers.Limits(memory_bytes=256 << 20, seconds=30)
@@ -22,6 +23,7 @@ LIMITS = workers.Limits(memory_bytes=256 << 20, seconds=30)
 CODES = {
     "DCM_BAD_BITS",
     "DCM_BAD_GEOMETRY",
+    "DCM_BAD_POLARITY",
     "DCM_BAD_RESCALE",
     "DCM_BOMB",
     "DCM_COLOUR",
@@ -33,9 +35,11 @@ CODES = {
     "DCM_NOT_DICOM",
     "DCM_NO_DECODER",
     "DCM_NO_PIXELS",
-    "DCM_NO_SYNTAX",
+    "DCM_NOT_SQUARE",
+    "DCM_TOO_LARGE",
     "DCM_TRUNCATED",
     "IMG_CONSTANT",
+    "IMG_FEW_LEVELS",
 }
 PIXELS = image_records.Pixels(
     sizes=(32,),
@@ -109,9 +113,9 @@ def mutant(seeds, index):
 def task_of(path, **fields):
     return image_records.Task(
         image_id=path.stem,
-        path=path,
+        file=SourceFile(path=path, kind="dicom"),
         rows=None,
-        mask_path=None,
+        mask_file=None,
         label=-1,
         fold=-1,
         group="",
@@ -135,7 +139,7 @@ def converted(paths, num_workers):
     convert = functools.partial(image_records.convert, PIXELS)
     with workers.WorkerPool(convert, num_workers=num_workers, limits=LIMITS) as pool:
         tasks = [task_of(path) for path in paths]
-        return {t.path: result for t, result in pool.imap_ordered(convert, tasks)}
+        return {t.file.path: result for t, result in pool.imap_ordered(convert, tasks)}
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +208,12 @@ def test_a_mutant_has_one_outcome(mutants, outcomes):
 
 def test_headers_of_mutants(mutants):
     probes = [
-        probe.Probe(path=p, mask_path=None, modalities=("CR",), refuse_burned_in=False)
+        probe.Probe(
+            file=SourceFile(path=p, kind="dicom"),
+            mask_file=None,
+            modalities=("CR",),
+            refuse_burned_in=False,
+        )
         for p in mutants
     ]
     with workers.WorkerPool(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from data_prep.build import publishing
+from data_prep.build import side_tables
 from data_prep.dataset import rle
 from data_prep.source import quarantine
 from tests import dicom_files
@@ -319,13 +320,20 @@ def test_a_transfer_syntax_is_a_value_too(private, tmp_path):
 
 
 def test_a_label_without_an_image(private, tmp_path):
-    """A missing image is a fault of the csv, whose folder stays private."""
+    """The csv and its folder stay private, whether all images are required or not."""
     output = tmp_path / "out"
     rle_csv = private / "more.csv"
     text = (private / "rle.csv").read_text()
     rle_csv.write_text(f"{text}\nmissing,-1\nodd,5\n")
     done = run(private, output, f"--rle_csv={rle_csv}")
     assert done.returncode == 3, done.stderr
-    codes = [row[1] for row in quarantine.read(output)]
-    assert {"IMAGE_MISSING", "RLE_ODD"} <= set(codes)
+    assert b"3 labels of more.csv" in done.stderr
+    lines = (output / side_tables.WITHOUT_IMAGE_FILE).read_text().splitlines()
+    assert {"missing", "odd"} <= set(lines)
     check_no_canary(done, output)
+    strict = tmp_path / "strict"
+    done = run(private, strict, f"--rle_csv={rle_csv}", "--require_all_images")
+    assert done.returncode == 3, done.stderr
+    codes = [row[1] for row in quarantine.read(strict)]
+    assert {"IMAGE_MISSING", "RLE_ODD"} <= set(codes)
+    check_no_canary(done, strict)

@@ -10,21 +10,25 @@ SHARD = PlannedShard(name="test", split="test", fold=-1, label=-1, tasks=())
 FACTS = ShardFacts(
     sources={"b": "12", "a": "34"},
     pixels={"b": "56", "a": "78"},
+    looks={"b": "9a", "a": "bc"},
     rejected={"c": ("CODE", "reason", "fix")},
     files={
         64: FileFacts(num_records=2, num_bytes=9, sha256="ab", sums=(3, 5)),
         32: FileFacts(num_records=2, num_bytes=8, sha256="cd", sums=(1, 1)),
     },
+    notices={"a": ("FEW_BITS_USED", "WINDOW_IGNORED")},
 )
 # A stopped conversion may be continued by a later version.
 STORED = {
     "sources": {"b": "12", "a": "34"},
     "pixels": {"b": "56", "a": "78"},
+    "looks": {"b": "9a", "a": "bc"},
     "rejected": {"c": ["CODE", "reason", "fix"]},
     "files": {
         "64": {"num_records": 2, "num_bytes": 9, "sha256": "ab", "sums": [3, 5]},
         "32": {"num_records": 2, "num_bytes": 8, "sha256": "cd", "sums": [1, 1]},
     },
+    "notices": {"a": ["FEW_BITS_USED", "WINDOW_IGNORED"]},
 }
 
 

@@ -6,9 +6,9 @@ import pytest
 from data_prep.config import SyntheticConfig
 from data_prep.core.errors import CommandError
 from data_prep.dataset import rle
+from data_prep.labels import rle_csv
 from data_prep.phantom import phantom
 from data_prep.phantom import synthetic_folder
-from data_prep.source import labels
 
 
 def draw(seed, size=256, pneumothorax=True):
@@ -40,11 +40,11 @@ def test_rim_is_darker_than_the_lung_beside_it():
 
 
 def test_folder(source):
-    rows = labels.read(source / synthetic_folder.TRAIN_CSV)
+    rows = rle_csv.read(source / synthetic_folder.TRAIN_CSV)
     files = {p.stem for p in source.glob("dicom-images-train/*/*/*.dcm")}
     assert len(files) == 32
     assert len(files - rows.keys()) == 1
-    assert len(labels.read(source / synthetic_folder.TEST_CSV)) == 7
+    assert len(rle_csv.read(source / synthetic_folder.TEST_CSV)) == 7
     text = (source / synthetic_folder.TRAIN_CSV).read_text()
     assert text.startswith("ImageId, EncodedPixels\n")
     assert ", -1\n" in text

@@ -4,6 +4,7 @@ import dataclasses
 import html.parser
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from data_prep.check import verification
 from data_prep.dataset import manifest
 from data_prep.dataset import schema
 from data_prep.dataset import shards
@@ -128,13 +130,49 @@ def test_chosen_images_are_of_all_folds():
     assert max(folds.values()) - min(folds.values()) <= 4
 
 
+def test_odd_masks_are_shown_with_what_is_odd(dataset, tmp_path):
+    """The film of one positive gets a mask over its left half's border."""
+    folder = shutil.copytree(dataset / "64", tmp_path / "64")
+    name = "train-fold0-positive.tfrecord-00000-of-00001"
+    stored = [schema.parse(r) for r in shards.read(folder / name)]
+    mask = np.zeros((64, 64), np.uint8)
+    mask[:, :20] = 1
+    stored[1] = dataclasses.replace(stored[1], mask_bits=schema.pack_mask(mask))
+    count, num_bytes, digest = shards.write(
+        folder / name, [schema.serialize(r) for r in stored]
+    )
+    facts = {"num_records": count, "num_bytes": num_bytes, "sha256": digest}
+    old = manifest.read_alone(folder)
+    listed = [
+        dataclasses.replace(s, **facts) if s.name == name else s for s in old.shards
+    ]
+    manifest.write(folder, dataclasses.replace(old, shards=tuple(listed)))
+    before = inspection.inspect(dataset / "64")
+    inspected = inspect_page.write(folder, tmp_path / "report", 12)
+    odd = {i.image_id: i.odd for i in inspected.images if i.odd}
+    reasons = ("covers 31% of the film", "covers 40% of the film's border")
+    assert odd == {i.image_id: i.odd for i in before.images if i.odd} | {
+        stored[1].image_id: reasons
+    }
+    text = (tmp_path / "report" / "index.html").read_text()
+    assert f"{len(odd)} masks cover" in text
+    assert "covers 31% of the film, covers 40% of the film&#39;s border</figcap" in text
+    (first, *_) = inspection.choose_odd(inspected.images, 3)
+    assert first.image_id == stored[1].image_id
+    found = verification.verify(folder)
+    assert not found.issues
+    assert found.odd_masks == odd
+    line = f"look at the mask of {first.image_id}: it {', '.join(reasons)}"
+    assert line in found.odd_lines()
+
+
 def test_names_cannot_break_the_page(written):
     dataset, _ = written
     manifest = dataclasses.replace(dataset.manifest, options={"<script>": '"<b>'})
     hostile = dataclasses.replace(
         dataset, manifest=manifest, quarantined={"<script>": 1}
     )
-    page = inspect_page._page(hostile, [])
+    page = inspect_page._page(hostile, [], [])
     assert "<script>" not in page
     assert page.count("<td>&lt;script&gt;</td>") == 2
     assert "<b>" not in page
