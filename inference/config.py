@@ -5,6 +5,7 @@ import pathlib
 from typing import Annotated
 from typing import Literal
 
+from data_prep.config import ConvertConfig
 from data_prep.core.errors import ConfigError
 from data_prep.core.ranges import Range
 from data_prep.core.ranges import check_ranges
@@ -68,6 +69,7 @@ class PredictConfig:
         weights in float32, as in mixed precision.
       batch_size: maximum number of images in a batch of a device; it changes the
         submission by rounding at most.
+      id_from: what the ids of the images of `source` are made of, see ConvertConfig.
       num_workers: number of processes that convert `source`; it does not change the
         submission.
       require_gpu: whether the command fails where no GPU is used.
@@ -89,6 +91,7 @@ class PredictConfig:
     engine: Engine = Engine()
     predict_precision: Literal["trained", "float32", "bfloat16", "float16"] = "trained"
     batch_size: Annotated[int, Range(at_least=1)] = 16
+    id_from: Literal["stem", "path", "sop_instance_uid"] = ConvertConfig.id_from
     num_workers: int
     require_gpu: bool
 

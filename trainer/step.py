@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
+from trainer.augment import compiled
 from trainer.augment.compiled import Augment
 from trainer.config import TrainConfig
 from trainer.optim import gradient_lists
@@ -69,11 +70,11 @@ def make_train(
 
     Returns:
       train(iterator, num_steps, with_norm=False, with_waits=False). The iterator yields
-      distributed batches of "image" and "mask" uint8, and "label" if the model has
-      that output. A loss or gradient that is not finite changes no weight. With loss
-      scaling, the gradient's may be an overflow of float16: the step is skipped, and
-      the loss scale halved. All others end the call. `with_waits` calls the host's
-      clock in every step, which nothing else does.
+      distributed batches of "image" uint8, and of "mask" uint8 and "label" if the
+      model has these outputs. A loss or gradient that is not finite changes no weight.
+      With loss scaling, the gradient's may be an overflow of float16: the step is
+      skipped, and the loss scale halved. All others end the call. `with_waits` calls
+      the host's clock in every step, which nothing else does.
 
     Raises:
       CommandError: the batch does not divide evenly.
@@ -247,13 +248,12 @@ def _clock() -> np.float64:
 
 def _augmented(batch: dict[str, tf.Tensor], augment: Augment, batch_size: int):
     # A distributed batch has no static batch size, and XLA needs one.
-    image, mask = augment(
-        *(
-            tf.ensure_shape(batch[key], [batch_size, *batch[key].shape[1:]])
-            for key in ("image", "mask", "seed")
-        )
-    )
-    return {**batch, "image": image, "mask": mask}
+    shaped = {
+        key: tf.ensure_shape(batch[key], [batch_size, *batch[key].shape[1:]])
+        for key in ("image", "mask", "seed")
+        if key in batch
+    }
+    return compiled.augmented(batch | shaped, augment, shaped["seed"])
 
 
 def _split(batch: dict[str, tf.Tensor], num_parts: int) -> list[dict[str, tf.Tensor]]:

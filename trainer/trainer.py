@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from data_prep.core.errors import CommandError
 from data_prep.core.errors import ConfigError
+from data_prep.core.errors import ExitCode
 from trainer import step
 from trainer.augment import compiled
 from trainer.augment import recipe
@@ -49,7 +51,8 @@ class Trainer:
       augment: augmentation for the input pipeline; None if the step augments.
 
     Raises:
-      CommandError: a batch that does not divide evenly.
+      CommandError: a batch that does not divide evenly, or a segmenter of images
+        without masks.
       ConfigError: a bad spec, or frozen epochs of a model without an encoder.
     """
 
@@ -75,6 +78,14 @@ class Trainer:
             if config.ema_momentum:
                 ema = MovingAverage(model, config.ema_momentum)
         self.state = TrainState(model, optimizer, ema)
+        if self.segments and not data.manifest.has_masks:
+            raise CommandError(
+                ExitCode.FLAGS,
+                f"{data.folder} has labels and no masks, and --model={config.model} "
+                "is a segmenter",
+                fix="train a classifier, such as --model=densenet169, or convert "
+                "images with --rle_csv or --mask_source; with another --workdir",
+            )
         self._encoders = encoders.find(model)
         if config.frozen_epochs and not self._encoders:
             raise ConfigError(

@@ -10,7 +10,7 @@ from data_prep.core.errors import ExitCode
 from data_prep.core.errors import InputError
 from data_prep.dataset import reference_area
 from data_prep.dataset import rle
-from data_prep.source import labels
+from data_prep.labels import rle_csv
 from inference.inputs import csv_ids
 from inference.inputs.dataset_index import SizeOf
 from inference.report.cases import Case
@@ -41,8 +41,8 @@ class Scoring:
         Raises:
           CommandError: a csv is unreadable or lacks an image.
         """
-        self._truth = labels.read(truth_csv)
-        self._predicted = labels.read(submission_csv)
+        self._truth = rle_csv.read(truth_csv)
+        self._predicted = rle_csv.read(submission_csv)
         if not merge_rows:
             _refuse_several(submission_csv, self._predicted)
         if ids is None:

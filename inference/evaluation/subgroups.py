@@ -5,7 +5,7 @@ import pathlib
 
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
-from data_prep.source import labels
+from data_prep.labels import rle_csv
 from inference.inputs import csv_ids
 
 _NOT_GIVEN = "not given"
@@ -24,7 +24,7 @@ def read(path: pathlib.Path) -> dict[str, dict[str, str]]:
       CommandError: the file is missing, has no header, a row of another length, an id
         twice, too many values, or an age that is no number.
     """
-    rows = labels.read_csv(path)
+    rows = rle_csv.read_csv(path)
     _, header = next(rows, (0, []))
     header = [name.strip() for name in header]
     if header[:1] != [csv_ids.COLUMN] or len(set(header)) < max(2, len(header)):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
-from data_prep.source import labels
+from data_prep.labels import rle_csv
 
 COLUMN = "ImageId"
 _MAX_SHOWN = 3
@@ -19,11 +19,11 @@ def read(path: pathlib.Path) -> list[str]:
       CommandError: the file is missing, empty, has no ids, or has an id twice.
     """
     ids: dict[str, None] = {}
-    for line, row in labels.read_csv(path):
+    for line, row in rle_csv.read_csv(path):
         image_id = row[0].strip()
         if not ids and image_id == COLUMN:
             continue
-        if not labels.ID.fullmatch(image_id):
+        if not rle_csv.ID.fullmatch(image_id):
             raise line_error(path, line, f"{image_id[:40]!r} is not an image id")
         if image_id in ids:
             raise line_error(path, line, f"{image_id} a second time")

@@ -1,6 +1,7 @@
 """The dataset folders of a prediction: the same images, at one or several sizes."""
 
 import dataclasses
+import logging
 import pathlib
 from collections.abc import Sequence
 
@@ -8,6 +9,7 @@ from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.dataset import manifest as manifests
 from data_prep.dataset.manifest import Manifest
+from data_prep.dataset.schema_version import SCHEMA_VERSION
 from data_prep.dataset.shards import Shard
 from trainer.run.run_folder import FinishedRun
 
@@ -58,6 +60,28 @@ def for_run(run: FinishedRun, datasets: Sequence[Dataset]) -> Dataset:
             fix="give the dataset folder of that size and preprocessing",
         )
     return datasets[available.index(trained)]
+
+
+def warn_of_other_versions(runs: Sequence[FinishedRun]) -> None:
+    """Logs which runs were trained on datasets of other schema versions.
+
+    The version is not among the options that must match, for the pixels of films
+    without a window, such as the competition's, are the same.
+    """
+    others = {
+        version: run.path
+        for run in reversed(runs)
+        if (version := run.dataset["options"].get("schema_version", 1))
+        != SCHEMA_VERSION
+    }
+    for version, path in sorted(others.items()):
+        logging.warning(
+            "%s was trained on a dataset of schema version %s, this one has %s: pixels "
+            "of films with windows may differ from what it learned",
+            path,
+            version,
+            SCHEMA_VERSION,
+        )
 
 
 def shards_of(

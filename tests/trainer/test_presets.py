@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import functools
 import pathlib
+import re
 
 import efficientnet.tfkeras as efficientnet
 import keras
@@ -35,12 +36,22 @@ from trainer.trainer import Trainer
 FOLDER = pathlib.Path(__file__).parents[2] / "flags" / "presets"
 SIZE = 64
 # The least that these take, a multiple of 32.
-LARGER = {"classifier_inception_resnet_v2_nih": 96, "classifier_xception_nih": 96}
+LARGER = {
+    "classifier_inception_resnet_v2_nih": 96,
+    "classifier_xception_nih": 96,
+    "nih_pretrain_inception_resnet_v2": 96,
+    "nih_pretrain_xception": 96,
+}
 STEPS = 2
 
 LADDER = {"swa_epochs": 3, "epochs": 16, "optimizer": "adam", "loss": "bce(1)+dice(1)"}
 SEED = LADDER | {"epochs": 70, "augment": "seed_segmentation", "sampling": "natural"}
 CLASSIFIER = SEED | {"epochs": 30, "augment": "seed_classification"}
+PRETRAINED = CLASSIFIER | {
+    "epochs": 15,
+    "encoder_weights": "none",
+    "sampling": "positive_fraction(0.2)",
+}
 WINNER = {
     "swa_epochs": 3,
     "top_k": 3,
@@ -75,6 +86,9 @@ SPECIAL = {
         "learning_rate": 2e-4,
         "precision": "mixed_float16",
     },
+    "nih_pretrain_densenet169": PRETRAINED,
+    "nih_pretrain_inception_resnet_v2": PRETRAINED,
+    "nih_pretrain_xception": PRETRAINED,
     "progressive_1024": LADDER | {"accumulation": 8, "learning_rate": 3e-5},
     "progressive_512": LADDER | {"accumulation": 4, "learning_rate": 1e-4},
     "uefficientnet_b4_256": SEED,
@@ -204,9 +218,20 @@ def test_preset_trains(name, data, tmp_path, nothing_to_load):
     check_moved(before, trainer, rate)
 
 
+@pytest.mark.parametrize("name", [n for n in SPECIAL if n.startswith("nih_")])
+def test_pretraining_fits_the_classifier_that_it_names(name):
+    """The command in the preset's text begins the same network."""
+    recipe = preset.read(name)
+    (following,) = re.findall(r"--preset=(\w+)", recipe.about)
+    assert "--encoder_weights=none --init_from=RUN" in recipe.about
+    next_recipe = preset.read(following)
+    assert next_recipe.value("model") == recipe.value("model")
+    assert (next_recipe.size, next_recipe.cost) == (recipe.size, recipe.cost)
+
+
 def check_model(name, trainer, given):
     """The network is of the preset's family, and its weights to begin with exist."""
-    is_classifier = name.startswith("classifier_")
+    is_classifier = name.startswith(("classifier_", "nih_pretrain_"))
     assert set(trainer.state.model.output) == {"label" if is_classifier else "mask"}
     assert trainer.best_by == ("auc" if is_classifier else "tuned_dice")
     optimizer = {"adam": optimizers.Adam, "adamw": optimizers.AdamW}
@@ -233,7 +258,11 @@ def check_images(trainer):
     shards = data.train_shards
     labels = np.repeat([s.label for s in shards], [s.num_records for s in shards])
     drawn = labels[data.order.numbers(tf.range(count, dtype=tf.int64))]
-    expected = {"positives": count, "positive_fraction(0.8:0.4)": round(0.8 * count)}
+    expected = {
+        "positives": count,
+        "positive_fraction(0.8:0.4)": round(0.8 * count),
+        "positive_fraction(0.2)": round(0.2 * count),
+    }
     if config.sampling in expected:
         assert drawn.sum() == expected[config.sampling]
     else:

@@ -39,3 +39,22 @@ def at_once(recipe: Recipe) -> Augment:
     if not recipe.steps:
         return recipe
     return tf.function(recipe.__call__, jit_compile=True)
+
+
+def augmented(
+    batch: dict[str, tf.Tensor], augment: Augment, seeds: tf.Tensor
+) -> dict[str, tf.Tensor]:
+    """Returns a batch with its "image" augmented, and its "mask" if it has one.
+
+    Args:
+      batch: "image" [B, S, S, 1] uint8, "mask" likewise or none, and others.
+      augment: the recipe.
+      seeds: [B, 2] int32.
+    """
+    image, mask = batch["image"], batch.get("mask")
+    if mask is not None:
+        image, mask = augment(image, mask, seeds)
+        return batch | {"image": image, "mask": mask}
+    # A recipe warps both. Images of labels alone get a mask, which is dropped.
+    image, _ = augment(image, tf.zeros_like(image), seeds)
+    return batch | {"image": image}

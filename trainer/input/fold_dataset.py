@@ -192,7 +192,7 @@ class FoldDataset:
 
     @functools.cached_property
     def _decoder(self) -> Decoder:
-        return Decoder.of(self.manifest, with_mask=True)
+        return Decoder.of(self.manifest, with_mask=self.manifest.has_masks)
 
 
 def _check_answers(address: str) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from trainer.augment import compiled
 from trainer.augment import draws
 from trainer.augment.compiled import Augment
 from trainer.input.record_store import RecordSource
@@ -38,8 +39,8 @@ def for_training(
     Args:
       order: maps slots of the run to record indices.
       source: reads and decodes the records.
-      augment: changes "image" and "mask" by each image's seed; None returns the seeds
-        as "seed" [B, 2] int32 instead, to augment on the device.
+      augment: changes "image" and "mask", if there is one, by each image's seed; None
+        returns the seeds as "seed" [B, 2] int32 instead, to augment on the device.
       batch_size: images in the global batch.
       seed: decides the augmentation.
       first_step: number of batches to skip at the start.
@@ -60,15 +61,13 @@ def for_training(
         return steps, tf.reshape(indices, [-1, end - begin])
 
     def prepare(step: tf.Tensor, read: tf.Tensor) -> dict[str, tf.Tensor]:
-        batch = source.decode(read)
-        batch = {key: batch[key] for key in ("image", "mask", "label")}
+        decoded = source.decode(read)
+        batch = {k: decoded[k] for k in ("image", "mask", "label") if k in decoded}
         seeds = draws.seeds_of_step(seed, step, batch_size)[begin:end]
         if augment is None:
             batch["seed"] = seeds
         else:
-            batch["image"], batch["mask"] = augment(
-                batch["image"], batch["mask"], seeds
-            )
+            batch = compiled.augmented(batch, augment, seeds)
         return batch | ({"step": step} if data_service else {})
 
     calls = {"num_parallel_calls": num_parallel_calls, "deterministic": True}

@@ -63,9 +63,11 @@ def _images(folder: pathlib.Path, count: int) -> dict[str, tf.Tensor]:
     )
     manifests.check_shards(folder, shards[:num_shards])
     names = [str(folder / shard.name) for shard in shards[:num_shards]]
-    decode = Decoder.of(manifest, with_mask=True)
+    decode = Decoder.of(manifest, with_mask=manifest.has_masks)
     records = list(tf.data.TFRecordDataset(names).take(count))
-    return decode(tf.stack(records))
+    batch = decode(tf.stack(records))
+    # A mask without a pixel has no outline.
+    return {"mask": tf.zeros_like(batch["image"])} | batch
 
 
 def _draw(rows, images: tf.Tensor, masks: tf.Tensor, seed: int) -> np.ndarray:

@@ -19,7 +19,8 @@ class Decoder:
     Attributes:
       image_size: side S of the stored images, in pixels.
       pixel_encoding: "raw" or "png".
-      with_mask: whether the records hold masks; records of a test split do not.
+      with_mask: whether the records hold masks; records of a test split and of
+        labels alone do not.
     """
 
     image_size: int

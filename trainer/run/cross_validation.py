@@ -73,7 +73,9 @@ def run(config: CrossValidation, member: TrainConfig) -> ExitCode:
     summary = {"members": rows, **_mean_and_sd(rows)}
     durable.write_json(config.output / SUMMARY, summary)
     print(table(summary))
-    print(_next_command(config, folds))
+    # Only a segmenter is scored on masks.
+    segments = any("dice" in score for row in rows for score in row)
+    print(_next_command(config, folds, segments))
     return ExitCode.DONE
 
 
@@ -176,13 +178,15 @@ def _format(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def _next_command(config: CrossValidation, folds) -> str:
+def _next_command(config: CrossValidation, folds, segments: bool) -> str:
     members = ",".join(
         str(config.output / name(fold, seed)) for seed in config.seeds for fold in folds
     )
-    predict = (
-        f"python -m inference.main --data={config.data} --members={members} --tta=hflip"
-    )
+    predict = f"python -m inference.main --data={config.data}"
+    if not segments:
+        predict += f" --classifiers={members}"
+        return f"Next: {predict} --split=out_of_fold --output=out_of_fold"
+    predict += f" --members={members} --tta=hflip"
     tune = "python -m inference.tune --predictions=out_of_fold --output=tuning"
     return "\n".join(
         [

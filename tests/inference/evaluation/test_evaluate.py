@@ -11,8 +11,8 @@ from data_prep.core import durable
 from data_prep.core.errors import CommandError
 from data_prep.dataset import rle
 from data_prep.dataset.reading import DatasetReader
+from data_prep.labels import rle_csv
 from data_prep.phantom import synthetic_folder
-from data_prep.source import labels
 from inference.config import EvaluateConfig
 from inference.evaluation import evaluate
 from tests.test_commands import ROOT
@@ -48,7 +48,7 @@ def config(folder, truth, rows, **changes):
 def masks(truth):
     return {
         i: np.ascontiguousarray(rle.decode_union(rows, SIDE, SIDE))
-        for i, rows in labels.read(truth).items()
+        for i, rows in rle_csv.read(truth).items()
     }
 
 

@@ -1,6 +1,8 @@
 """Files of --source are predicted like a converted dataset."""
 
 import csv
+import logging
+import re
 import shutil
 
 import cv2
@@ -11,9 +13,12 @@ from data_prep.core import durable
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.phantom import synthetic_folder
+from data_prep.source import quarantine
+from inference.prediction import convert_source
 from inference.prediction import predict
 from inference.prediction import submission
 from inference.prediction.prediction_folder import SUBMISSION
+from tests import odd_files
 from tests.inference.finished_runs import member
 from tests.inference.prediction.test_predict import config
 from tests.inference.prediction.test_predict import rows_of
@@ -71,6 +76,36 @@ def test_predicts_png_files(dataset, runs, tmp_path):
     assert sorted(rows_of(job)) == ["film0", "film1"]
 
 
+@pytest.mark.slow
+def test_accounts_for_every_file_of_any_folder(dataset, runs, tmp_path, caplog):
+    folder = tmp_path / "films"
+    folder.mkdir()
+    num_files = odd_files.every_kind(folder)
+    job = config(dataset, runs, tmp_path / "out", data=(), source=folder)
+    with caplog.at_level(logging.INFO):
+        code, (converted,) = convert_source.convert(job)
+    assert code == ExitCode.QUARANTINED
+    with (converted / "sources.csv").open() as file:
+        num_films = len(list(csv.DictReader(file)))
+    (left_out,) = [m for m in caplog.messages if "left out" in m]
+    num_left_out = sum(map(int, re.findall(r"(\d+) [\w. ]+ \(first", left_out)))
+    assert any("1 files equal another" in m for m in caplog.messages)
+    num_quarantined = len(quarantine.read(converted))
+    assert min(num_films, num_quarantined, num_left_out) > 10
+    assert num_films + num_quarantined + num_left_out + 1 == num_files
+
+
+@pytest.mark.slow
+def test_a_folder_without_a_readable_film(dataset, runs, tmp_path, caplog):
+    folder = tmp_path / "films"
+    folder.mkdir()
+    (folder / "scan.tif").write_bytes(odd_files.REFUSED["tiff"][0])
+    job = config(dataset, runs, tmp_path / "out", data=(), source=folder)
+    with pytest.raises(CommandError, match="no film of .* can be read; see .*csv"):
+        convert_source.convert(job)
+    assert "films/scan.tif: IMG_OTHER_FORMAT" in caplog.text
+
+
 def test_refuses_members_of_different_preprocessing(dataset, source, runs, tmp_path):
     path = runs[1] / "config.json"
     stored = durable.read_json(path, fix="")
@@ -81,3 +116,24 @@ def test_refuses_members_of_different_preprocessing(dataset, source, runs, tmp_p
     durable.write_json(runs[1] / "result.json", result)
     with pytest.raises(CommandError, match="were trained on other clahe"):
         predict.predict(asked(dataset, source, runs, tmp_path / "out"))
+
+
+@pytest.mark.slow
+def test_a_member_of_an_earlier_version_predicts_beside_others(
+    dataset, source, runs, tmp_path, caplog
+):
+    for run in runs[:1]:
+        path = run / "config.json"
+        stored = durable.read_json(path, fix="")
+        for name in ("schema_version", "labels", "label_rule"):
+            del stored["dataset"]["options"][name]
+        durable.write_json(path, stored)
+        result = durable.read_json(run / "result.json", fix="")
+        result["config_sha256"] = durable.sha256(path)
+        durable.write_json(run / "result.json", result)
+    job = asked(dataset, source, runs, tmp_path / "out")
+    assert predict.predict(job) == ExitCode.DONE
+    told = [
+        r.getMessage() for r in caplog.records if "schema version 1" in r.msg % r.args
+    ]
+    assert len(told) == 1

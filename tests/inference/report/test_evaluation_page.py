@@ -8,8 +8,8 @@ import pytest
 
 from data_prep.dataset import rle
 from data_prep.dataset.reading import DatasetReader
+from data_prep.labels import rle_csv
 from data_prep.phantom import synthetic_folder
-from data_prep.source import labels
 from inference.evaluation import evaluate
 from tests import browser
 from tests.inference.evaluation.test_evaluate import SIDE
@@ -115,7 +115,7 @@ def section(text, title):
 
 def test_without_pictures_the_cases_are_a_table(source, tmp_path):
     truth = source / synthetic_folder.TEST_CSV
-    empty = dict.fromkeys(labels.read(truth), rle.EMPTY)
+    empty = dict.fromkeys(rle_csv.read(truth), rle.EMPTY)
     settings = config(tmp_path / "x", truth, empty)
     evaluation = evaluate.evaluate(settings)
     parser = parsed(settings.output / "report.html")
