@@ -35,7 +35,7 @@ VIEW_COLUMNS = (
     "Frontal/Lateral",
 )
 READER_COLUMNS = ("rad_id", "rad_ID", "reader", "reader_id")
-LABEL_COLUMNS = ("Finding Labels", "Labels", "class_name", "Target", "class")
+LABEL_COLUMNS = ("Finding Labels", "Labels", "class_name", "class")
 _SHOWN = 20
 
 

@@ -149,7 +149,9 @@ def in_worker(function, items):
 
 def test_a_programming_error_reaches_the_command():
     """A reader that was given no bytes was called a file that crashes its decoder."""
-    with pytest.raises(worker_process.WorkerError, match="Error in a worker process") as e:
+    with pytest.raises(
+        worker_process.WorkerError, match="Error in a worker process"
+    ) as e:
         in_worker(raster.size_of, [5])
     assert "raster.py" in str(e.value.__cause__)
 

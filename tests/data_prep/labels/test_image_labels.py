@@ -98,7 +98,12 @@ def read(tmp_path):
         ),
         (VINDR, {}, {"a": 0, "b": 1}, {}),
         (VINDR_IMAGES, {}, {"a": 1, "b": 1}, {}),
-        (RSNA, {}, {"0004cfab": 0, "00436515": 1}, {}),
+        (
+            RSNA,
+            {"label_column": ("Target",)},
+            {"0004cfab": 0, "00436515": 1},
+            {},
+        ),
     ],
     ids=["nih", "chexpert", "padchest", "vindr_boxes", "vindr_images", "rsna"],
 )
@@ -122,8 +127,10 @@ def test_columns_by_name(read):
     [
         ("film,Pneumothorax\nx,1\n", {}, "of image ids among film, Pneumothorax; name"),
         ("ImageId,x\na,1\n", {}, "of labels among ImageId, x; name it with --label_"),
-        ("ImageId,Target\na,1\n", {"views": ("PA",)}, "of views for --views"),
-        ("ImageId,Target\na,1\n,1\n", {}, "line 3: no image id"),
+        # Pneumonia, not pneumothorax.
+        (RSNA, {}, "no known column of labels"),
+        ("ImageId,Pneumothorax\na,1\n", {"views": ("PA",)}, "of views for --views"),
+        ("ImageId,Pneumothorax\na,1\n,1\n", {}, "line 3: no image id"),
         (NIH, {"views": ("PA", "AQ")}, "has the view 'AQ' in its column 'View"),
         (NIH, {"patient_column": "who"}, "no column 'who'"),
         (NIH, {"positive": ("Nodule",)}, "no cell of column 'Finding Labels'"),
@@ -202,7 +209,7 @@ def test_the_log_says_which_columns_are_used(read, caplog):
     assert "labels 3 images, 1 of them positive, by Finding Labels" in caplog.text
     assert "Patient ID names the patients of 3 images" in caplog.text
     caplog.clear()
-    read(RSNA)
+    read(RSNA, label_column=("Target",))
     assert "--patient_column would keep" in caplog.text
     caplog.clear()
     read(CHEXPERT, view_column="Frontal/Lateral")
@@ -224,5 +231,5 @@ def test_key_of(cell, expected):
 
 
 def test_a_patient_s_folder_in_mimic(read):
-    text = "Path,Target\nfiles/p10/p10000032/s50414267/x.jpg,1\nfiles/q/y.jpg,0\n"
+    text = "Path,Pneumothorax\nfiles/p10/p10000032/s50414267/x.jpg,1\nfiles/q/y.jpg,0\n"
     assert read(text).patients == {"x": "p10000032"}
