@@ -8,8 +8,10 @@ import pytest
 
 from data_prep.build import convert
 from data_prep.build import publishing
+from data_prep.build import side_tables
 from data_prep.core import workers
 from data_prep.core.errors import ExitCode
+from data_prep.labels import rle_csv
 from data_prep.pixels import dicom
 from data_prep.source import quarantine
 from tests import dicom_files
@@ -261,20 +263,25 @@ def test_things_that_are_no_files(config, tmp_path):
         ("test/pipe.dcm", "SRC_NOT_REGULAR"),
         ("test/dangling.dcm", "SRC_MISSING"),
         ("test/loop.dcm", "SRC_LINK_LOOP"),
-        (r"test/a\nb.dcm", "SRC_BAD_ID"),
-        ("test/=cmd|.dcm", "SRC_BAD_ID"),
-        (f"test/{'a' * 100}.dcm", "SRC_BAD_ID"),
     }
-    assert stored_ids(config) == {"good", "link"}
+    rows = (config.output / side_tables.IDS_FILE).read_text().splitlines()
+    names = dict(row.split(",") for row in rows[1:])
+    assert sorted(names.values()) == sorted(
+        [r"a\nb.dcm", "./=cmd|.dcm", f"{'a' * 100}.dcm", "good.dcm", "link.dcm"]
+    )
+    assert stored_ids(config) == names.keys() > {"good", "link"}
+    assert all(rle_csv.ID.fullmatch(image_id) for image_id in names)
 
 
 def test_a_file_name_that_is_no_text(config):
     good = dicom_files.as_bytes(dicom_files.dataset())
     (config.test_source / "good.dcm").write_bytes(good)
     (config.test_source / os.fsdecode(b"\xff.dcm")).write_bytes(good)
-    assert convert.convert(config) == ExitCode.QUARANTINED
-    assert [row[1] for row in quarantine.read(config.output)] == ["SRC_BAD_ID"]
-    assert stored_ids(config) == {"good"}
+    assert convert.convert(config) == ExitCode.DONE
+    (other,) = stored_ids(config) - {"good"}
+    assert rle_csv.ID.fullmatch(other)
+    rows = (config.output / side_tables.IDS_FILE).read_text().splitlines()
+    assert rf"{other},\xff.dcm" in rows
 
 
 def short_element(tag, vr, value):

@@ -163,12 +163,12 @@ def source_files():
     files |= {
         "cut_header": (sound[:900], "DCM_BAD_GEOMETRY"),
         "cut_pixels": (sound[:-500], "DCM_TRUNCATED"),
-        "stream": (bytes(bad_stream), "DCM_DAMAGED"),
+        "stream": (bytes(bad_stream), "DCM_NO_DECODER"),
         "text": (canary * 99, "DCM_NOT_DICOM"),
-        "frames": (file_of(7, element(0x00280008, "IS", canary)), "DCM_DAMAGED"),
-        "slope": (file_of(7, element(0x00281053, "DS", canary)), "DCM_DAMAGED"),
-        "window": (file_of(7, *window), "DCM_DAMAGED"),
-        "padding": (file_of(7, element(0x00280120, "LO", canary)), "DCM_DAMAGED"),
+        "frames": (file_of(10, element(0x00280008, "IS", canary)), None),
+        "slope": (file_of(7, element(0x00281053, "DS", canary)), "DCM_BAD_RESCALE"),
+        "window": (file_of(11, *window), None),
+        "padding": (file_of(12, element(0x00280120, "LO", canary)), None),
         "colour": (file_of(7, PhotometricInterpretation=CANARY), "DCM_COLOUR"),
         "modality": (file_of(7, Modality=CANARY), "DCM_NOT_CXR"),
         "rows": (
