@@ -159,7 +159,12 @@ def test_it_works_where_it_is_installed(python, tmp_path):
 
 
 # Imported modules that a separate environment ("") or the named extra provides.
-OPTIONAL = {"tensorflow_io": "", "openvino": "openvino"}
+OPTIONAL = {
+    "tensorflow_io": "",
+    "openvino": "openvino",
+    "jpeg_ls": "codecs",
+    "imagecodecs": "codecs",
+}
 
 
 def test_every_import_is_a_dependency():

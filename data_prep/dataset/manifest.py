@@ -44,7 +44,7 @@ class Manifest:
     @property
     def has_masks(self) -> bool:
         """Whether the training images have masks, and not labels alone."""
-        return self.options.get("labels") == MASKS
+        return self.options.get("labels", MASKS) == MASKS
 
     def train_shards(self, folds: list[int]) -> list[Shard]:
         """Returns the shards of `folds`, sorted by name."""

@@ -22,6 +22,7 @@ REQUIRED = {
     "opencv-python-headless": ">=4.11.0.86,<6",
     "pydicom": ">=3.0.2,<4",
     "pillow": ">=10.1,<14",
+    "simplejpeg": ">=1.8,<2",
     "absl-py": ">=1.4,<3",
     "scikit-learn": ">=1.3.2,<2",
     "scikit-image": ">=0.22,<1",

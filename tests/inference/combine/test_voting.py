@@ -104,7 +104,8 @@ def test_different_images_are_named(tmp_path):
     [
         (["x,0 17"], "RLE_OVERFLOW in .*1.csv, image x: .* check --mask_size"),
         (["x,0 1", "x,3 1"], "1.csv has 2 rows for x"),
-        (["x,nan"], "RLE_TOKEN in .*1.csv, image x"),
+        (["x,nan"], "RLE_EMPTY in .*1.csv, line 2: .* is not made a negative"),
+        (["x,a"], "RLE_TOKEN in .*1.csv, image x"),
     ],
 )
 def test_rows_that_do_not_fit(tmp_path, rows, message):
