@@ -121,6 +121,11 @@ class ConvertConfig:
                     "Expected an output outside of the source. Received: "
                     f"output={self.output}, {name}={folder}"
                 )
+            if folder and folder.resolve().is_relative_to(self.output.resolve()):
+                raise ConfigError(
+                    "Expected a source outside of the output, which may be deleted. "
+                    f"Received: output={self.output}, {name}={folder}"
+                )
 
     def _check_labels(self) -> None:
         given = [self.rle_csv, self.mask_source, self.label_csv]

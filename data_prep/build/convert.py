@@ -53,11 +53,15 @@ def convert(config: ConvertConfig) -> ExitCode:
     _check_options(config)
     inputs = source_inputs.digest(config)
     with folder_lock.locked(config.output):
-        if publishing.is_published(config, inputs):
+        published = publishing.published_sizes(config, inputs)
+        if published:
             publishing.refuse_replaced(config)
+        if set(config.sizes) <= set(published):
             logging.info("%s is already complete", config.output)
         else:
-            _build(config, inputs)
+            # What is published is not written again.
+            sizes = work_folder.sizes_to_build(config, published)
+            _build(dataclasses.replace(config, sizes=sizes), inputs)
         shutil.rmtree(work_folder.path(config), ignore_errors=True)
     rows = quarantine.read(config.output)
     notices.log(notices.read(config.output))

@@ -25,8 +25,11 @@ FOLDS_FILE = "folds.csv"
 SOURCES_FILE = "sources.csv"
 
 
-def is_published(config: ConvertConfig, inputs: str) -> bool:
-    """Returns whether the datasets of all sizes are complete.
+def published_sizes(config: ConvertConfig, inputs: str) -> list[int]:
+    """Returns the sizes of the complete datasets of an output.
+
+    All that it holds are compared, not only those that are asked for, because they
+    share the csvs.
 
     Args:
       config: the conversion.
@@ -36,11 +39,10 @@ def is_published(config: ConvertConfig, inputs: str) -> bool:
       CommandError: a dataset is of another configuration, or damaged.
     """
     complete = []
-    for size in config.sizes:
-        folder = config.output / str(size)
-        if not (folder / manifests.FILE_NAME).exists():
-            continue
+    for path in sorted(config.output.glob(f"*/{manifests.FILE_NAME}")):
+        folder = path.parent
         stored = manifests.read(folder)
+        size = stored.image_size
         durable.refuse_other_config(
             folder,
             stored.options,
@@ -49,7 +51,7 @@ def is_published(config: ConvertConfig, inputs: str) -> bool:
         )
         manifests.check_shards(folder, list(stored.shards))
         complete.append(size)
-    return complete == list(config.sizes)
+    return complete
 
 
 def publish(

@@ -27,11 +27,12 @@ def log(rows: Sequence[Row], *, shown: int | None = _SHOWN) -> None:
         more = ", ..." * (len(paths) > _EXAMPLES)
         examples = ", ".join(paths[:_EXAMPLES])
         logging.warning(
-            "%s: %d input(s), %s%s: %s; %s",
+            "%s: %d input(s), %s%s: %s%s; %s",
             code,
             len(paths),
             examples,
             more,
+            "the first: " if len(paths) > 1 else "",
             reason,
             fix,
         )

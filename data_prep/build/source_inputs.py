@@ -104,7 +104,7 @@ def find(
 
 
 def digest(config: ConvertConfig) -> str:
-    """Returns a sha256 over the names of all images and the bytes of all csvs.
+    """Returns a sha256 over the names of all files and the bytes of all csvs.
 
     It shows whether an output was made from the same inputs, without reading any
     image.
@@ -120,12 +120,20 @@ def digest(config: ConvertConfig) -> str:
         *config.fold_lists,
     ):
         result.update(f"{path and rle_csv.digest(path)}\n".encode())
-    id_of, unused = image_ids.id_of(config.id_from), Quarantine()
-    for folder in (config.source, config.mask_source, config.test_source):
+    id_of = image_ids.id_of(config.id_from)
+    for folder, find_in in (
+        (config.source, image_files.find),
+        (config.mask_source, image_files.find_masks),
+        (config.test_source, image_files.find),
+    ):
         found: Collection[str] = ()
+        refused = Quarantine()
         if folder:
-            found = image_files.find(folder, unused, id_of=id_of, quiet=True)
+            refused = Quarantine(folder)
+            found = find_in(folder, refused, id_of=id_of, quiet=True)
         result.update(f"{sorted(found)}\n".encode())
+        # They are rows of quarantine.csv, which must not outlive them.
+        result.update(f"{[row[:2] for row in refused.rows()]}\n".encode())
     return result.hexdigest()
 
 

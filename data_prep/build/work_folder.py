@@ -7,6 +7,7 @@ which `dataset.json` and the csvs are made from.
 import dataclasses
 import logging
 import pathlib
+from collections.abc import Collection
 
 from data_prep.build import input_stamps
 from data_prep.build import plan
@@ -16,6 +17,7 @@ from data_prep.config import ConvertConfig
 from data_prep.core import durable
 
 _FOLDER = ".work"
+_PLAN = "plan.json"
 _STAMPS = "inputs.json"
 OTHER_OUTPUT = "choose another --output, or delete this one"
 
@@ -69,7 +71,7 @@ def claim(config: ConvertConfig, planned: Plan) -> None:
     Raises:
       CommandError: another conversion was begun in the same output folder.
     """
-    plan_file = path(config) / "plan.json"
+    plan_file = path(config) / _PLAN
     wanted = durable.to_jsonable(
         {
             "sizes": config.sizes,
@@ -112,6 +114,20 @@ def _drop_replaced(config: ConvertConfig, planned: Plan) -> None:
             replaced[0],
             len(again),
         )
+
+
+def sizes_to_build(
+    config: ConvertConfig, published: Collection[int]
+) -> tuple[int, ...]:
+    """Returns the sizes that are missing, or those that a stopped run was making."""
+    missing = tuple(size for size in config.sizes if size not in published)
+    plan_file = path(config) / _PLAN
+    if plan_file.exists():
+        begun = tuple(durable.read_json(plan_file, fix=OTHER_OUTPUT).get("sizes", ()))
+        # A run that was stopped while it published has made some of them.
+        if set(missing) <= set(begun) <= set(config.sizes):
+            return begun
+    return missing
 
 
 def has_facts(config: ConvertConfig, shard: PlannedShard) -> bool:

@@ -171,12 +171,16 @@ def refuse_other_config(
         for key in sorted(stored.keys() | wanted.keys())
         if stored.get(key) != wanted.get(key)
     ]
-    if differing:
-        raise CommandError(
-            ExitCode.CONFLICT,
-            f"{path} was made with another configuration ({'; '.join(differing)})",
-            fix=fix,
+    if not differing:
+        return
+    what = f"{path} was made with another configuration ({'; '.join(differing)})"
+    if stored.get("inputs") != wanted.get("inputs") and len(differing) == 1:
+        # Two hashes tell nobody anything.
+        what = (
+            f"{path} was made from other inputs: a film, a label or a csv was added, "
+            "removed or changed"
         )
+    raise CommandError(ExitCode.CONFLICT, what, fix=fix)
 
 
 def to_jsonable(value: Any) -> Any:

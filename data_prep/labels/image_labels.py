@@ -119,6 +119,14 @@ def read(config: ConvertConfig, resolve: Callable[[str], str] = key_of) -> Image
     """
     table = LabelTable(config.label_csv)
     columns = _columns(config, table)
+    for path, shared in zip(table.paths[1:], table.joined_on, strict=True):
+        if set(shared) <= {*columns.labels, columns.view}:
+            raise CommandError(
+                ExitCode.FLAGS,
+                f"{path} shares no column that names images or studies with the csvs "
+                f"before it, only {', '.join(shared)}",
+                fix="give csvs that share the column to join them on",
+            )
     images, default_patient = {}, columns.patient or columns.image_id
     for row in table.rows(columns.all()):
         cell = row.cells[columns.image_id]

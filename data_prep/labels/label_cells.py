@@ -2,6 +2,7 @@
 
 import ast
 import collections
+import logging
 from collections.abc import Iterable
 from collections.abc import Sequence
 
@@ -14,6 +15,11 @@ _NUMBERS = {1.0: 1, 0.0: 0, -1.0: UNCERTAIN}
 _BLANK = frozenset(["", "nan", "na", "n/a", "none", "null"])
 # PadChest's words for a film of which the report says nothing new or nothing at all.
 _SAY_NOTHING = frozenset(["unchanged", "exclude", "suboptimal study"])
+# Words for a finding that may be there.
+_UNCERTAIN_WORDS = frozenset(["-1", "-1.0", "?", "uncertain", "unknown", "possible"])
+_DENIALS = ("no ", "without ", "resolved ")
+# So many letters at the start of a finding's name are compared, without its ending.
+_ENDING, _LEAST_LETTERS = 1, 5
 _SHOWN = 9
 
 
@@ -38,7 +44,9 @@ def reader(cells: Iterable[str], positive: Sequence[str], *, where: str) -> Cell
     A column of 1, 0 and -1, with blank cells or without, is numeric: -1 is uncertain
     and a blank cell says nothing, as in CheXpert and MIMIC-CXR. In every other column a
     cell is a list of findings: with one of `positive` it is 1, without it 0, and blank
-    it says nothing. Case does not matter.
+    it says nothing. Case does not matter. A finding that has one of `positive` within a
+    longer name, as "small pneumothorax" and "Effusion; Pneumothorax" do, is uncertain,
+    as are "?" and "unknown"; the log counts them.
 
     Args:
       cells: all cells of the column.
@@ -69,13 +77,38 @@ def reader(cells: Iterable[str], positive: Sequence[str], *, where: str) -> Cell
             f"no cell of {where} has {' or '.join(positive)}; they have {shown}",
             fix="name the finding with --positive, or its column with --label_column",
         )
+    _log_resembling(label_of, distinct, positive, where)
     return CellReader(label_of, numeric=False)
+
+
+def _log_resembling(label_of, distinct, positive: Sequence[str], where: str) -> None:
+    uncertain = {c: distinct[c] for c, label in label_of.items() if label == UNCERTAIN}
+    if uncertain:
+        # A value of one cell alone may be anything, such as a name.
+        often = sorted((c for c, n in uncertain.items() if n > 1), key=uncertain.get)
+        shown = ", ".join(repr(c[:40]) for c in often[::-1][:_SHOWN]) or "other values"
+        logging.warning(
+            "%d cells of %s are neither %s nor another finding for certain (%s); "
+            "--uncertain decides, or name them with --positive",
+            sum(uncertain.values()),
+            where,
+            " nor ".join(positive),
+            shown,
+        )
 
 
 def _label(findings: set[str], wanted: set[str]) -> int | None:
     if findings & wanted:
         return 1
+    if findings & _UNCERTAIN_WORDS or any(_resembles(f, wanted) for f in findings):
+        return UNCERTAIN
     return None if not findings or findings & _SAY_NOTHING else 0
+
+
+def _resembles(finding: str, wanted: set[str]) -> bool:
+    if finding.startswith(_DENIALS):
+        return False
+    return any(len(w) >= _LEAST_LETTERS and w[:-_ENDING] in finding for w in wanted)
 
 
 def _is_blank(cell: str) -> bool:

@@ -62,6 +62,7 @@ class LabelTable:
     Attributes:
       paths: the csvs, the one with the labels first.
       columns: the names of all columns, without blanks around them.
+      joined_on: the shared columns of each csv after the first.
     """
 
     def __init__(self, paths: Sequence[pathlib.Path]):
@@ -74,12 +75,21 @@ class LabelTable:
         self.paths = tuple(paths)
         self._headers = [_header(path) for path in self.paths]
         self.columns: list[str] = []
+        self.joined_on: list[list[str]] = []
         for path, header in zip(self.paths, self._headers, strict=True):
             if self.columns and not set(header) & set(self.columns):
                 raise CommandError(
                     ExitCode.FLAGS,
                     f"{path} has no column that the csvs before it in --label_csv have",
                     fix="give csvs that share the column to join them on",
+                )
+            shared = [c for c in header if c and c in self.columns]
+            if self.columns:
+                self.joined_on.append(shared)
+                logging.info(
+                    "%s is joined to the csvs before it by %s",
+                    path.name,
+                    ", ".join(shared),
                 )
             self.columns += [c for c in header if c and c not in self.columns]
 

@@ -38,6 +38,9 @@ class Resolver:
         self.ambiguous: set[str] = set()
         self._by_stem = by_stem
         self._keys = {image_id: key(name) for image_id, name in names.items()}
+        self._id_of_name = {name: image_id for image_id, name in names.items()}
+        if by_stem:
+            self._id_of_name |= {n.rsplit("/", 1)[-1]: i for i, n in names.items()}
         self._ids_of: dict[Key, list[str]] = collections.defaultdict(list)
         self._ids_of_stem: dict[str, list[str]] = collections.defaultdict(list)
         for image_id, parts in self._keys.items():
@@ -93,8 +96,12 @@ class Resolver:
         return resolved
 
     def _find(self, cell: str) -> list[str]:
-        if cell in self._keys:
-            return [cell]
+        # A file may be named as another one's id: a.dcm beside a.dcm.dcm.
+        exact = {cell} & self._keys.keys()
+        if cell in self._id_of_name:
+            exact.add(self._id_of_name[cell])
+        if exact:
+            return sorted(exact)
         parts = key(cell)
         whole = self._ids_of.get(parts)
         if whole:

@@ -317,7 +317,7 @@ def test_other_inputs_for_one_output_are_refused(config, source, tmp_path):
     extended = tmp_path / "rle.csv"
     text = (source / synthetic_folder.TRAIN_CSV).read_text()
     extended.write_text(text + "2.25.1019.3.31.4, -1\n")
-    with pytest.raises(CommandError, match="inputs: stored") as e:
+    with pytest.raises(CommandError, match="made from other inputs: a film, a ") as e:
         convert.convert(dataclasses.replace(config, rle_csv=extended))
     assert e.value.exit_code == ExitCode.CONFLICT
 

@@ -112,6 +112,68 @@ def test_a_copy_of_the_source_is_the_same(config, monkeypatch, tmp_path, caplog)
     assert films.run(monkeypatch, moved) == ExitCode.DONE
 
 
+def bytes_of(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_size_is_added_and_the_others_stay(config, monkeypatch):
+    films.run(monkeypatch, config)
+    before = bytes_of(config.output / "32")
+    more = films.replaced(config, sizes=(32, 64))
+    with monkeypatch.context() as patch:
+        patch.setattr(shard_writing, "_write_shard", stop)
+        with pytest.raises(KeyboardInterrupt):
+            films.run(patch, more)
+    assert films.run(monkeypatch, more) == ExitCode.DONE
+    assert bytes_of(config.output / "32") == before
+    assert (config.output / "64" / "dataset.json").exists()
+    alone = films.replaced(config, sizes=(64,), output=config.output.parent / "alone")
+    films.run(monkeypatch, alone)
+    assert bytes_of(alone.output / "64") == bytes_of(config.output / "64")
+
+
+def stop(*_):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("sizes", [(64,), (32, 64)])
+def test_a_size_of_replaced_films_is_not_added(config, monkeypatch, sizes):
+    films.run(monkeypatch, config)
+    before = bytes_of(config.output / "32")
+    stamps = (config.output / input_stamps.FILE_NAME).read_bytes()
+    path = config.source / "film3.png"
+    path.write_bytes(path.read_bytes()[:500])
+    more = films.replaced(config, sizes=sizes)
+    with pytest.raises(CommandError, match="first is source/film3") as e:
+        films.run(monkeypatch, more)
+    assert e.value.exit_code == ExitCode.CONFLICT
+    assert bytes_of(config.output / "32") == before
+    assert (config.output / input_stamps.FILE_NAME).read_bytes() == stamps
+
+
+def test_a_size_of_another_configuration_is_not_added(config, monkeypatch):
+    films.run(monkeypatch, config)
+    other = films.replaced(config, sizes=(64,), num_folds=3, clahe="none")
+    with pytest.raises(CommandError, match="clahe: stored .* num_folds: stored"):
+        films.run(monkeypatch, other)
+    assert not (config.output / "64").exists()
+
+
+def test_files_that_cannot_be_used_do_not_come_or_go_unnoticed(config, monkeypatch):
+    films.run(monkeypatch, config)
+    bad = config.source / "bad.dcm"
+    bad.write_bytes(b"x")
+    with pytest.raises(CommandError, match="made from other inputs"):
+        films.run(monkeypatch, config)
+    fresh = films.replaced(
+        config, output=config.output.parent / "fresh", max_bad_fraction=0.2
+    )
+    assert films.run(monkeypatch, fresh) == ExitCode.QUARANTINED
+    bad.unlink()
+    with pytest.raises(CommandError, match="made from other inputs"):
+        films.run(monkeypatch, fresh)
+
+
 def test_outputs_without_stamps_say_so(config, monkeypatch, caplog):
     films.run(monkeypatch, config)
     (config.output / input_stamps.FILE_NAME).unlink()

@@ -15,7 +15,7 @@ def lines(caplog, **options):
 def test_each_code_has_a_line_with_count_examples_and_fix(caplog):
     first, second, *_ = lines(caplog)
     assert first == (
-        "A_CODE: 20 input(s), f/0.dcm, f/1.dcm, f/2.dcm, ...: odd; mend it"
+        "A_CODE: 20 input(s), f/0.dcm, f/1.dcm, f/2.dcm, ...: the first: odd; mend it"
     )
     assert second == "B_CODE: 1 input(s), f/x.dcm: other; mend that"
 

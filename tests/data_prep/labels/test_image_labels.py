@@ -233,3 +233,17 @@ def test_key_of(cell, expected):
 def test_a_patient_s_folder_in_mimic(read):
     text = "Path,Pneumothorax\nfiles/p10/p10000032/s50414267/x.jpg,1\nfiles/q/y.jpg,0\n"
     assert read(text).patients == {"x": "p10000032"}
+
+
+def test_csvs_are_not_joined_by_the_label(tmp_path):
+    labels, views = tmp_path / "labels.csv", tmp_path / "views.csv"
+    labels.write_text("ImageId,Pneumothorax\na,1\nb,0\n")
+    views.write_text("name,Pneumothorax,View Position\nx,1,PA\ny,0,AP\n")
+    config = ConvertConfig(
+        source=pathlib.Path("films"),
+        label_csv=(labels, views),
+        output=tmp_path / "out",
+        num_workers=1,
+    )
+    with pytest.raises(CommandError, match="names images or studies .* Pneumothorax"):
+        image_labels.read(config)

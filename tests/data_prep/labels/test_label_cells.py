@@ -33,8 +33,13 @@ def read(cells, positive=("Pneumothorax",)):
             ["['unchanged']", "['exclude', 'mass']", "['unchanged', 'pneumothorax']"],
             [None, None, 1],
         ),
-        # Another finding that holds the word is none.
-        (["Pneumothorax", "Hydropneumothorax"], [1, 0]),
+        # What holds the word may mean it, and a missing label is no negative.
+        (["Pneumothorax", "Hydropneumothorax"], [1, UNCERTAIN]),
+        (["Pneumothorax", "Effusion;Pneumothorax"], [1, UNCERTAIN]),
+        (["Pneumothorax", "small pneumothorax", "Mass"], [1, UNCERTAIN, 0]),
+        (["Pneumothorax", "Pneumothoraces", "pneumothorax?"], [1, *[UNCERTAIN] * 2]),
+        (["Pneumothorax", "?", "-1", "unknown"], [1, *[UNCERTAIN] * 3]),
+        (["Pneumothorax", "No pneumothorax", "No Finding"], [1, 0, 0]),
     ],
 )
 def test_forms(cells, expected):
@@ -62,3 +67,11 @@ def test_a_broken_list():
     with pytest.raises(CommandError, match="is no list of findings") as e:
         read(["['pneumothorax'", "['mass']"])
     assert "pneumothorax'" not in str(e.value)
+
+
+def test_cells_that_may_mean_it_are_counted(caplog):
+    read(["Pneumothorax", *["Mass; Pneumothorax"] * 3, "J. Doe pneumothorax", "Mass"])
+    assert "4 cells of column 'x' of y.csv" in caplog.text
+    assert "'Mass; Pneumothorax'" in caplog.text
+    # A cell that is there once may hold a name.
+    assert "Doe" not in caplog.text

@@ -73,3 +73,13 @@ def test_unclear_values_are_refused():
     resolve = Resolver(BY_PATH, by_stem=False)
     with pytest.raises(CommandError, match="some.csv is not clear about image p1-x"):
         resolve.values_of({"view1.jpg": "0"}, CSV)
+
+
+@pytest.mark.parametrize("by_stem", [True, False])
+def test_a_file_that_is_named_as_the_id_of_another_is_ambiguous(by_stem):
+    resolve = Resolver({"a": "x/a.dcm", "a.dcm": "x/a.dcm.dcm"}, by_stem=True)
+    if not by_stem:
+        resolve = Resolver({"a": "a.dcm", "a.dcm": "a.dcm.dcm"}, by_stem=False)
+    resolve("a.dcm")
+    assert resolve.ambiguous == {"a.dcm"}
+    assert resolve.unclear().keys() == {"a", "a.dcm"}
