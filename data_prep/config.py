@@ -1,6 +1,7 @@
 """Configurations of a conversion and of a synthetic folder."""
 
 import dataclasses
+import hashlib
 import pathlib
 from typing import Annotated
 from typing import Literal
@@ -140,6 +141,16 @@ class ConvertConfig:
         named = [name for name in unused if getattr(self, name)]
         if named and not self.label_csv:
             raise ConfigError(f"Expected --label_csv. Received: {named[0]} alone")
+        for field in dataclasses.fields(self):
+            is_policy = field.name in ("uncertain", "unmentioned", "readers")
+            if is_policy and not self.label_csv:
+                value = getattr(self, field.name)
+                if value != field.default:
+                    raise ConfigError(
+                        f"Expected --label_csv. Received: {field.name}={value} alone"
+                    )
+        if self.label_csv and not self.source:
+            raise ConfigError("Expected --source with --label_csv. Received: none")
         for first, second in (
             ("group_csv", "patient_column"),
             ("folds_csv", "fold_lists"),
@@ -174,7 +185,15 @@ class ConvertConfig:
             "fold_seed": self.fold_seed,
             "published_folds": bool(self.folds_csv or self.fold_lists),
             "records_per_shard": self.records_per_shard,
+            "group_salt_check": self._salt_check(),
         }
+
+    def _salt_check(self) -> str | None:
+        """Returns what shows that the secret is another one, without telling it."""
+        if not self.group_salt:
+            return None
+        key = self.group_salt.encode()[:64]
+        return hashlib.blake2b(b"check", key=key, digest_size=8).hexdigest()
 
     def _label_rule(self) -> dict[str, object] | None:
         """Returns how labels of whole images are read; None where there are masks."""

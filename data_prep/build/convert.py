@@ -25,6 +25,7 @@ from data_prep.build.work_folder import ShardFacts
 from data_prep.config import ConvertConfig
 from data_prep.core import folder_lock
 from data_prep.core import workers
+from data_prep.core.errors import OF_THE_MACHINE
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.core.errors import InputError
@@ -58,6 +59,7 @@ def convert(config: ConvertConfig) -> ExitCode:
             publishing.refuse_replaced(config)
         if set(config.sizes) <= set(published):
             logging.info("%s is already complete", config.output)
+            _warn_of_this_machine(config)
         else:
             # What is published is not written again.
             sizes = work_folder.sizes_to_build(config, published)
@@ -67,6 +69,17 @@ def convert(config: ConvertConfig) -> ExitCode:
     notices.log(notices.read(config.output))
     reasons.log(rows)
     return _exit_code(config, rows)
+
+
+def _warn_of_this_machine(config: ConvertConfig) -> None:
+    codes = {row[1] for row in quarantine.read(config.output)} & OF_THE_MACHINE
+    if codes:
+        logging.warning(
+            "%s lacks inputs for reasons that may have passed (%s); convert to another "
+            "--output to try them again",
+            config.output,
+            ", ".join(sorted(codes)),
+        )
 
 
 def dry_run(config: ConvertConfig) -> ExitCode:
@@ -136,8 +149,8 @@ def _build(config: ConvertConfig, inputs: str) -> None:
             pool.imap_ordered, to_records, memory_of=Task.most_memory
         )
         facts = shard_writing.write_pending(config, planned.shards, to_records_in_order)
-    _quarantine_rejected(planned.shards, facts, bad)
-    _refuse_bad(config, planned.shards, bad)
+    num_rejected = _quarantine_rejected(planned.shards, facts, bad)
+    _refuse_bad(config, planned.shards, bad, num_rejected)
     bad.write(config.output)
     notices.write(config.output, _noticed(facts))
     publishing.publish(config, planned, facts, inputs)
@@ -151,11 +164,13 @@ def _quarantine(config: ConvertConfig) -> Quarantine:
 
 def _quarantine_rejected(
     planned: list[PlannedShard], facts: dict[str, ShardFacts], bad: Quarantine
-) -> None:
+) -> int:
+    """Quarantines what decoding refused; returns how many inputs it were."""
     for shard in planned:
         paths = {task.image_id: task.file.shown for task in shard.tasks}
         for image_id, (code, reason, fix) in facts[shard.name].rejected.items():
             bad.add(paths[image_id], InputError(code, reason, fix=fix))
+    return sum(len(shard_facts.rejected) for shard_facts in facts.values())
 
 
 def _noticed(facts: dict[str, ShardFacts]) -> Iterator[notices.Row]:
@@ -174,11 +189,14 @@ def _pixels(config: ConvertConfig) -> Pixels:
 
 
 def _refuse_bad(
-    config: ConvertConfig, planned: list[PlannedShard], bad: Quarantine
+    config: ConvertConfig,
+    planned: list[PlannedShard],
+    bad: Quarantine,
+    num_rejected: int = 0,
 ) -> None:
     """Refuses too many bad inputs after their reasons were shown."""
     try:
-        _refuse_too_many_bad(config, planned, bad)
+        _refuse_too_many_bad(config, planned, bad, num_rejected)
     except CommandError:
         _show(config, bad)
         raise
@@ -191,9 +209,13 @@ def _show(config: ConvertConfig, bad: Quarantine) -> None:
 
 
 def _refuse_too_many_bad(
-    config: ConvertConfig, planned: list[PlannedShard], bad: Quarantine
+    config: ConvertConfig,
+    planned: list[PlannedShard],
+    bad: Quarantine,
+    num_rejected: int = 0,
 ) -> None:
-    num_inputs = sum(len(shard.tasks) for shard in planned) + len(bad)
+    # Those that decoding refused are in the plan, too.
+    num_inputs = sum(len(shard.tasks) for shard in planned) + len(bad) - num_rejected
     if len(bad) > config.max_bad_fraction * num_inputs:
         raise CommandError(
             ExitCode.TOO_MANY_BAD,

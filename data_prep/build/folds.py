@@ -1,5 +1,6 @@
 """Assigns images to patient-grouped, stratified folds."""
 
+import collections
 import dataclasses
 import hashlib
 import logging
@@ -159,7 +160,8 @@ def warn_of_divided(
       groups: {image id: group}.
     """
     pairs = {(groups[i], fold) for i, fold in fold_of.items()}
-    num_divided = len(pairs) - len({group for group, _ in pairs})
+    folds_of = collections.Counter(group for group, _ in pairs)
+    num_divided = sum(count > 1 for count in folds_of.values())
     if num_divided:
         logging.warning(
             "%s puts %d patients into several folds: validation scores will be "

@@ -165,7 +165,7 @@ def _without_image(
     for name in names:
         error = InputError(
             "IMAGE_MISSING",
-            f"{name} has a label and no image in the source folder",
+            f"the label of {name} has no image in the source folder",
             fix="get the image, or leave out --require_all_images",
         )
         quarantine.add(labels_from, known.faults.get(name, error))

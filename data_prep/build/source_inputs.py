@@ -151,6 +151,9 @@ def _listed(
             f"--fold_lists is not clear about image {image_id}: {reason}",
             fix=name_matching.FIX,
         )
+    num_unknown = len(folds.keys() - names.keys())
+    if num_unknown:
+        logging.info("%d names in --fold_lists are of no image here", num_unknown)
     kept = {i: p for i, p in train.items() if i in folds}
     if len(kept) < len(train):
         logging.info(

@@ -15,6 +15,7 @@ from data_prep.build.plan import Plan
 from data_prep.build.plan import PlannedShard
 from data_prep.config import ConvertConfig
 from data_prep.core import durable
+from data_prep.core.errors import OF_THE_MACHINE
 
 _FOLDER = ".work"
 _PLAN = "plan.json"
@@ -83,8 +84,21 @@ def claim(config: ConvertConfig, planned: Plan) -> None:
         stored = durable.read_json(plan_file, fix=OTHER_OUTPUT)
         durable.refuse_other_config(config.output, stored, wanted, fix=OTHER_OUTPUT)
         _drop_replaced(config, planned)
+        _drop_refused_here(config, planned)
     input_stamps.write(path(config) / _STAMPS, planned.stamps)
     durable.write_json(plan_file, wanted)
+
+
+def _drop_refused_here(config: ConvertConfig, planned: Plan) -> None:
+    """Drops the facts of shards that lack a film because of the machine, not the film.
+
+    What was missing may be there by now: a decoder, memory, a permission.
+    """
+    for shard in planned.shards:
+        if has_facts(config, shard):
+            refused = read_facts(config, shard).rejected.values()
+            if any(code in OF_THE_MACHINE for code, *_ in refused):
+                _facts_file(config, shard).unlink()
 
 
 def _drop_replaced(config: ConvertConfig, planned: Plan) -> None:

@@ -43,6 +43,22 @@ class ConfigError(ValueError):
     """
 
 
+# Codes of an InputError that say more of the machine, or of the moment, than of the
+# file: another try may end otherwise.
+OF_THE_MACHINE = frozenset(
+    {
+        "DCM_BOMB",
+        "DCM_DECODER_CRASH",
+        "DCM_NO_DECODER",
+        "DCM_TIMEOUT",
+        "IMG_NO_DECODER",
+        "NO_MEMORY",
+        "SRC_GONE",
+        "SRC_UNREADABLE",
+    }
+)
+
+
 class InputError(Exception):
     """One input is unusable: it goes to quarantine.csv and the run continues.
 

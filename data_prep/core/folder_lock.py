@@ -119,7 +119,10 @@ def _drop_stale(path: pathlib.Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         path.replace(aside)
         if aside.read_text() != text:
-            aside.replace(path)
+            # Not if a third run has made its own by now.
+            with contextlib.suppress(OSError):
+                os.link(aside, path)
+            aside.unlink()
             raise _in_use(path, "another run")
         aside.unlink()
 
@@ -127,6 +130,8 @@ def _drop_stale(path: pathlib.Path) -> None:
 def _this_process() -> dict[str, str | int]:
     return {
         "host": socket.gethostname(),
+        # Machines that were installed alike may have one name.
+        "machine": _machine(),
         "boot": pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
         # Processes of another container have other numbers.
         "space": os.readlink("/proc/self/ns/pid"),
@@ -135,12 +140,20 @@ def _this_process() -> dict[str, str | int]:
     }
 
 
+def _machine() -> str:
+    try:
+        return pathlib.Path("/etc/machine-id").read_text().strip()
+    except OSError:
+        return ""
+
+
 def _has_ended(owner: dict) -> bool:
     here = _this_process()
     if owner["host"] != here["host"]:
         return False
     if owner.get("boot") != here["boot"]:
-        return True
+        # Unless it is another machine of that name.
+        return bool(here["machine"]) and owner.get("machine") == here["machine"]
     # The number may be that of a newer process.
     is_same_space = owner.get("space") == here["space"]
     return is_same_space and owner.get("started") != _started(owner["pid"])
@@ -150,6 +163,8 @@ def _started(pid: int) -> str:
     """Returns when a process has started, in ticks since the boot; '' if it is gone."""
     try:
         text = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except PermissionError:
+        return "hidden"
     except OSError:
         return ""
     # The name of the program, in brackets, may hold anything. See proc(5), field 22.

@@ -159,15 +159,7 @@ def _columns(config: ConvertConfig, table: LabelTable) -> _Columns:
         raise table.lacks(
             "no known column of image ids", fix="name it with --id_column"
         )
-    wanted = config.label_column
-    if not wanted:
-        known = (*config.positive, *label_table.LABEL_COLUMNS)
-        found = table.choose("", known)
-        if not found:
-            raise table.lacks(
-                "no known column of labels", fix="name it with --label_column"
-            )
-        wanted = (found,)
+    wanted = config.label_column or _label_columns(config, table)
     patient = table.choose(config.patient_column, label_table.PATIENT_COLUMNS)
     if config.group_csv:
         patient = None
@@ -185,6 +177,25 @@ def _columns(config: ConvertConfig, table: LabelTable) -> _Columns:
     )
 
 
+def _label_columns(config: ConvertConfig, table: LabelTable) -> tuple[str, ...]:
+    """Returns the columns named as the findings, or else one of lists of findings."""
+    asked = {finding.strip().lower(): finding for finding in config.positive}
+    named = [name for name in table.columns if name.lower() in asked]
+    missing = asked.keys() - {name.lower() for name in named}
+    if named and missing:
+        raise table.lacks(
+            f"no column of {', '.join(asked[m] for m in sorted(missing))}, but one of "
+            f"{', '.join(named)}",
+            fix="name the columns with --label_column",
+        )
+    found = named or [table.choose("", label_table.LABEL_COLUMNS)]
+    if not found[0]:
+        raise table.lacks(
+            "no known column of labels", fix="name it with --label_column"
+        )
+    return tuple(found)
+
+
 def _patient(cell: str, named: bool) -> str:
     """Returns the patient of a cell; of a path, it is the folder of the patient.
 
@@ -196,7 +207,7 @@ def _patient(cell: str, named: bool) -> str:
         return cell if named else ""
     folders = [f for f in cell.split("/")[:-1] if _PATIENT_FOLDER.fullmatch(f)]
     # MIMIC-CXR groups the folders of patients in folders like p10.
-    return folders[-1] if folders else ""
+    return folders[-1] if folders else cell if named else ""
 
 
 def _decide(
@@ -213,6 +224,15 @@ def _decide(
         )
         for k, name in enumerate(columns.labels)
     ]
+    for name, cells in zip(columns.labels, read_cells, strict=True):
+        by_name = not config.label_column and name in label_table.LABEL_COLUMNS
+        if by_name and cells.numeric:
+            raise CommandError(
+                ExitCode.FLAGS,
+                f"column {name!r} of {table.paths[0]} holds numbers and does not say "
+                "of which finding",
+                fix="name it with --label_column if it is the one",
+            )
     views = _views(config, table, columns, images)
     policy = {
         UNCERTAIN: {"positive": 1, "negative": 0}.get(config.uncertain),
@@ -226,7 +246,11 @@ def _decide(
             left_out[image_id] = _LEFT_OUT["view"]
             continue
         said = [
-            (line, reader, _any([r(c) for r, c in zip(read_cells, cells, strict=True)]))
+            (
+                line,
+                reader,
+                _over([r(c) for r, c in zip(read_cells, cells, strict=True)]),
+            )
             for line, reader, cells in rows.cells
         ]
         verdicts = {label for _, _, label in said}
@@ -256,6 +280,11 @@ def _views(config, table, columns: _Columns, images: dict[str, _Rows]) -> set[st
     return set(views)
 
 
+def _over(labels: Sequence[int | None]) -> int | None:
+    """Combines the columns of one row, in which one that says nothing is no 0."""
+    return next((x for x in (1, UNCERTAIN, None, 0) if x in labels), None)
+
+
 def _any(labels: Sequence[int | None]) -> int | None:
     return next((x for x in (1, UNCERTAIN, 0) if x in labels), None)
 
@@ -265,10 +294,13 @@ def _combined(said: Sequence[tuple[int, str, int | None]], readers: str) -> int 
     for _, reader, label in said:
         by_reader[reader].append(label)
     labels = [_any(of_one) for of_one in by_reader.values()]
-    certain = [label for label in labels if label in (0, 1)]
-    if readers == "majority" and certain:
-        return int(2 * sum(certain) > len(certain))
-    return _any(labels)
+    told = [label for label in labels if label is not None]
+    if readers != "majority" or not told:
+        return _any(labels)
+    if 2 * told.count(1) > len(told):
+        return 1
+    # A tie of 1 and 0 is a negative.
+    return 0 if 2 * told.count(0) >= len(told) else UNCERTAIN
 
 
 def _conflict(lines: list[int]) -> InputError:

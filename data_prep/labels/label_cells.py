@@ -60,7 +60,9 @@ def reader(cells: Iterable[str], positive: Sequence[str], *, where: str) -> Cell
     wanted = {value.strip().lower() for value in positive}
     numbers = {cell: _number(cell) for cell in distinct if not _is_blank(cell)}
     # Class numbers such as --positive=12 are names, although they are digits.
-    if set(numbers.values()) <= _NUMBERS.keys() and not wanted & numbers.keys():
+    is_one = wanted <= {"1", "1.0"}
+    is_name = bool(wanted & numbers.keys()) and not is_one
+    if set(numbers.values()) <= _NUMBERS.keys() and not is_name:
         found = {cell: _NUMBERS[number] for cell, number in numbers.items()}
         return CellReader(dict.fromkeys(distinct) | found, numeric=True)
     label_of, counts = {}, collections.Counter()
@@ -128,7 +130,7 @@ def _findings(cell: str, where: str) -> list[str]:
     try:
         values = ast.literal_eval(cell)
         return [str(f).strip() for f in values if str(f).strip()]
-    except (ValueError, SyntaxError, MemoryError, RecursionError) as e:
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as e:
         raise CommandError(
             ExitCode.FLAGS,
             f"a cell of {where} begins with '[' and is no list of findings",

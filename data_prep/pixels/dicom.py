@@ -212,6 +212,11 @@ def _geometry(dataset: pydicom.Dataset) -> tuple[int, int]:
         # pydicom returns what it has read when a file ends within an element.
         raise InputError("DCM_TRUNCATED", "the file is cut short", fix=_FIX)
     rows, columns = (dicom_tags.whole(dataset, side) for side in ("Rows", "Columns"))
+    if "Rows" not in dataset and "Columns" not in dataset:
+        # A report or another object without pixels, or a file that ends before them.
+        raise InputError(
+            "DCM_BAD_GEOMETRY", "it holds no image, or is cut short", fix=_FIX
+        )
     for side in (rows, columns):
         if side is None or not 1 <= side <= MAX_SIDE_PX:
             raise InputError(

@@ -23,6 +23,8 @@ GET_AGAIN = "get the file again from its source, or remove it"
 MAX_INFLATED_BYTES = 512 << 20
 _PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _META_GROUP = 2
+# What only several values have, written out or as pydicom splits them.
+_OF_A_LIST = frozenset("\\[")
 # A dataset without file meta begins with group 8, or with its length in retired files.
 _FIRST_GROUPS = {b"\x08\x00": "<", b"\x00\x08": ">"}
 
@@ -52,6 +54,10 @@ def parse(
     meta = _meta(file)
     start = _peek(file, 6)
     syntax = pydicom.uid.UID(dicom_tags.text(meta, "TransferSyntaxUID"))
+    if set(syntax) & _OF_A_LIST:
+        raise InputError(
+            "DCM_DAMAGED", "the file names no one transfer syntax", fix=GET_AGAIN
+        )
     if not has_magic and not meta and start[:2] not in _FIRST_GROUPS:
         raise InputError("DCM_NOT_DICOM", "not a DICOM file", fix=GET_AGAIN)
     if not syntax:

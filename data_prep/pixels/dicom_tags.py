@@ -12,6 +12,16 @@ class OddValueError(Exception):
     """An element is there, and its value is none that the standard allows."""
 
 
+def raw(dataset: pydicom.Dataset, name: str):
+    """Returns the value of an element as pydicom has it; None if it is absent.
+
+    Raises:
+      OddValueError: pydicom cannot read it.
+    """
+    value = _value(dataset, name)
+    return None if value is _MISSING else value
+
+
 def numbers(dataset: pydicom.Dataset, name: str) -> list[float]:
     """Returns the finite numbers of an element; [] if it is absent.
 

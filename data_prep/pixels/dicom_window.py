@@ -48,7 +48,7 @@ def read_table(item: pydicom.Dataset, *, signed: bool) -> Table:
       OddValueError: it contradicts itself.
     """
     descriptor = dicom_tags.numbers(item, "LUTDescriptor")
-    if len(descriptor) != 3 or "LUTData" not in item:
+    if len(descriptor) != 3 or not dicom_tags.raw(item, "LUTData"):
         raise OddValueError("LUTDescriptor")
     # The number is unsigned, whatever the VR; 0 stands for 65536.
     length = int(descriptor[0]) % 65536 or 65536
@@ -62,11 +62,16 @@ def read_table(item: pydicom.Dataset, *, signed: bool) -> Table:
 
 
 def _entries(item: pydicom.Dataset, length: int) -> np.ndarray:
-    data = item["LUTData"].value
+    data = dicom_tags.raw(item, "LUTData")
     if isinstance(data, bytes | bytearray):
         wide = len(data) >= 2 * length
-        return np.frombuffer(data, "<u2" if wide else np.uint8)[:length]
-    return np.atleast_1d(np.asarray(data, np.int64)).astype(np.uint16)
+        # pydicom leaves the order of bytes to the reader; None means little endian.
+        order = ">" if item.original_encoding[1] is False else "<"
+        return np.frombuffer(data, f"{order}u2" if wide else np.uint8)[:length]
+    found = dicom_tags.numbers(item, "LUTData")
+    if not all(value.is_integer() and 0 <= value < 65536 for value in found):
+        raise OddValueError("LUTData")
+    return np.array(found).astype(np.uint16)
 
 
 def read(

@@ -82,7 +82,9 @@ def write(folder: pathlib.Path, rows: Iterable[Row]) -> None:
 
 
 def read(folder: pathlib.Path) -> list[Row]:
-    """Returns the rows of a folder's `notices.csv`."""
+    """Returns the rows of a folder's `notices.csv`, none if it was deleted."""
+    if not (folder / FILE_NAME).exists():
+        return []
     with (folder / FILE_NAME).open(encoding="utf-8", newline="") as file:
         return [tuple(row) for row in csv.reader(file)][1:]
 

@@ -5,6 +5,7 @@ above or below the source. All of them are compared with the file's own name.
 """
 
 import collections
+import logging
 import pathlib
 import unicodedata
 from collections.abc import Mapping
@@ -87,6 +88,14 @@ class Resolver:
           CommandError: it is not clear which image a cell means.
         """
         resolved = {self(cell): value for cell, value in values.items()}
+        num_unknown = len(resolved.keys() - self._keys.keys())
+        if num_unknown:
+            logging.info(
+                "%d of %d names in %s are of no image here",
+                num_unknown,
+                len(values),
+                path.name,
+            )
         for image_id, reason in sorted(self.unclear().items()):
             raise CommandError(
                 ExitCode.FLAGS,

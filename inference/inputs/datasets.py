@@ -77,7 +77,7 @@ def warn_of_other_versions(runs: Sequence[FinishedRun]) -> None:
     for version, path in sorted(others.items()):
         logging.warning(
             "%s was trained on a dataset of schema version %s, this one has %s: pixels "
-            "of films with windows may differ from what it learned",
+            "of films with windows or few bits may differ from what it learned",
             path,
             version,
             SCHEMA_VERSION,

@@ -16,7 +16,7 @@ FOLDER = "dataset"
 # Options that may differ between members: their sizes, and what concerns labels.
 _MAY_DIFFER = {"image_size", "num_folds", "fold_seed", "published_folds", "inputs"}
 _MAY_DIFFER |= {"records_per_shard", "pixel_encoding"}
-_MAY_DIFFER |= {"id_from"}
+_MAY_DIFFER |= {"id_from", "group_salt_check"}
 # A version is warned of, see datasets.warn_of_other_versions.
 _MAY_DIFFER |= {"labels", "label_rule", "schema_version"}
 

@@ -12,6 +12,7 @@ from data_prep.build import shard_writing
 from data_prep.core import durable
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
+from data_prep.core.errors import InputError
 from data_prep.dataset.reading import DatasetReader
 from data_prep.source import quarantine
 from tests.data_prep.build import films
@@ -250,3 +251,28 @@ def test_a_stopped_conversion_goes_on_with_a_copy(stopped, rewritten, monkeypatc
     other_times(stopped.mask_source)
     assert films.run(monkeypatch, stopped) == ExitCode.DONE
     assert len(rewritten) == 4
+
+
+def test_what_the_machine_lacked_is_tried_again(config, monkeypatch, caplog):
+    convert_film = convert.convert_image
+
+    def without_decoder(pixels, task):
+        if task.image_id == "film3":
+            raise InputError("DCM_NO_DECODER", "no decoder", fix="pip install it")
+        return convert_film(pixels, task)
+
+    config = films.replaced(config, max_bad_fraction=0.1)
+    with monkeypatch.context() as patch:
+        patch.setattr(convert, "convert_image", without_decoder)
+        with pytest.raises(CommandError, match="1 of 8 inputs are bad"):
+            films.run(patch, config)
+    assert films.run(monkeypatch, config) == ExitCode.DONE
+    assert len(pixels(config)) == 8
+    accepting = films.replaced(
+        config, max_bad_fraction=0.2, output=config.output.parent / "other"
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(convert, "convert_image", without_decoder)
+        assert films.run(patch, accepting) == ExitCode.QUARANTINED
+    assert films.run(monkeypatch, accepting) == ExitCode.QUARANTINED
+    assert "reasons that may have passed (DCM_NO_DECODER)" in caplog.text

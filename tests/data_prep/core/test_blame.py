@@ -223,3 +223,31 @@ def test_memory_follows_the_pixels():
     assert most(1024**2) < 2 << 30
     # 41 bytes a pixel are measured for 16 bits with a slope and a window.
     assert most(dicom.MAX_SIDE_PX**2) > 41 * dicom.MAX_SIDE_PX**2
+
+
+@pytest.mark.parametrize("name", dicom_files.seeds(24))
+def test_no_byte_of_a_header_makes_a_fault_ours(name, tmp_path):
+    """A transfer syntax of two values ended the conversion of all films."""
+    seed = dicom_files.seeds(24)[name]
+    rng = np.random.default_rng(7)
+    end = min(len(seed), max(seed.find(b"\xe0\x7f\x10\x00"), 300))
+    for _ in range(300):
+        data = bytearray(seed)
+        for _ in range(rng.integers(1, 4)):
+            data[rng.integers(128, end)] = rng.choice([0, 1, 92, 127, 128, 255])
+        for read in (
+            lambda data=data: dicom.read_header(io.BytesIO(bytes(data))),
+            lambda data=data: dicom.read_pixels(bytes(data)),
+        ):
+            # Anything else is raised.
+            with contextlib.suppress(InputError):
+                read()
+
+
+def test_several_transfer_syntaxes_are_the_files_fault():
+    seed = dicom_files.seeds(24)["native8"]
+    place = seed.index(b"1.2.840.10008.1.2.1")
+    data = seed[: place + 5] + b"\\" + seed[place + 6 :]
+    for read in (dicom.read_pixels, lambda d: dicom.read_header(io.BytesIO(d))):
+        with contextlib.suppress(InputError):
+            read(data)

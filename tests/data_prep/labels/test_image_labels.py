@@ -247,3 +247,47 @@ def test_csvs_are_not_joined_by_the_label(tmp_path):
     )
     with pytest.raises(CommandError, match="names images or studies .* Pneumothorax"):
         image_labels.read(config)
+
+
+def test_every_finding_that_is_a_column_counts(read):
+    text = "Path,pneumothorax,Effusion\na.jpg,0,1\nb.jpg,0,0\nc.jpg,0,\nd.jpg,1,\n"
+    found = read(text, positive=("Pneumothorax", "effusion"))
+    # Nothing is said of the effusion of c.
+    assert found.labels == {"a": 1, "b": 0, "d": 1}
+    with pytest.raises(CommandError, match="no column of Mass, but one of pneumo"):
+        read(text, positive=("Pneumothorax", "Mass"))
+
+
+@pytest.mark.parametrize("column", ["class", "Labels"])
+def test_numbers_do_not_say_of_which_finding(read, column):
+    text = f"ImageId,{column}\na,1\nb,0\n"
+    with pytest.raises(CommandError, match="does not say of which finding"):
+        read(text)
+    assert read(text, label_column=(column,)).labels == {"a": 1, "b": 0}
+
+
+def test_patients_with_a_slash_are_kept(read):
+    text = "ImageId,Patient ID,Pneumothorax\na,12/3,1\nb,12/3,0\n"
+    assert read(text).patients == {"a": "12/3", "b": "12/3"}
+
+
+@pytest.mark.parametrize(
+    ("cells", "labels"),
+    [
+        (("1", "-1", "-1"), {}),
+        (("0", "-1", "-1"), {}),
+        (("0", "0", "-1"), {"a": 0}),
+        (("1", "1", "-1"), {"a": 1}),
+        (("1", "0", ""), {"a": 0}),
+    ],
+)
+def test_a_majority_is_of_all_who_say_anything(read, cells, labels):
+    rows = "".join(f"a,r{k},{cell}\n" for k, cell in enumerate(cells))
+    text = f"ImageId,rad_id,Pneumothorax\n{rows}b,r0,1\n"
+    assert read(text, readers="majority").labels == {**labels, "b": 1}
+
+
+def test_a_one_that_is_asked_for_leaves_minus_one_uncertain(read):
+    text = "ImageId,x\na,1\nb,0\nc,-1\nd,\n"
+    found = read(text, label_column=("x",), positive=("1",))
+    assert found.labels == {"a": 1, "b": 0}
