@@ -18,6 +18,12 @@ INSTALLED := $(VENV)/installed$(if $(WITH_GPU),-gpu)
 check_python = @$(1) -c 'import sys, ensurepip; v = sys.version_info[:2]; \
     sys.exit(not (3, $(2)) <= v <= (3, $(3)))' 2> /dev/null \
     || { echo "Python 3.$(2) to 3.$(3) with venv is needed, and $(1) is not: $(4)"; exit 1; }
+# A connection that breaks in the middle of a download is tried again; pip's own retries
+# cover only its start.
+pip_install = for wait in 10 30 0; do \
+    $(1)/bin/pip install --quiet $(2) && break; \
+    [ $$wait = 0 ] && exit 1; \
+    echo "pip has failed; it is tried again in $$wait s"; sleep $$wait; done
 DEMO ?= build/demo
 # tensorflow-io loads with TensorFlow 2.16 alone, which has no build for Python 3.13.
 TFIO := build/tensorflow-io-venv
@@ -106,7 +112,7 @@ bench: $(BENCH)/installed
 $(BENCH)/installed: requirements.txt constraints.txt $(VENV)/python \
     tests/benchmarks/requirements-bench.txt tests/benchmarks/bench-constraints.txt
 	$(PYTHON) -m venv $(BENCH)
-	$(BENCH)/bin/pip install --quiet -r $(REQUIREMENTS) -c constraints.txt
+	$(call pip_install,$(BENCH),-r $(REQUIREMENTS) -c constraints.txt)
 	$(BENCH)/bin/python -m tests.benchmarks.harness.peers
 	touch $@
 
@@ -117,14 +123,14 @@ $(VENV)/python:
 
 $(INSTALLED): $(REQUIREMENTS) requirements.txt constraints.txt $(VENV)/python
 	$(call check_python,$(BIN)/python,11,13,delete $(VENV) and run make PYTHON=python3.12)
-	$(BIN)/pip install --quiet -r $(REQUIREMENTS) -c constraints.txt
+	$(call pip_install,$(VENV),-r $(REQUIREMENTS) -c constraints.txt)
 	touch $@
 
 $(TFIO)/installed: requirements-tensorflow-io.txt constraints-tensorflow-io.txt
 	$(call check_python,$(TFIO_PYTHON),11,12,make test-tensorflow-io TFIO_PYTHON=python3.12)
 	$(TFIO_PYTHON) -m venv --clear $(TFIO)
-	$(TFIO)/bin/pip install --quiet -r requirements-tensorflow-io.txt \
-	    -c constraints-tensorflow-io.txt
+	$(call pip_install,$(TFIO),-r requirements-tensorflow-io.txt \
+	    -c constraints-tensorflow-io.txt)
 	touch $@
 
 # The package is installed for its dependencies: as pip finds them, without our list.
@@ -133,12 +139,12 @@ $(OTHER)/installed: pyproject.toml requirements-dev.txt requirements-codecs.txt 
 	$(call check_python,$(OTHER_PYTHON),11,13,make test-other-python OTHER_PYTHON=python3.13)
 	$(OTHER_PYTHON) -m venv --clear $(OTHER)
 	rm -rf build/lib build/bdist.*
-	$(OTHER)/bin/pip install --quiet . -r requirements-dev.txt -c constraints.txt
+	$(call pip_install,$(OTHER),. -r requirements-dev.txt -c constraints.txt)
 	rm -rf build/lib build/bdist.*
 	touch $@
 
 $(VENV)/installed-dev: requirements-dev.txt requirements-codecs.txt requirements-openvino.txt $(INSTALLED)
-	$(BIN)/pip install --quiet -r requirements-dev.txt -c constraints.txt
+	$(call pip_install,$(VENV),-r requirements-dev.txt -c constraints.txt)
 	touch $@
 
 clean:
