@@ -15,6 +15,33 @@ from data_prep.dataset.schema_version import SCHEMA_VERSION
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Placement:
+    """Where the work of a command runs; it changes no byte of what is made.
+
+    Attributes:
+      cluster: address of a Ray cluster, "auto" for the one this machine belongs to, or
+        "" for this machine alone.
+      allow_open_cluster: whether a cluster that asks for no token may be used although
+        other machines reach it.
+      part: (index, number of parts) of an array job, or None for all of the work.
+      plan_only: whether the command ends when it has written the plan of the parts.
+    """
+
+    cluster: str = ""
+    allow_open_cluster: bool = False
+    part: tuple[int, int] | None = None
+    plan_only: bool = False
+
+    def __post_init__(self):
+        if self.cluster and (self.part or self.plan_only):
+            raise ConfigError(
+                "Expected --cluster, or --plan_only and --part. Received: both"
+            )
+        if self.part and self.plan_only:
+            raise ConfigError("Expected --plan_only or --part. Received: both")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ConvertConfig:
     """Conversion of a source folder to datasets of one or more sizes.
 
@@ -59,7 +86,9 @@ class ConvertConfig:
       group_salt: secret key of the patient hash; it is never stored.
       max_bad_fraction: share of bad inputs above which nothing is published.
       allow_quarantined: maximum number of quarantined inputs for exit code 0.
-      num_workers: number of decoding processes; it does not change the bytes.
+      num_workers: number of decoding processes, of each task on a cluster; it does not
+        change the bytes.
+      placement: where the work runs.
     """
 
     source: pathlib.Path | None
@@ -100,6 +129,7 @@ class ConvertConfig:
     max_bad_fraction: Annotated[float, Range(at_least=0, at_most=1)] = 0.02
     allow_quarantined: Annotated[int, Range(at_least=0)] = 0
     num_workers: int
+    placement: Placement = Placement()
 
     def __post_init__(self):
         check_ranges(self)

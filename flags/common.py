@@ -5,7 +5,9 @@ The fields that they fill have no default, so that each default stands in one pl
 
 from absl import flags
 
+from data_prep.config import Placement
 from data_prep.core import cores
+from data_prep.core.errors import ConfigError
 
 DATA = flags.DEFINE_string(
     "data",
@@ -51,9 +53,60 @@ REQUIRE_GPU = flags.DEFINE_bool(
     False,
     "Stop with exit code 6 where a GPU is not used, instead of going on without it.",
 )
+CLUSTER = flags.DEFINE_string(
+    "cluster",
+    "",
+    "`Address` host:port of a Ray cluster that does the work, or auto for the one that "
+    "this machine belongs to; if it is not given, this machine does it.",
+)
+ALLOW_OPEN_CLUSTER = flags.DEFINE_bool(
+    "allow_open_cluster",
+    False,
+    "Use a --cluster that asks for no token although other machines can reach it: "
+    "whoever does can run programs there.",
+)
+PART = flags.DEFINE_string(
+    "part",
+    "",
+    "`K/N`: do part K of N, counted from 0, of what --plan_only has planned, as the "
+    "tasks of an array job do side by side.",
+)
+PLAN_ONLY = flags.DEFINE_bool(
+    "plan_only", False, "Only write the plan that each --part then does a share of."
+)
 SEED = flags.DEFINE_integer("seed", 0, "`Seed` of everything random.", lower_bound=0)
 
 
 def num_workers() -> int:
     """Returns --num_workers, or the number of cores that this process may use."""
     return NUM_WORKERS.value or cores.available()
+
+
+def placement() -> Placement:
+    """Returns the flags that say where the work runs.
+
+    Raises:
+      ConfigError: --part is not K/N with 0 <= K < N, or contradicts other flags.
+    """
+    return Placement(
+        cluster=CLUSTER.value,
+        allow_open_cluster=ALLOW_OPEN_CLUSTER.value,
+        part=_part(PART.value),
+        plan_only=PLAN_ONLY.value,
+    )
+
+
+def _part(text: str) -> tuple[int, int] | None:
+    if not text:
+        return None
+    index, slash, count = text.partition("/")
+    if not (slash and index.isdecimal() and count.isdecimal()):
+        raise ConfigError(
+            f"Expected --part=K/N, such as --part=0/8. Received: part={text}"
+        )
+    if int(index) >= int(count):
+        raise ConfigError(
+            f"Expected a part from 0/{count} to {max(0, int(count) - 1)}/{count}, for "
+            f"parts are counted from 0. Received: part={text}"
+        )
+    return int(index), int(count)

@@ -88,8 +88,12 @@ GROUPS = Groups(
         ),
         ID_FROM,
         common.NUM_WORKERS,
+        common.CLUSTER,
+        common.PLAN_ONLY,
+        common.PART,
     ),
     rare=(
+        common.ALLOW_OPEN_CLUSTER,
         _define("fold_seed", "`Seed` of the shuffle that makes the folds."),
         _define(
             "aspect",
@@ -208,4 +212,9 @@ def dry_run() -> bool:
 
 def convert_config() -> ConvertConfig:
     """Returns the flags as one frozen configuration."""
-    return fields.read(ConvertConfig, GROUPS, num_workers=common.num_workers())
+    return fields.read(
+        ConvertConfig,
+        GROUPS,
+        num_workers=common.num_workers(),
+        placement=common.placement(),
+    )

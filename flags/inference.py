@@ -72,8 +72,12 @@ GROUPS = Groups(
             "(maps), report (HTML).",
         ),
         _ENGINE,
+        common.CLUSTER,
+        common.PLAN_ONLY,
+        common.PART,
     ),
     rare=(
+        common.ALLOW_OPEN_CLUSTER,
         _define(
             "weights",
             "Which weights of each run folder: swa are the mean of the last epochs, "
@@ -134,6 +138,7 @@ def predict_config() -> PredictConfig:
         classifiers=_matched(_CLASSIFIERS),
         engine=Engine(name=_ENGINE.value, precision=_OPENVINO_PRECISION.value),
         num_workers=common.num_workers(),
+        placement=common.placement(),
     )
 
 

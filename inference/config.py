@@ -6,6 +6,7 @@ from typing import Annotated
 from typing import Literal
 
 from data_prep.config import ConvertConfig
+from data_prep.config import Placement
 from data_prep.core.errors import ConfigError
 from data_prep.core.ranges import Range
 from data_prep.core.ranges import check_ranges
@@ -73,6 +74,7 @@ class PredictConfig:
       num_workers: number of processes that convert `source`; it does not change the
         submission.
       require_gpu: whether the command fails where no GPU is used.
+      placement: where the work runs.
     """
 
     data: tuple[pathlib.Path, ...]
@@ -94,6 +96,7 @@ class PredictConfig:
     id_from: Literal["stem", "path", "sop_instance_uid"] = ConvertConfig.id_from
     num_workers: int
     require_gpu: bool
+    placement: Placement = Placement()
 
     def __post_init__(self):
         check_ranges(self)

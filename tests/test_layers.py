@@ -22,8 +22,14 @@ ARROWS = {
     "data_prep.labels": SHARED,
     "data_prep.pixels": SHARED,
     "data_prep.source": {"data_prep.core", "data_prep.labels", "data_prep.pixels"},
+    "data_prep.executors": {"data_prep.core"},
     "data_prep.build": SHARED
-    | {"data_prep.labels", "data_prep.pixels", "data_prep.source"},
+    | {
+        "data_prep.executors",
+        "data_prep.labels",
+        "data_prep.pixels",
+        "data_prep.source",
+    },
     "data_prep.check": SHARED | {"data_prep.labels", "data_prep.pixels"},
     "data_prep.view": SHARED | {"data_prep.pixels", "data_prep.source"},
     "data_prep.phantom": SHARED,
@@ -89,6 +95,7 @@ ARROWS = {
     "inference.prediction": SHARED
     | {
         "data_prep.build",
+        "data_prep.executors",
         "data_prep.labels",
         "data_prep.source",
         "inference.ensemble",
@@ -131,6 +138,7 @@ OWNERS = {
     },
     "tensorflow_io": {"data_prep/pixels/dicom_tfio.py"},
     "openvino": {"inference/ensemble/openvino_engine.py"},
+    "ray": {"data_prep/executors/ray_*.py"},
 }
 FILES = sorted(p for name in PACKAGES for p in (ROOT / name).rglob("*.py"))
 

@@ -88,7 +88,7 @@ CONFIGS = {
     ),
 }
 # Fields that a command computes, and fields whose flag has another name.
-COMPUTED = {"flagfile", "passed_over", "image_size"}
+COMPUTED = {"flagfile", "passed_over", "image_size", "placement"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -249,7 +249,9 @@ def test_all_configs_are_known():
         for value in vars(module).values()
         if dataclasses.is_dataclass(value) and value.__module__ == module.__name__
     }
-    assert defined - {inference_config.Engine} == set(CONFIGS)
+    assert defined - {inference_config.Engine, data_prep_config.Placement} == set(
+        CONFIGS
+    )
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda c: c.__name__)
