@@ -54,6 +54,7 @@ def convert(config: ConvertConfig) -> ExitCode:
     _check_options(config)
     inputs = source_inputs.digest(config)
     with folder_lock.locked(config.output):
+        publishing.drop_lost_attempts(config)
         published = publishing.published_sizes(config, inputs)
         if published:
             publishing.refuse_replaced(config)
