@@ -7,7 +7,6 @@ with the same bytes. `dataset.json` comes last.
 import dataclasses
 import functools
 import logging
-import shutil
 from collections.abc import Iterator
 
 from data_prep.build import clahe
@@ -24,6 +23,7 @@ from data_prep.build.plan import PlannedShard
 from data_prep.build.work_folder import ShardFacts
 from data_prep.config import ConvertConfig
 from data_prep.core import folder_lock
+from data_prep.core import remote
 from data_prep.core import workers
 from data_prep.core.errors import OF_THE_MACHINE
 from data_prep.core.errors import CommandError
@@ -64,7 +64,7 @@ def convert(config: ConvertConfig) -> ExitCode:
             # What is published is not written again.
             sizes = work_folder.sizes_to_build(config, published)
             _build(dataclasses.replace(config, sizes=sizes), inputs)
-        shutil.rmtree(work_folder.path(config), ignore_errors=True)
+        remote.remove_tree(work_folder.path(config))
     rows = quarantine.read(config.output)
     notices.log(notices.read(config.output))
     reasons.log(rows)

@@ -15,6 +15,8 @@ from data_prep.core.errors import InputError
 
 _FIX = "get the file again from its source, or remove it"
 _START_SECONDS = 600
+# For the network. The clients of object stores give up by themselves before that.
+_WAIT_SECONDS = 1800
 # One input waits in the pipe of a busy worker, which so loses no time between two.
 _TASKS_EACH = 2
 # A larger request is not sent to a busy worker: it would wait for the pipe to be read,
@@ -99,7 +101,7 @@ class Worker:
         )
         self._process.start()
         worker_end.close()
-        self._is_ready = False
+        self._is_ready = self._is_waiting = False
         self._deadline = time.monotonic() + _START_SECONDS
 
     def takes(self, task: Task) -> bool:
@@ -147,6 +149,11 @@ class Worker:
         return given_back
 
     def _answered(self, task: Task, answer: Any) -> None:
+        if isinstance(answer, worker_process.Waits):
+            seconds = _WAIT_SECONDS if answer.begin else self._limits.seconds
+            self._deadline = time.monotonic() + seconds
+            self._is_waiting = answer.begin
+            return
         if self._is_ready:
             self.tasks.popleft()
             task.finish(answer)
@@ -157,6 +164,12 @@ class Worker:
     def _late(self, task: Task) -> None:
         if not self._is_ready:
             raise _cannot_start(f"took over {_START_SECONDS} s to start")
+        if self._is_waiting:
+            raise CommandError(
+                ExitCode.ENVIRONMENT,
+                f"an object store has not answered for {_WAIT_SECONDS} s",
+                fix="see that this machine reaches it; the same command goes on",
+            )
         task.refuse("DCM_TIMEOUT", f"decoding took over {self._limits.seconds:g} s")
 
     def _killed(self, task: Task) -> None:

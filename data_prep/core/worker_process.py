@@ -14,6 +14,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Any
 
+from data_prep.core import store_errors
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ConfigError
 from data_prep.core.errors import InputError
@@ -36,6 +37,17 @@ class Request:
     function: Callable[[Any], Any]
     item: Any
     memory_bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Waits:
+    """What a worker sends before it waits for an object store, and after that.
+
+    Attributes:
+      begin: whether it begins to wait.
+    """
+
+    begin: bool
 
 
 class OutOfMemory:
@@ -93,6 +105,7 @@ def serve(pipe, functions: tuple, most_memory_bytes: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     memory = _Memory(most_memory_bytes)
+    store_errors.tell_waits(lambda begin: pipe.send(Waits(begin)))
     pipe.send(READY)
     while True:
         try:

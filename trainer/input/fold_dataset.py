@@ -164,7 +164,7 @@ class FoldDataset:
           shared: whether to return only this process's share of each batch.
         """
         return input_pipeline.for_evaluation(
-            [self.folder / s.name for s in self.validation_shards],
+            manifests.local_files(self.folder, self.validation_shards),
             self._decoder,
             num_records=self.num_validation,
             batch_size=self.config.global_batch_size,
