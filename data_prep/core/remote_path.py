@@ -15,6 +15,7 @@ import fnmatch
 import functools
 import hashlib
 import io
+import logging
 import os
 import pathlib
 from collections.abc import Iterator
@@ -217,7 +218,7 @@ class RemotePath:
 
     def open(
         self,
-        mode: str = "rb",
+        mode: str = "r",
         buffering: int = -1,
         encoding: str | None = None,
         newline: str | None = None,
@@ -389,10 +390,14 @@ class _Stream(io.BufferedIOBase):
         super().close()
 
 
+@functools.cache
 def _fsspec():
     # gcsfs asks another service, by gRPC, what kind of bucket it is: a closed network
     # lets that wait, and nothing here depends on it.
     os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+    # They tell at INFO where they found credentials, for each process.
+    for name in ("aiobotocore", "botocore", "fsspec", "gcsfs", "google", "s3fs"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     try:
         import fsspec
         import fsspec.core
