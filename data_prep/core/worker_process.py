@@ -4,7 +4,9 @@ It imports neither TensorFlow nor the flags. No Python exception ends a worker: 
 comes back, without its message, which may quote a value of an input.
 """
 
+import ctypes
 import dataclasses
+import multiprocessing
 import os
 import pickle
 import resource
@@ -22,6 +24,8 @@ from data_prep.core.errors import InputError
 # What a worker sends first, when its modules are imported.
 READY = "ready"
 _CV2_NO_MEMORY = -4
+# See prctl(2).
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -91,12 +95,15 @@ class _Traceback(Exception):
 def serve(pipe, functions: tuple, most_memory_bytes: int) -> None:
     """Answers requests until the pipe is closed.
 
+    The kernel ends this process with its parent, see `end_with_parent`.
+
     Args:
       pipe: this process's end.
       functions: what will be applied; unpickling them has imported their modules.
       most_memory_bytes: the most that a request may allow.
     """
     del functions
+    end_with_parent()
     # Native libraries print to stdout and stderr, and what they print has tag values.
     devnull = os.open(os.devnull, os.O_RDWR)
     os.dup2(devnull, 1)
@@ -113,10 +120,27 @@ def serve(pipe, functions: tuple, most_memory_bytes: int) -> None:
         except EOFError:
             return
         except Exception as e:  # noqa: BLE001 - the parent raises it again
-            answer = _of_exception(e)
+            answer = of_exception(e)
         else:
             answer = _applied(request, memory)
         pipe.send_bytes(_pickled(answer))
+
+
+def end_with_parent() -> None:
+    """Makes the kernel kill this process when its parent has ended, however it did.
+
+    Without it a process that hangs in a decoder would outlive a parent that was killed:
+    it would never read the end of its pipe.
+
+    To the kernel, the parent is the thread that started this process: it is killed when
+    that thread ends. So a pool is to be made, and read, in a thread that lives as long
+    as the pool, such as the main one.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    # A parent that had ended by then sends no signal any more.
+    if parent and os.getppid() != parent.pid:
+        os._exit(1)
 
 
 class _Memory:
@@ -145,17 +169,18 @@ def _applied(request: Request, memory: _Memory) -> Any:
     except InputError as e:
         return e
     except Exception as e:  # noqa: BLE001 - the parent raises it again
-        return _of_exception(e)
+        return of_exception(e)
 
 
 def _pickled(answer: Any) -> bytes:
     try:
         return pickle.dumps(answer, pickle.HIGHEST_PROTOCOL)
     except Exception as e:  # noqa: BLE001 - the parent raises it again
-        return pickle.dumps(_of_exception(e))
+        return pickle.dumps(of_exception(e))
 
 
-def _of_exception(error: Exception) -> OutOfMemory | Fault:
+def of_exception(error: Exception) -> OutOfMemory | Fault:
+    """Returns what another process is told of an exception."""
     if any(map(_is_lack_of_memory, _chain(error))):
         return OutOfMemory()
     return Fault(error=_without_values(error), trace=_trace(error))

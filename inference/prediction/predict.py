@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from data_prep.core import durable
 from data_prep.core import folder_lock
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
@@ -72,6 +73,7 @@ def predict(config: PredictConfig) -> ExitCode:
     spec = tuned.postprocess if tuned else config.postprocess
     steps = _postprocess(config, spec)
     with folder_lock.locked(config.output):
+        durable.drop_incomplete(config.output)
         code, data = ExitCode.DONE, config.data
         if config.source:
             code, data = convert_source.convert(config)
