@@ -4,11 +4,11 @@ Names of files may hold bytes that are not UTF-8; Python's lone surrogates stand
 them, which JSON keeps as escapes.
 """
 
-import pathlib
 from collections.abc import Callable
 from typing import Any
 
 from data_prep.build.image_records import Task
+from data_prep.core import remote
 from data_prep.core.errors import InputError
 from data_prep.source.probe import HeaderFacts
 from data_prep.source.probe import Probe
@@ -28,7 +28,7 @@ def to_file(stored: Json) -> SourceFile | None:
         return None
     path, member, gzipped, kind = stored
     return SourceFile(
-        path=pathlib.Path(path), member=member, gzipped=gzipped, kind=kind
+        path=remote.parse(path), member=member, gzipped=gzipped, kind=kind
     )
 
 

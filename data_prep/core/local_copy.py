@@ -33,17 +33,22 @@ class Remote:
       sha256: of its bytes.
       num_bytes: its size; 0 where that is not known.
       fix: what to do where it has other bytes.
+      suffix: of the copy's name, for readers that ask for one.
     """
 
     path: remote.RemotePath
     sha256: str
     num_bytes: int = 0
     fix: str
+    suffix: str = ""
+
+    def copy(self) -> pathlib.Path:
+        """Returns where its copy belongs on this machine."""
+        folder = cache_folder.path() / "copies" / self.sha256[:2]
+        return folder / f"{self.sha256}{self.suffix}"
 
 
-def of(
-    path: pathlib.Path, *, sha256: str, num_bytes: int = 0, fix: str
-) -> pathlib.Path:
+def of(path: pathlib.Path, *, sha256: str, fix: str, suffix: str = "") -> pathlib.Path:
     """Returns a local file with the bytes of `path`: itself, if it is local.
 
     Raises:
@@ -52,7 +57,7 @@ def of(
     """
     if not remote.is_remote(path):
         return path
-    wanted = Remote(path=path, sha256=sha256, num_bytes=num_bytes, fix=fix)
+    wanted = Remote(path=path, sha256=sha256, fix=fix, suffix=suffix)
     return fetch([wanted])[0]
 
 
@@ -64,7 +69,7 @@ def fetch(wanted: Sequence[Remote]) -> list[pathlib.Path]:
     Raises:
       CommandError: as in `of`.
     """
-    missing = {w.sha256: w for w in wanted if not _is_sound(_place(w.sha256))}
+    missing = {w.copy(): w for w in wanted if not _is_sound(w.copy(), w.sha256)}
     if missing:
         cache_folder.require_room(sum(w.num_bytes for w in missing.values()))
         with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
@@ -77,22 +82,18 @@ def fetch(wanted: Sequence[Remote]) -> list[pathlib.Path]:
             except BaseException:
                 threads.shutdown(cancel_futures=True)
                 raise
-    return [_place(w.sha256) for w in wanted]
-
-
-def _place(sha256: str) -> pathlib.Path:
-    return cache_folder.path() / "copies" / sha256[:2] / sha256
+    return [w.copy() for w in wanted]
 
 
 # Of this process; a copy may be damaged between two of them.
 _sound: set[pathlib.Path] = set()
 
 
-def _is_sound(copy: pathlib.Path) -> bool:
+def _is_sound(copy: pathlib.Path, sha256: str) -> bool:
     if copy in _sound and copy.exists():
         return True
     try:
-        is_sound = durable.sha256(copy) == copy.name
+        is_sound = durable.sha256(copy) == sha256
     except FileNotFoundError:
         return False
     if is_sound:
@@ -101,7 +102,7 @@ def _is_sound(copy: pathlib.Path) -> bool:
 
 
 def _fetch(wanted: Remote) -> None:
-    copy = _place(wanted.sha256)
+    copy = wanted.copy()
     copy.parent.mkdir(parents=True, exist_ok=True)
     # Several processes may fetch it: each has a name of its own, the last one stays.
     incomplete = copy.with_name(f"{copy.name}-{os.getpid()}-{secrets.token_hex(4)}")

@@ -23,11 +23,13 @@ def is_url(text: str) -> bool:
 
 
 def parse(text: str) -> RemotePath | pathlib.Path:
-    """Returns the path of a URL; a file:// URL is a local path.
+    """Returns the path of a text; without ://, and with file://, it is a local one.
 
     Raises:
       CommandError: it holds a password or a signature, or chains protocols.
     """
+    if not is_url(text):
+        return pathlib.Path(text)
     protocol, _, rest = text.partition(_MARK)
     if protocol in ("file", "local"):
         return pathlib.Path(rest)

@@ -149,12 +149,19 @@ def read_alone(folder: pathlib.Path) -> Manifest:
         ) from e
 
 
-def check_shards(folder: pathlib.Path, shards: list[Shard]) -> None:
+def check_shards(
+    folder: pathlib.Path, shards: list[Shard], *, to_read: bool = False
+) -> None:
     """Raises a CommandError that names the first shard with another sha256.
 
     TFRecord checksums do not detect a file that is cut between two records.
+
+    Args:
+      folder: the dataset folder.
+      shards: those to check.
+      to_read: whether their records are read next, for which remote ones are fetched.
     """
-    if remote.is_remote(folder):
+    if to_read and remote.is_remote(folder):
         local_files(folder, shards)
         return
     for shard in shards:

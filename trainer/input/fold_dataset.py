@@ -101,7 +101,9 @@ class FoldDataset:
         if config.swa_update_bn and (config.swa_epochs or config.ema_momentum):
             # Batch norm reads all of them in the end.
             shards = self.natural().train_shards
-        manifests.check_shards(self.folder, shards + self.validation_shards)
+        manifests.check_shards(
+            self.folder, shards + self.validation_shards, to_read=True
+        )
 
     def natural(self) -> "FoldDataset":
         """Returns this fold with every training image equally often.
