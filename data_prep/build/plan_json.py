@@ -5,13 +5,13 @@ them, which JSON keeps as escapes.
 """
 
 import json
-import pathlib
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from typing import Any
 
 from data_prep.build.image_records import Task
+from data_prep.core import remote
 from data_prep.core.errors import InputError
 from data_prep.source.probe import HeaderFacts
 from data_prep.source.probe import Probe
@@ -44,7 +44,7 @@ def to_file(stored: Json) -> SourceFile | None:
         return None
     path, member, gzipped, kind = stored
     return SourceFile(
-        path=pathlib.Path(path), member=member, gzipped=gzipped, kind=kind
+        path=remote.parse(path), member=member, gzipped=gzipped, kind=kind
     )
 
 

@@ -7,7 +7,6 @@ file that says what the plan is of comes last: a plan that has it is whole.
 import dataclasses
 import itertools
 import pathlib
-import shutil
 from collections.abc import Iterable
 from collections.abc import Iterator
 from typing import Any
@@ -21,6 +20,7 @@ from data_prep.build.plan import Plan
 from data_prep.build.plan import PlannedShard
 from data_prep.config import ConvertConfig
 from data_prep.core import durable
+from data_prep.core import remote
 from data_prep.source.quarantine import Row
 from data_prep.source.source_file import SourceFile
 
@@ -112,7 +112,7 @@ def write(
     folder = _folder(config)
     # The head goes first, so that a plan is whole or not there.
     (folder / _HEAD).unlink(missing_ok=True)
-    shutil.rmtree(folder, ignore_errors=True)
+    remote.remove_tree(folder)
     key_of = _key_of(planned)
     kept: set[str] = set()
     for shard in planned.shards:

@@ -152,7 +152,7 @@ class _Job:
     def run(self, folder: PredictionFolder) -> None:
         """Predicts all chunks that the folder lacks, then writes the csvs."""
         for dataset, shards in zip(self.datasets, self._shards, strict=True):
-            manifests.check_shards(dataset.folder, shards)
+            manifests.check_shards(dataset.folder, shards, to_read=True)
         planned = [c for shard in chunks.plan(self._shards[0]) for c in shard]
         done = [folder.has(chunk.index) for chunk in planned]
         remaining = [c for c, d in zip(planned, done, strict=True) if not d]
