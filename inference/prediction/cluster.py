@@ -54,10 +54,7 @@ def predict(job: Job, folder: PredictionFolder) -> None:
             resources.num_cpus,
         )
         load = functools.partial(
-            unit_process.load,
-            config,
-            # A GPU's process leaves the work of its few cores to TensorFlow.
-            num_threads=None if resources.num_gpus else resources.num_cpus,
+            unit_process.load, config, num_threads=resources.num_cpus
         )
         try:
             with Tracker("predict", sum(sizes.values()), unit="images") as tracker:

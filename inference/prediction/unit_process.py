@@ -9,13 +9,13 @@ from collections.abc import Callable
 from inference.config import PredictConfig
 
 
-def load(config: PredictConfig, *, num_threads: int | None) -> Callable[[int], str]:
+def load(config: PredictConfig, *, num_threads: int) -> Callable[[int], str]:
     """Loads the members on the devices of this process.
 
     Args:
       config: configuration of a started prediction, see job.settled; its paths are
         absolute.
-      num_threads: cores that this process may use, or None for all.
+      num_threads: cores that this process may use.
 
     Returns:
       Predicts the chunks that the output folder lacks of a shard, by its index among
