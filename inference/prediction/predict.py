@@ -9,6 +9,7 @@ finished parts by prediction_folder.py, which joins them.
 import logging
 import pathlib
 
+from data_prep.core import durable
 from data_prep.core import folder_lock
 from data_prep.core.errors import ExitCode
 from data_prep.core.progress import Tracker
@@ -57,6 +58,8 @@ def predict(config: PredictConfig) -> ExitCode:
     array_parts.refuse_unplanned(config)
     is_part = placement.part is not None
     with folder_lock.locked(config.output, shared=is_part):
+        if not is_part:
+            durable.drop_incomplete(config.output)
         code, data = _data(config)
         job = Job(jobs.settled(config, data, spec))
         if tuned:

@@ -174,6 +174,9 @@ class PredictionFolder:
         Raises:
           CommandError: a part is damaged, or an image appears twice.
         """
+        # An attempt that was given up can replace no part any more.
+        for folder in (self.path / PARTS, self.path / probability_maps.FOLDER):
+            durable.drop_incomplete(folder)
         first = self._part_rows(0)[0]  # All rows have the same fields.
         files = []
         if first.rle is not None:
