@@ -255,6 +255,18 @@ class FinishedRun:
     dataset: dict[str, Any]
     result: dict[str, Any]
 
+    def recorded_sha256(self, name: str) -> str:
+        """Returns the sha256 of the weights `name`, or raises a CommandError."""
+        recorded = self.result["weights"]
+        file_name = weights_path(self.path, name).name
+        if file_name not in recorded:
+            raise CommandError(
+                ExitCode.FLAGS,
+                f"{self.path} has no weights {name!r}, it has {sorted(recorded)}",
+                fix="choose others with --weights",
+            )
+        return recorded[file_name]
+
     def verified_weights(self, name: str) -> pathlib.Path:
         """Returns a local file of the weights `name`, after comparing their sha256.
 
@@ -262,20 +274,12 @@ class FinishedRun:
           CommandError: the run has no such weights, or they were changed.
         """
         path = weights_path(self.path, name)
-        recorded = self.result["weights"]
-        if path.name not in recorded:
-            raise CommandError(
-                ExitCode.FLAGS,
-                f"{self.path} has no weights {name!r}, it has {sorted(recorded)}",
-                fix="choose others with --weights",
-            )
+        recorded = self.recorded_sha256(name)
         fix = "restore the run folder from a copy or train it again"
         if remote.is_remote(path):
             # Keras knows the format by the name.
-            return local_copy.of(
-                path, sha256=recorded[path.name], fix=fix, suffix=".weights.h5"
-            )
-        durable.check_file(path, expected_sha256=recorded[path.name], fix=fix)
+            return local_copy.of(path, sha256=recorded, fix=fix, suffix=".weights.h5")
+        durable.check_file(path, expected_sha256=recorded, fix=fix)
         return path
 
 
