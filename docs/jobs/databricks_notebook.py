@@ -4,8 +4,8 @@
 #     RAY_AUTH_MODE=token
 #     RAY_AUTH_TOKEN={{secrets/pneumothorax/ray_token}}
 #     RAY_USAGE_STATS_ENABLED=0
-# The secret is any 64 random hexadecimal digits. Workers need the same packages, so
-# install the project's wheel, ray[default]==2.60.0 and s3fs as libraries of the cluster.
+# The secret is any 64 random hexadecimal digits. Workers need the same packages: make
+# the project's wheel, ray[default]==2.60.0 and s3fs libraries of the cluster.
 
 # COMMAND ----------
 import subprocess
@@ -25,8 +25,8 @@ setup_ray_cluster(
 )
 
 # COMMAND ----------
-# setup_ray_cluster has set RAY_ADDRESS, which --cluster=auto uses. Films may be read from
-# /Volumes; records go to a bucket, because volumes do not take every way of writing.
+# setup_ray_cluster has set RAY_ADDRESS, which --cluster=auto uses. Films may be read
+# from /Volumes; records go to a bucket: volumes do not take every way of writing.
 try:
     code = subprocess.run(
         [

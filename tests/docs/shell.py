@@ -1,8 +1,8 @@
 """Runs shell text with pretended programs, which say what they were called with.
 
-The shell itself does the quoting, the variables and the arrays, so that what is checked is
-what a user's shell would start. PATH holds the pretended programs alone: a program that
-is not among them ends the script.
+The shell itself does the quoting, the variables and the arrays, so that what is checked
+is what a user's shell would start. PATH holds the pretended programs alone: a program
+that is not among them ends the script.
 """
 
 import os
@@ -92,7 +92,7 @@ def syntax_error(path: pathlib.Path) -> str:
 
 
 def on_slurm(task: int = 0) -> dict[str, str]:
-    """Returns the variables that Slurm sets in a job of two nodes, in this task of it."""
+    """Returns the variables that Slurm sets in a task of a job of two nodes."""
     return {
         "SLURM_JOB_ID": str(os.getpid()),
         "SLURM_JOB_NUM_NODES": "2",

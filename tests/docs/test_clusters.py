@@ -27,11 +27,10 @@ SLURM = sorted(JOBS.glob("*.sbatch"))
 MANIFEST = JOBS / "kubernetes_rayjob.yaml"
 LAUNCHER = JOBS / "aws_cluster.yaml"
 # Of sbatch and srun, as in the manual pages of Slurm 24.05.
-SLURM_OPTIONS = set(
-    "array cpus-per-task dependency exclusive gpus gpus-per-node job-name "
-    "kill-on-bad-exit mem nodes ntasks ntasks-per-node open-mode output parsable requeue "
-    "signal time".split()
-)
+SLURM_OPTIONS = """
+array cpus-per-task dependency exclusive gpus gpus-per-node job-name kill-on-bad-exit
+mem nodes ntasks ntasks-per-node open-mode output parsable requeue signal time
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -159,7 +158,7 @@ def test_scripts_are_well_formed(path):
     text = path.read_text()
     options = re.findall(r"^#SBATCH --([\w-]+)(?:=\S+)?$", text, re.MULTILINE)
     assert len(options) == text.count("\n#SBATCH")
-    assert set(options) <= SLURM_OPTIONS
+    assert set(options) <= set(SLURM_OPTIONS.split())
     # Slurm reads none after the first command.
     assert text.rindex("#SBATCH") < text.index("\nset ")
 
@@ -177,7 +176,7 @@ def test_options_of_slurm_exist(page):
         for argument in arguments:
             if not argument.startswith("--"):
                 break
-            assert argument[2:].partition("=")[0] in SLURM_OPTIONS, argument
+            assert argument[2:].partition("=")[0] in SLURM_OPTIONS.split(), argument
 
 
 def test_a_requeued_training_stops_after_five_times(run):
@@ -273,14 +272,9 @@ def pinned():
 
 def test_every_job_file_has_the_pinned_ray():
     version = re.search(r"ray==(\S+)", pinned())[1]
-    named = {
-        path.name: set(
-            re.findall(
-                r"(?:ray\[default\]==|rayproject/ray:)([\d.]+)", path.read_text()
-            )
-        )
-        for path in [*JOBS.iterdir(), PAGE]
-    }
+    pattern = r"(?:ray\[default\]==|rayproject/ray:)([\d.]+)"
+    paths = [*JOBS.iterdir(), PAGE]
+    named = {path.name: set(re.findall(pattern, path.read_text())) for path in paths}
     found = {name: versions for name, versions in named.items() if versions}
     assert len(found) == 4
     assert all(versions == {version} for versions in found.values()), found
