@@ -4,6 +4,9 @@ import pathlib
 
 import click
 
+# `ray start` refuses them after parsing, unless it starts the head.
+_HEADS_ALONE = ("port", "redis_shard_ports", "include_dashboard")
+
 
 def check(arguments: list[str]) -> None:
     """Parses the arguments of `ray`.
@@ -15,7 +18,8 @@ def check(arguments: list[str]) -> None:
 
     name, *rest = arguments
     if name == "symmetric-run":
-        rest = _start_options(rest)
+        # Every node gets its options, and all but one are no head.
+        rest = [*_start_options(rest), "--address=10.0.0.1:6379"]
         name = "start"
     command: click.Command = scripts.cli
     context = click.Context(command, info_name="ray")
@@ -27,7 +31,17 @@ def check(arguments: list[str]) -> None:
             raise click.UsageError(f"ray has no command {name}")
         command = found
     # Not resilient_parsing, which passes over unknown options.
-    command.make_context(name, list(rest), parent=context)
+    given = command.make_context(name, list(rest), parent=context).params
+    if name == "start" and not given["head"]:
+        _check_no_head(given)
+
+
+def _check_no_head(given: dict) -> None:
+    if not given["address"]:
+        raise click.UsageError("a node that is no head needs --address")
+    for option in _HEADS_ALONE:
+        if given[option] is not None:
+            raise click.UsageError(f"{option} is an option of the head alone")
 
 
 def _start_options(arguments: list[str]) -> list[str]:
