@@ -21,6 +21,7 @@ from trainer.config import Execution
 from trainer.config import TrainConfig
 from trainer.distributed import cluster
 from trainer.distributed import joining
+from trainer.distributed import slurm
 from trainer.input.fold_dataset import FoldDataset
 from trainer.machine import determinism
 from trainer.machine import device_memory
@@ -86,6 +87,8 @@ def _host_memory_explained(execution: Execution) -> Iterator[None]:
 
 def _train(config: TrainConfig, execution: Execution) -> dict[str, Any]:
     started = time.monotonic()
+    # Before TensorFlow looks for devices: it may hide some.
+    slurm.set_up(execution.strategy)
     devices.announce(
         config.precision,
         most_gpus=1 if execution.strategy == "single" else None,
