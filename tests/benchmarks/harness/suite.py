@@ -66,6 +66,7 @@ BENCHMARKS = (
         module="postprocessing", quick=("--count=20", "--rounds=3", "--sizes=256")
     ),
     Benchmark(module="memory"),
+    Benchmark(module="film_cost"),
     Benchmark(module="mutants", quick=("--count=1000",)),
     Benchmark(module="gpu"),
 )

@@ -55,35 +55,13 @@ def prepare(folder: pathlib.Path, settings: Settings):
     data = bulk_job.write_films(
         folder / "films", rng.integers(60, 160, shape, dtype=np.uint8)
     )
-    member = _member(folder / "member", data, settings)
+    member = bulk_job.write_empty_member(folder / "member", data, settings.network)
     numbers = iter(range(sys.maxsize))
 
     def measure():
         return _measure(folder / f"job{next(numbers)}", data, member, settings)
 
     return measure, {"framework": f"TensorFlow {tf.__version__}"}
-
-
-def _member(path: pathlib.Path, data: pathlib.Path, settings: Settings):
-    """Writes a finished run whose masks are empty, as those of most films are."""
-    import keras
-
-    from data_prep.dataset import manifest
-    from trainer.models import registry
-    from trainer.run.run_folder import RunFolder
-
-    keras.utils.set_random_seed(1)
-    model = registry.build_from_spec(settings.network, image_size=settings.size)
-    # The last layer with a bias makes the logits.
-    head = [layer for layer in model.layers if getattr(layer, "bias", None) is not None]
-    head[-1].kernel.assign(0.01 * head[-1].kernel)
-    head[-1].bias.assign(np.full(head[-1].bias.shape, -4.0))
-    run = RunFolder(path)
-    config = {"model": settings.network, "precision": "float32", "fold": 0}
-    run.claim(config, manifest.read(data), "")
-    run.save_weights(model, "swa")
-    run.finish({}, {}, 0.0)
-    return path
 
 
 def _measure(output, data, member, settings: Settings) -> dict:

@@ -1,0 +1,169 @@
+"""What does a film cost, and how long does an archive take on N machines?
+
+    python -m tests.benchmarks.cases.film_cost [--quick]
+
+CPU seconds and bytes of a further film: commands run over few and over many films, and
+the difference is divided by the number of films between them, so that no start is in
+it. CPU seconds change little when others use the machine. Conversion runs in the steps
+of an array job (plan, part, publish), so that each has its own cost; the driver's share
+and that of its workers are told apart. Synthetic films: JPEG Baseline of 1024 px, as in
+the competition, and of 2560 px, as in hospitals. Then arithmetic from these costs: see
+`cluster_arithmetic`. What the GPU takes is not measured here.
+"""
+
+import argparse
+import dataclasses
+import pathlib
+import tempfile
+
+from tests.benchmarks.fixtures import source_files
+from tests.benchmarks.harness import cluster_arithmetic as arithmetic
+from tests.benchmarks.harness import timing
+from tests.benchmarks.harness.cluster_arithmetic import FilmCost
+from tests.benchmarks.harness.cluster_arithmetic import Site
+from tests.benchmarks.sides import film_steps
+from tests.benchmarks.sides.film_steps import Job
+
+SIZES = ("256", "512", "256,512")
+DRAWN = 24
+MEMBERS = {
+    "U-Net++ B0": "uefficientnetpp(encoder=b0)",
+    "U-Net++ B4": "uefficientnetpp(encoder=b4)",
+}
+# BUILD_NOTES.md, "the check on a GPU": 644 films a second of 256 px, with hflip.
+GPU_MEMBER, GPU_FILMS_S, GPU_VIEWS = "U-Net++ B4", 644, 2
+# Films, and the side of the drawn films that stand for them.
+ARCHIVES = {
+    "NIH ChestX-ray14": (112_120, 1024),
+    "MIMIC-CXR": (377_110, 2560),
+    "a hospital": (10_000_000, 2560),
+}
+NODES = (1, 8, 64)
+# A machine of 16 cores and 10 Gbit/s, or of a GPU, and a share of 2 GB/s for all.
+CORES, NODE_BYTES_S, STORE_BYTES_S = 16, 1.25e9, 2e9
+_PACKAGES = ("tensorflow", "pydicom", "opencv-python-headless", "numpy")
+
+
+def film_cost(job: Job) -> FilmCost:
+    """Returns the cost of a film from what it used in each step."""
+
+    def seconds(step: str, name: str) -> float:
+        # The difference of two runs may be below zero where a step costs nothing.
+        return max(0.0, getattr(job.steps[step], name))
+
+    def both(step: str) -> float:
+        return seconds(step, "workers_cpu_s") + seconds(step, "own_cpu_s")
+
+    return FilmCost(
+        header_s=seconds("plan", "workers_cpu_s"),
+        plan_s=seconds("plan", "own_cpu_s"),
+        # On a cluster the whole part runs on the nodes.
+        work_s=both("part"),
+        publish_s=both("publish"),
+        read_bytes=max(0.0, job.read_bytes),
+        written_bytes=max(0.0, job.written_bytes),
+    )
+
+
+def on_gpu(cost: FilmCost) -> FilmCost:
+    """Returns the cost of GPU_MEMBER with one view on the GPU of BUILD_NOTES.md."""
+    return dataclasses.replace(cost, work_s=1 / (GPU_FILMS_S * GPU_VIEWS))
+
+
+def archive_rows(what: str, cost_of: dict[int, FilmCost], processors: int):
+    """Yields table rows of the archives on 1, 8 and 64 machines.
+
+    Args:
+      what: the job.
+      cost_of: {side of the films: cost}.
+      processors: cores or GPUs of each machine that do the work.
+    """
+    for name, (films, side) in ARCHIVES.items():
+        for nodes in NODES:
+            site = Site(
+                nodes=nodes,
+                processors=processors,
+                cores=CORES,
+                node_bytes_s=NODE_BYTES_S,
+                store_bytes_s=STORE_BYTES_S,
+            )
+            found = arithmetic.estimate(cost_of[side], films, site)
+            seconds = (found.plan_s, found.work_s, found.publish_s, found.total_s)
+            durations = map(arithmetic.duration, seconds)
+            yield what, f"{name}, {films:,}", nodes, *durations, found.limit
+
+
+def cost_row(what: str, cost: FilmCost) -> tuple:
+    """Returns a cost as a table row."""
+    milliseconds = (cost.header_s, cost.plan_s, cost.work_s, cost.publish_s)
+    return (
+        what,
+        *(f"{1000 * s:.2f}" for s in milliseconds),
+        *(f"{b / 1e3:.0f}" for b in (cost.read_bytes, cost.written_bytes)),
+    )
+
+
+def measure(folder: pathlib.Path, *, quick: bool) -> tuple[dict[str, FilmCost], float]:
+    """Returns {what: cost}, and the MiB by which 1,000 films make the driver grow."""
+    costs, counts = {}, {1024: (20, 220), 2560: (10, 60), "plan": (500, 4500)}
+    if quick:
+        counts = {1024: (4, 12), 2560: (4, 12), "plan": (20, 60)}
+    for side in (1024, 2560):
+        drawn = folder / f"drawn{side}"
+        source_files.draw(drawn, count=DRAWN, size=side)
+        for sizes in SIZES if side == 1024 else SIZES[-1:]:
+            few, many = (
+                film_steps.conversion(drawn, folder, sizes, n) for n in counts[side]
+            )
+            costs[f"{side} px to {sizes}"] = film_cost(many.per_film(few))
+    few, many = (
+        film_steps.plan_memory_mib(folder / "drawn1024", folder, n)
+        for n in counts["plan"]
+    )
+    peak = (many - few) / (counts["plan"][1] - counts["plan"][0]) * 1000
+    for name, network in MEMBERS.items():
+        few, many = (
+            film_steps.prediction(network, folder, n)
+            for n in ((4, 12) if quick else (16, 112))
+        )
+        costs[name] = film_cost(many.per_film(few))
+    return costs, peak
+
+
+def report(machine, costs: dict[str, FilmCost], peak: float) -> None:
+    """Prints the costs and the arithmetic as Markdown."""
+    print(timing.markdown(("machine", ""), machine.items()) + "\n")
+    header = ("a film", "header", "plan", "work", "publish", "kB read", "kB written")
+    print("CPU milliseconds, and thousands of bytes:\n")
+    print(timing.markdown(header, (cost_row(*item) for item in costs.items())))
+    print(f"\nThe plan takes {peak:.1f} MiB of the driver's memory per 1,000 films.\n")
+    print(
+        f"Arithmetic: machines of {CORES} cores or one GPU, "
+        f"{NODE_BYTES_S / 1e9:.2f} GB/s a machine, {STORE_BYTES_S / 1e9:.0f} GB/s of "
+        "the store in all.\n"
+    )
+    rows = []
+    sides = {side: costs[f"{side} px to {SIZES[-1]}"] for side in (1024, 2560)}
+    rows += archive_rows(f"convert to {SIZES[-1]}", sides, CORES)
+    for name in MEMBERS:
+        rows += archive_rows(f"{name}, cores", dict.fromkeys(sides, costs[name]), CORES)
+    gpu = on_gpu(costs[GPU_MEMBER])
+    rows += archive_rows(f"{GPU_MEMBER}, GPU", dict.fromkeys(sides, gpu), 1)
+    header = ("job", "films", "machines", *film_steps.STEPS, "in all", "limited by")
+    print(timing.markdown(header, rows))
+    print("\n" + timing.as_json({"costs": costs, "plan_mib_per_1000": peak}))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few films; means little")
+    args = parser.parse_args()
+    timing.adopt_orphans()
+    machine = timing.machine(_PACKAGES)
+    with tempfile.TemporaryDirectory() as folder:
+        costs, peak = measure(pathlib.Path(folder), quick=args.quick)
+    report(machine, costs, peak)
+
+
+if __name__ == "__main__":
+    main()
