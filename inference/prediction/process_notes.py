@@ -70,12 +70,13 @@ class NotesReader:
 
     def __init__(self, output: pathlib.Path):
         self._folder = output / PARTS / _FOLDER
-        self._seen: dict[pathlib.Path, int] = {}
+        self._said: set[tuple[str, str]] = set()
 
     def repeat(self) -> None:
-        """Logs the lines that have come since the last call."""
+        """Logs the lines that have come since the last call, each once a machine."""
         for path in sorted(self._folder.glob("[!.]*.json")):
             notes = durable.read_json(path, fix="run the command again")
-            for line in notes["lines"][self._seen.get(path, 0) :]:
-                logging.warning("%s: %s", notes["host"], line, extra={_REPEATED: True})
-            self._seen[path] = len(notes["lines"])
+            for said in [(notes["host"], line) for line in notes["lines"]]:
+                if said not in self._said:
+                    self._said.add(said)
+                    logging.warning("%s: %s", *said, extra={_REPEATED: True})
