@@ -111,7 +111,7 @@ class PredictionFolder:
         self.claim()
         try:
             yield
-        except CommandError:
+        except Exception:
             if is_first and not any((self.path / PARTS).glob("part-*")):
                 (self.path / REQUEST).unlink(missing_ok=True)
             raise

@@ -21,8 +21,6 @@ from data_prep.core.errors import CommandError
 from inference.prediction.prediction_folder import PARTS
 
 _FOLDER = "notes"
-# Set on lines of the driver that repeat another process's line.
-_REPEATED = "repeats_a_note"
 
 
 class ProcessNotes(logging.Handler):
@@ -51,7 +49,7 @@ class ProcessNotes(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Writes a warning of ours; libraries have loggers with names."""
         line = record.getMessage()
-        if record.name != "root" or hasattr(record, _REPEATED) or line in self._lines:
+        if record.name != "root" or line in self._lines:
             return
         self._lines.append(line)
         try:
@@ -70,12 +68,13 @@ class NotesReader:
 
     def __init__(self, output: pathlib.Path):
         self._folder = output / PARTS / _FOLDER
-        self._seen: dict[pathlib.Path, int] = {}
+        self._said: set[tuple[str, str]] = set()
 
     def repeat(self) -> None:
-        """Logs the lines that have come since the last call."""
+        """Logs the lines that have come since the last call, each once a machine."""
         for path in sorted(self._folder.glob("[!.]*.json")):
             notes = durable.read_json(path, fix="run the command again")
-            for line in notes["lines"][self._seen.get(path, 0) :]:
-                logging.warning("%s: %s", notes["host"], line, extra={_REPEATED: True})
-            self._seen[path] = len(notes["lines"])
+            for said in [(notes["host"], line) for line in notes["lines"]]:
+                if said not in self._said:
+                    self._said.add(said)
+                    logging.warning("%s: %s", *said)

@@ -63,7 +63,9 @@ def test_films_of_a_source_with_a_node_that_is_killed(source, runs, nodes):
     command = start(runs, "cluster", films, f"--cluster={nodes.address}")
     # From then on the processes load the members.
     request = runs / "cluster" / "request.json"
-    cluster_nodes.wait_until(lambda: request.exists() or command.poll() is not None)
+    cluster_nodes.wait_until(
+        lambda: request.exists() or command.poll() is not None, seconds=300
+    )
     nodes.kill(nodes.nodes[0])
     assert not (runs / "cluster" / "prediction.json").exists()
     log = finished(command)
