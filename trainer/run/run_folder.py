@@ -21,6 +21,7 @@ import dataclasses
 import logging
 import pathlib
 import platform
+import shutil
 import time
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -75,6 +76,9 @@ class RunFolder:
     def claim(self, config: dict[str, Any], dataset: Manifest, flagfile: str) -> None:
         """Records what is trained in this folder.
 
+        What a run recorded that has neither a checkpoint nor a result, such as one that
+        was refused for its --model, is replaced.
+
         Raises:
           CommandError: another configuration or dataset is trained in it.
         """
@@ -82,7 +86,8 @@ class RunFolder:
             {"config": config, "dataset": dataset_facts(dataset)}
         )
         path = self.path / CONFIG
-        if path.exists():
+        keeps = has_state(self.path)
+        if path.exists() and keeps:
             stored = durable.read_json(path, fix=_OTHER)
             stored["config"] = ADDED | stored["config"]
             for part in wanted:
@@ -95,8 +100,17 @@ class RunFolder:
             durable.drop_incomplete(folder)
         durable.write_text(self.path / "flags.txt", flagfile)
         # A finished run's config.json stays as its result.json knows it.
-        if not path.exists():
+        if not path.exists() or not keeps:
+            if path.exists():
+                self._begin_anew()
             durable.write_json(path, wanted)
+
+    def _begin_anew(self) -> None:
+        logging.info(
+            "%s has neither a checkpoint nor a result: it begins anew", self.path
+        )
+        # Its curves would go on from those of another run; the csvs begin anew.
+        shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
 
     def save_weights(self, model: keras.Model, name: str) -> None:
         """Writes `<name>.weights.h5`."""
@@ -199,10 +213,15 @@ class RunFolder:
         return result
 
 
+def has_state(folder: pathlib.Path) -> bool:
+    """Returns whether the run in a folder has a checkpoint or a result."""
+    return (folder / RESULT).exists() or checkpoints.exist(folder / "checkpoints")
+
+
 def stored_determinism(folder: pathlib.Path) -> bool | None:
-    """Returns whether the run in a folder is deterministic; None without a run."""
+    """Returns whether the run that goes on in a folder is deterministic, or None."""
     path = folder / CONFIG
-    if not path.exists():
+    if not path.exists() or not has_state(folder):
         return None
     return durable.read_json(path, fix=_OTHER)["config"]["deterministic"]
 
