@@ -160,7 +160,7 @@ class Loader:
             if not np.isfinite(variable.numpy()).all():
                 raise CommandError(
                     ExitCode.CORRUPT,
-                    f"{self._weights}.weights.h5 in {path} holds values that are not finite",
+                    f"{path}, {self._weights}, holds values that are not finite",
                     fix="train the member again",
                 )
         return Member(
