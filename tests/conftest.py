@@ -3,6 +3,7 @@
 # ruff: noqa: E402 - Keras reads the user's settings when it is first imported, so
 # backend.load() has to precede every import of it.
 
+import contextlib
 import os
 import pathlib
 import subprocess
@@ -26,8 +27,11 @@ import tensorflow as tf
 from data_prep.build import convert
 from data_prep.config import ConvertConfig
 from data_prep.config import SyntheticConfig
+from data_prep.core import remote
+from data_prep.core import store_errors
 from data_prep.phantom import synthetic_folder
 from tests import fakes
+from tests import object_stores
 from trainer.models import registry
 
 
@@ -48,6 +52,61 @@ def _tiny_model(monkeypatch):
     """Registers networks that trace in a second."""
     monkeypatch.setitem(registry.MODELS, "tiny", fakes.build_tiny)
     monkeypatch.setitem(registry.MODELS, "encoded", fakes.build_encoded)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """Gives copies of remote files a folder of their own, and waits for none."""
+    folder = tmp_path / "cache-of-copies"
+    monkeypatch.setenv("PNEUMOTHORAX_CACHE", str(folder))
+    monkeypatch.setattr(store_errors, "WAITS_S", (0, 0, 0))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def _stores():
+    before = dict(os.environ)
+    os.environ.update(object_stores.ENVIRONMENT)
+    with contextlib.ExitStack() as stack:
+        # Each is started when a test first asks for it.
+        started: dict[str, str] = {"memory": "memory://films"}
+
+        def start(kind: str) -> str:
+            if kind not in started:
+                started[kind] = stack.enter_context(getattr(object_stores, kind)())
+            return started[kind]
+
+        yield start
+    for name in object_stores.ENVIRONMENT:
+        os.environ.pop(name)
+    os.environ.update(before)
+
+
+@pytest.fixture
+def s3(_stores, cache, request):
+    """Returns an empty folder of an S3 server on this machine."""
+    return remote.parse(f"{_stores('s3')}/{request.node.name}")
+
+
+@pytest.fixture
+def gs(_stores, cache, request):
+    """Returns an empty folder of a server with Google's interface on this machine."""
+    return remote.parse(f"{_stores('gs')}/{request.node.name}")
+
+
+@pytest.fixture(params=["memory", "s3", "gs"])
+def store(_stores, cache, request):
+    """Returns an empty folder of each store."""
+    pytest.importorskip("fsspec", reason="fsspec is not installed")
+    name = request.node.name.replace("[", "-").replace("]", "")
+    return remote.parse(f"{_stores(request.param)}/{name}")
+
+
+@pytest.fixture
+def faulty(cache):
+    """Returns the Faults of the store faulty://."""
+    with object_stores.faulty() as faults:
+        yield faults
 
 
 # Decodes a file, because some builds can be imported and fail only when used.

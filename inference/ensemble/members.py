@@ -160,13 +160,13 @@ class Loader:
             if not np.isfinite(variable.numpy()).all():
                 raise CommandError(
                     ExitCode.CORRUPT,
-                    f"{file} holds values that are not finite",
+                    f"{path}, {self._weights}, holds values that are not finite",
                     fix="train the member again",
                 )
         return Member(
             path=path,
             dataset=dataset,
-            weights_sha256=run.result["weights"][file.name],
+            weights_sha256=run.result["weights"][f"{self._weights}.weights.h5"],
             output=output,
             network=network,
             weights=network.weights(),
