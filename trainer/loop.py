@@ -105,9 +105,11 @@ def _train(config: TrainConfig, execution: Execution) -> dict[str, Any]:
         rank=rank,
     )
     step_actions.check_profile_steps(execution, config.epochs * data.steps_per_epoch)
-    with _locked_by_chief(rank, execution.workdir), joining.lost_worker_explained(rank):
-        if rank.num_workers > 1:
-            joining.join(rank, config, execution, data.manifest)
+    with (
+        _locked_by_chief(rank, execution.workdir),
+        joining.lost_worker_explained(rank),
+        joining.joined(rank, config, execution, data.manifest),
+    ):
         run = RunFolder(execution.workdir, read_only=not rank.is_chief)
         run.claim(dataclasses.asdict(config), data.manifest, execution.flagfile)
         if run.finished:
