@@ -1,4 +1,9 @@
-"""Files that appear whole or not at all, and their checksums."""
+"""Files that appear whole or not at all, and their checksums.
+
+Two attempts may write one file at once: a node that was given up lives on, or a queue
+starts a job twice. Each writes to a name of its own beside the file and renames it, so
+the file is always one attempt's, and whole.
+"""
 
 import contextlib
 import errno
@@ -7,7 +12,10 @@ import json
 import logging
 import os
 import pathlib
+import re
+import secrets
 import shutil
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,10 +24,49 @@ from data_prep.core.errors import ExitCode
 
 INCOMPLETE = ".incomplete"
 _CHECKSUM_KEY = "sha256"
+# The shortest limit of a file system in use, which is that of eCryptfs.
+_MOST_NAME_BYTES = 143
 # What a file system answers that does not have an operation at all.
 _NOT_OFFERED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 # File systems that do not sync folders, of which the log has told.
 _without_sync: set[int] = set()
+# Names of what this process is writing now.
+_unfinished: set[str] = set()
+
+
+@contextlib.contextmanager
+def aside(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yields a path beside `path` that no other attempt at it has.
+
+    Nothing is created. The name is `.incomplete-<host>-<process>-<random>-` and that
+    of `path`, whose beginning is left out if it gets too long.
+
+    Raises:
+      CommandError: another attempt has dropped what was written, see
+        `drop_incomplete`.
+    """
+    host = re.sub(r"[^\w.-]", "_", socket.gethostname(), flags=re.ASCII)[:32]
+    prefix = f"{INCOMPLETE}-{host}-{os.getpid()}-{secrets.token_hex(4)}-"
+    # The suffix stays last because Keras chooses the weight format by it.
+    name = path.name
+    while len(os.fsencode(prefix + name)) > _MOST_NAME_BYTES:
+        name = name[1:]
+    incomplete = path.with_name(prefix + name)
+    _unfinished.add(incomplete.name)
+    try:
+        yield incomplete
+    except FileNotFoundError as e:
+        missing = pathlib.Path(e.filename or "")
+        if incomplete not in (missing, *missing.parents):
+            raise
+        raise CommandError(
+            ExitCode.CONFLICT,
+            f"another run has taken over {path.parent}: what this one wrote of "
+            f"{path.name} was dropped",
+            fix="let the other run go on, or end it and run this command again",
+        ) from e
+    finally:
+        _unfinished.discard(incomplete.name)
 
 
 @contextlib.contextmanager
@@ -27,22 +74,25 @@ def atomic_write(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields a path in the same folder to write to; syncs and renames it on success.
 
     An OSError that names no file, such as that of a full disk, gets the name of `path`.
+
+    Raises:
+      CommandError: another attempt has dropped what was written, see
+        `drop_incomplete`; the file at `path` is that attempt's.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays last because Keras chooses the weight format by it.
-    incomplete = path.with_name(f"{INCOMPLETE}-{path.name}")
-    try:
-        yield incomplete
-        with incomplete.open("rb") as file:
-            os.fsync(file.fileno())
-        incomplete.replace(path)
-        sync_directory(path.parent)
-    except OSError as e:
-        if e.filename is None and e.errno is not None:
-            e.filename = str(path)
-        raise
-    finally:
-        incomplete.unlink(missing_ok=True)
+    with aside(path) as incomplete:
+        try:
+            yield incomplete
+            with incomplete.open("rb") as file:
+                os.fsync(file.fileno())
+            incomplete.replace(path)
+            sync_directory(path.parent)
+        except OSError as e:
+            if e.filename is None and e.errno is not None:
+                e.filename = str(path)
+            raise
+        finally:
+            incomplete.unlink(missing_ok=True)
 
 
 def sync_directory(path: pathlib.Path) -> None:
@@ -84,7 +134,6 @@ def link(source: pathlib.Path, path: pathlib.Path) -> None:
     It is a hard link, which takes no room, or a copy where the file system has none.
     """
     with atomic_write(path) as incomplete:
-        incomplete.unlink(missing_ok=True)
         try:
             incomplete.hardlink_to(source)
         except OSError:
@@ -92,10 +141,21 @@ def link(source: pathlib.Path, path: pathlib.Path) -> None:
 
 
 def drop_incomplete(directory: pathlib.Path) -> None:
-    """Deletes what killed processes have left of `atomic_write` in a folder."""
+    """Deletes what other attempts have left of unfinished files in a folder.
+
+    Call it only while holding the folder's lock, and at the end of a job only after all
+    its work is done: whoever else writes there was given up. An attempt that lives on
+    unnoticed, on this machine or another, ends with an error when it wants to rename
+    its file. What it began before this call can so replace no file after it. What this
+    process itself is writing stays.
+    """
     for path in directory.glob(f"{INCOMPLETE}-*"):
-        if not path.is_dir():
-            path.unlink()
+        if path.name in _unfinished:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def write_json(path: pathlib.Path, value: dict[str, Any]) -> None:

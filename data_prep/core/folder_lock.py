@@ -1,7 +1,8 @@
 """Keeps two runs out of one folder, on file systems without locks too.
 
-The kernel's lock ends with its process, however that ends. Some network shares have
-none; there, a file names the process that uses the folder.
+The parts of one job may share it, and keep out what needs it alone. The kernel's lock
+ends with its process, however that ends. Some network shares have none; there, a file
+names each process that uses the folder.
 """
 
 import contextlib
@@ -11,14 +12,19 @@ import json
 import logging
 import os
 import pathlib
+import secrets
 import socket
 from collections.abc import Iterator
+from typing import TextIO
 
+from data_prep.core import durable
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 
 _LOCK = ".lock"
 _OWNER = ".lock.owner"
+# Each process that shares the folder has a file of its own.
+_SHARER = ".lock.sharer"
 # What a file system answers that has no locks.
 _WITHOUT_LOCKS = (
     errno.EINVAL,
@@ -30,21 +36,31 @@ _WITHOUT_LOCKS = (
 
 
 @contextlib.contextmanager
-def locked(directory: pathlib.Path) -> Iterator[None]:
+def locked(directory: pathlib.Path, *, shared: bool = False) -> Iterator[None]:
     """Locks `directory` for this process; the kernel frees it however the process ends.
 
-    Where the file system has no locks, `.lock.owner` names this process instead. One
-    that was killed leaves that file, which the next run on the same machine sees
-    through; a run on another machine is told which file to delete.
+    Where the file system has no locks, `.lock.owner` names this process instead, or
+    with `shared` a `.lock.sharer-*` of its own. One that was killed leaves that file,
+    which the next run on the same machine sees through; a run on another machine is
+    told which file to delete.
+
+    Args:
+      directory: the folder, which is made if it is missing.
+      shared: whether others may hold it at the same time that share it, too. They must
+        write different files, or equal bytes whole (`durable.atomic_write`), and must
+        not call `durable.drop_incomplete`.
 
     Raises:
-      CommandError: another process holds it.
+      CommandError: another process holds it, and one of the two does not share it.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    with (directory / _LOCK).open("w") as file:
+    # NFS wants a lock that is shared on a file that can be read.
+    with (directory / _LOCK).open("w+") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _flock(file, shared)
         except BlockingIOError as e:
+            if not shared and _is_shared(file):
+                raise _shared(directory, []) from e
             raise CommandError(
                 ExitCode.CONFLICT,
                 f"{directory} is in use by another run",
@@ -54,13 +70,13 @@ def locked(directory: pathlib.Path) -> Iterator[None]:
             if e.errno not in _WITHOUT_LOCKS:
                 e.filename = str(directory / _LOCK)
                 raise
-            with _owned(directory / _OWNER):
+            with _sharing(directory) if shared else _owning(directory):
                 logging.warning(
                     "%s is on a file system without locks (%s): %s keeps other runs "
                     "out instead.",
                     directory,
                     e.strerror,
-                    _OWNER,
+                    _SHARER if shared else _OWNER,
                 )
                 yield
             return
@@ -72,20 +88,66 @@ def has_owner_file(directory: pathlib.Path) -> bool:
     return (directory / _OWNER).exists()
 
 
+def _flock(file: TextIO, shared: bool) -> None:
+    fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+
+
+def _is_shared(file: TextIO) -> bool:
+    """Returns whether all who hold a lock share it; closing the file frees it again."""
+    try:
+        _flock(file, shared=True)
+    except OSError:
+        return False
+    return True
+
+
 @contextlib.contextmanager
-def _owned(path: pathlib.Path) -> Iterator[None]:
-    """Creates the file that names this process, and deletes it at the end."""
+def _owning(directory: pathlib.Path) -> Iterator[None]:
+    """Creates the file of the only process, and deletes it at the end."""
+    path = directory / _OWNER
     mine = json.dumps(_this_process())
     if not _created(path, mine):
         _drop_stale(path)
         if not _created(path, mine):
             raise _in_use(path, "another run")
     try:
+        # Looked for only now: those who start to share see this file, or are seen.
+        _refuse_sharers(directory)
         yield
     finally:
         with contextlib.suppress(FileNotFoundError):
             if path.read_text() == mine:
                 path.unlink()
+
+
+@contextlib.contextmanager
+def _sharing(directory: pathlib.Path) -> Iterator[None]:
+    """Creates the file of one of several processes, and deletes it at the end."""
+    host = socket.gethostname().replace("/", "_")[:32]
+    name = f"{_SHARER}-{host}-{os.getpid()}-{secrets.token_hex(4)}"
+    path = directory / name
+    durable.write_text(path, json.dumps(_this_process()))
+    try:
+        _drop_stale(directory / _OWNER)
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _refuse_sharers(directory: pathlib.Path) -> None:
+    """Deletes the files of sharers that have ended.
+
+    Raises:
+      CommandError: one runs, or may run on another machine.
+    """
+    running = []
+    for path in sorted(directory.glob(f"{_SHARER}-*")):
+        try:
+            _drop_stale(path)
+        except CommandError:
+            running.append(path)
+    if running:
+        raise _shared(directory, running)
 
 
 def _created(path: pathlib.Path, text: str) -> bool:
@@ -176,4 +238,15 @@ def _in_use(path: pathlib.Path, owner: str) -> CommandError:
         ExitCode.CONFLICT,
         f"{path.parent} is in use by {owner}",
         fix=f"wait for it; if it has ended, delete {path}",
+    )
+
+
+def _shared(directory: pathlib.Path, sharers: list[pathlib.Path]) -> CommandError:
+    """Returns the error of a run that finds parts; `sharers` are files of theirs."""
+    fix = "wait until they have ended, then run this command again"
+    if sharers:
+        fix += f"; if they have ended, delete {', '.join(map(str, sharers[:3]))}"
+        fix += f" and {len(sharers) - 3} more" * (len(sharers) > 3)
+    return CommandError(
+        ExitCode.CONFLICT, f"parts of a job are running in {directory}", fix=fix
     )

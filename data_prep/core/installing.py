@@ -61,6 +61,13 @@ def gpu(built: str = "", *, again: bool = False) -> str:
     return f"pip install {_AGAIN * again}'tensorflow[and-cuda]=={wanted}'"
 
 
+def ray() -> str:
+    """Returns the command that installs the engine of --cluster."""
+    if _may_use("requirements-ray.txt", tensorflow()):
+        return f"pip install {_files('requirements-ray.txt')}"
+    return package("ray", "==2.60.0")
+
+
 def package(name: str, versions: str = "") -> str:
     """Returns the command that installs one package and its dependencies.
 

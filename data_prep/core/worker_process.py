@@ -100,7 +100,7 @@ def serve(pipe, functions: tuple, most_memory_bytes: int) -> None:
         except EOFError:
             return
         except Exception as e:  # noqa: BLE001 - the parent raises it again
-            answer = _of_exception(e)
+            answer = of_exception(e)
         else:
             answer = _applied(request, memory)
         pipe.send_bytes(_pickled(answer))
@@ -132,17 +132,18 @@ def _applied(request: Request, memory: _Memory) -> Any:
     except InputError as e:
         return e
     except Exception as e:  # noqa: BLE001 - the parent raises it again
-        return _of_exception(e)
+        return of_exception(e)
 
 
 def _pickled(answer: Any) -> bytes:
     try:
         return pickle.dumps(answer, pickle.HIGHEST_PROTOCOL)
     except Exception as e:  # noqa: BLE001 - the parent raises it again
-        return pickle.dumps(_of_exception(e))
+        return pickle.dumps(of_exception(e))
 
 
-def _of_exception(error: Exception) -> OutOfMemory | Fault:
+def of_exception(error: Exception) -> OutOfMemory | Fault:
+    """Returns what another process is told of an exception."""
     if any(map(_is_lack_of_memory, _chain(error))):
         return OutOfMemory()
     return Fault(error=_without_values(error), trace=_trace(error))

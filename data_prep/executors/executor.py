@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from typing import Protocol
 from typing import TypeVar
 
+from data_prep.core import cores
+
 _Unit = TypeVar("_Unit")
 
 
@@ -80,6 +82,16 @@ class Executor(Protocol):
         """
         ...
 
+    def devices(self, *, gpus: bool = True) -> Resources:
+        """Returns what a process should occupy that keeps networks loaded.
+
+        One GPU where there are any, otherwise all cores of a node.
+
+        Args:
+          gpus: whether the process can use a GPU at all.
+        """
+        ...
+
     def note(self) -> str:
         """Returns what a progress bar says of the machines, such as '3 nodes'."""
         ...
@@ -117,6 +129,10 @@ class InProcess:
         """See `Executor.run_loaded`."""
         if units:
             yield from self.run(load(), units, cost_of=cost_of, resources=resources)
+
+    def devices(self, *, gpus: bool = True) -> Resources:
+        """See `Executor.devices`; this process has its devices already."""
+        return Resources(num_cpus=cores.available())
 
     def note(self) -> str:
         """See `Executor.note`."""

@@ -66,27 +66,29 @@ def save(
     stream = io.BytesIO()
     np.savez(stream, **arrays)
     final = folder / "epoch-{:05d}-step-{:07d}".format(*position)
-    aside = folder / f"{durable.INCOMPLETE}-{final.name}"
     # Of a process that was killed, or whose disk was full.
-    for leftover in folder.glob(f"{durable.INCOMPLETE}-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    aside.mkdir(parents=True)
-    try:
-        durable.write_bytes(aside / _ARRAYS, stream.getvalue())
-        commit = {
-            "arrays_sha256": durable.sha256(aside / _ARRAYS),
-            "variables": [_name(v) for v in variables],
-            "num_extra": len(extra),
-            "memory": progress,
-        }
-        durable.write_json(aside / _COMMIT, commit)
-        # A run that goes on and stops at once saves the same position again.
-        shutil.rmtree(final, ignore_errors=True)
-        aside.rename(final)
-    except OSError:
-        # A full disk has room again for those who mend it.
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
+    durable.drop_incomplete(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with durable.aside(final) as incomplete:
+        try:
+            incomplete.mkdir()
+            durable.write_bytes(incomplete / _ARRAYS, stream.getvalue())
+            commit = {
+                "arrays_sha256": durable.sha256(incomplete / _ARRAYS),
+                "variables": [_name(v) for v in variables],
+                "num_extra": len(extra),
+                "memory": progress,
+            }
+            durable.write_json(incomplete / _COMMIT, commit)
+            # Unless another run has dropped them, and this one its claim.
+            (incomplete / _ARRAYS).stat()
+            # A run that goes on and stops at once saves the same position again.
+            shutil.rmtree(final, ignore_errors=True)
+            incomplete.rename(final)
+        except OSError:
+            # A full disk has room again for those who mend it.
+            shutil.rmtree(incomplete, ignore_errors=True)
+            raise
     durable.sync_directory(folder)
     for old in _committed(folder)[:-KEPT]:
         shutil.rmtree(old)

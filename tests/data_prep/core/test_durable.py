@@ -3,11 +3,14 @@
 import errno
 import os
 import pathlib
+import socket
 import stat
 
 import pytest
 
 from data_prep.core import durable
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 
 
 def test_bytes_are_written_whole(tmp_path):
@@ -67,13 +70,54 @@ def test_what_is_incomplete_is_dropped(tmp_path):
         (tmp_path / name).write_bytes(b"")
     (tmp_path / ".incomplete-b").symlink_to("none")
     (tmp_path / ".incomplete-folder").mkdir()
+    (tmp_path / ".incomplete-folder" / "file").write_bytes(b"")
     durable.drop_incomplete(tmp_path)
-    assert {p.name for p in tmp_path.iterdir()} == {
-        "a",
-        ".incomplete",
-        ".incomplete-folder",
-    }
+    assert {p.name for p in tmp_path.iterdir()} == {"a", ".incomplete"}
     durable.drop_incomplete(tmp_path / "none")
+
+
+def test_what_this_process_is_writing_is_not_dropped(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with durable.atomic_write(pathlib.Path("a")) as incomplete:
+        incomplete.write_bytes(b"1")
+        durable.drop_incomplete(tmp_path)
+    assert pathlib.Path("a").read_bytes() == b"1"
+
+
+def test_each_attempt_has_a_name_with_the_host_and_the_process(tmp_path):
+    path = tmp_path / "best.weights.h5"
+    with durable.aside(path) as one, durable.aside(path) as two:
+        assert one != two
+        for name in (one.name, two.name):
+            host = socket.gethostname()[:32]
+            assert name.startswith(f".incomplete-{host}-{os.getpid()}-")
+            assert name.endswith("-best.weights.h5")
+
+
+@pytest.mark.parametrize("stem", ["a" * 240, "ü" * 120, "肺" * 80], ids="123")
+def test_a_long_name_keeps_its_end(stem, tmp_path):
+    path = tmp_path / f"{stem}.weights.h5"
+    with durable.atomic_write(path) as incomplete:
+        assert len(os.fsencode(incomplete.name)) <= 143
+        assert incomplete.name.endswith(f"{stem[-1]}.weights.h5")
+        incomplete.write_bytes(b"1")
+    assert path.read_bytes() == b"1"
+
+
+def test_an_attempt_whose_file_was_dropped_says_so_and_replaces_nothing(tmp_path):
+    path = tmp_path / "a"
+    durable.write_bytes(path, b"published")
+
+    def freeze_for_long():
+        with durable.atomic_write(path) as incomplete:
+            incomplete.write_bytes(b"of a frozen process")
+            incomplete.unlink()
+
+    with pytest.raises(CommandError, match="another run has taken over") as e:
+        freeze_for_long()
+    assert e.value.exit_code == ExitCode.CONFLICT
+    assert path.read_bytes() == b"published"
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
 
 
 @pytest.fixture

@@ -152,3 +152,77 @@ def test_two_that_see_the_same_stale_file(without_locks, tmp_path, monkeypatch):
         take(tmp_path)
     assert path.read_text() == "the first one's"
     assert sorted(p.name for p in tmp_path.iterdir()) == [".lock", ".lock.owner"]
+
+
+def test_parts_share_a_folder_and_keep_out_what_needs_it_alone(file_system, tmp_path):
+    with (
+        folder_lock.locked(tmp_path, shared=True),
+        folder_lock.locked(tmp_path, shared=True),
+        pytest.raises(CommandError, match="parts of a job are running in") as e,
+    ):
+        take(tmp_path)
+    assert e.value.exit_code == ExitCode.CONFLICT
+    with folder_lock.locked(tmp_path):
+        for shared in (False, True):
+            with (
+                pytest.raises(CommandError, match="is in use by (?!parts)"),
+                folder_lock.locked(tmp_path, shared=shared),
+            ):
+                pass
+    with folder_lock.locked(tmp_path, shared=True):
+        pass
+    assert [p.name for p in tmp_path.iterdir()] == [".lock"]
+
+
+def test_a_part_that_was_killed_is_seen_through(without_locks, tmp_path):
+    script = HOLD.replace("sys.argv[1])", "sys.argv[1]), shared=True")
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    with subprocess.Popen(
+        command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as part:
+        assert part.stdout.readline() == "locked\n"
+        (path,) = tmp_path.glob(".lock.sharer-*")
+        with pytest.raises(CommandError, match=f"if they have ended, delete {path}$"):
+            take(tmp_path)
+        part.kill()
+    assert path.exists(), "it was killed"
+    with folder_lock.locked(tmp_path):
+        assert not path.exists()
+
+
+def test_parts_that_may_run_elsewhere_are_named(without_locks, tmp_path):
+    owner = json.dumps(folder_lock._this_process() | {"host": "elsewhere"})
+    paths = [tmp_path / f".lock.sharer-{k}" for k in range(5)]
+    for path in paths:
+        path.write_text(owner)
+    with pytest.raises(CommandError, match=f"{paths[2]} and 2 more$"):
+        take(tmp_path)
+    with folder_lock.locked(tmp_path, shared=True):
+        pass
+    assert all(path.exists() for path in paths)
+    assert not (tmp_path / ".lock.owner").exists()
+
+
+def test_a_part_sees_through_a_run_that_was_killed(without_locks, tmp_path):
+    path = tmp_path / ".lock.owner"
+    path.write_text(json.dumps(folder_lock._this_process() | {"boot": "0"}))
+    with folder_lock.locked(tmp_path, shared=True):
+        assert not path.exists()
+
+
+def test_of_a_part_and_a_run_that_start_at_once_not_both_start(
+    without_locks, tmp_path, monkeypatch
+):
+    """Each writes its file before it looks for that of the other."""
+    drop_stale, met = folder_lock._drop_stale, []
+
+    def meet(path):
+        if not met:
+            met.append(path)
+            with pytest.raises(CommandError, match="parts of a job are running"):
+                take(tmp_path)
+        drop_stale(path)
+
+    monkeypatch.setattr(folder_lock, "_drop_stale", meet)
+    with folder_lock.locked(tmp_path, shared=True):
+        assert met == [tmp_path / ".lock.owner"]

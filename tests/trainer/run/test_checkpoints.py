@@ -1,4 +1,5 @@
 import errno
+import shutil
 
 import keras
 import numpy as np
@@ -135,6 +136,23 @@ def test_what_killed_processes_left_is_dropped(tmp_path, variables):
     (tmp_path / ".incomplete-epoch-00001-step-0000002").mkdir(parents=True)
     save(tmp_path, variables, 2, 2)
     assert [p.name for p in tmp_path.iterdir()] == ["epoch-00002-step-0000000"]
+
+
+def test_of_a_run_that_was_taken_over_none_is_committed(
+    tmp_path, variables, monkeypatch
+):
+    save(tmp_path, variables, 1, 1)
+
+    def taken_over(path, arrays):
+        shutil.rmtree(path.parent)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints.durable, "write_bytes", taken_over)
+        patch.setattr(checkpoints.durable, "sha256", lambda path: "")
+        with pytest.raises(CommandError, match="another run has taken over"):
+            save(tmp_path, variables, 1, 2)
+    assert checkpoints.restore_newest(tmp_path, variables).progress == {"epoch": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["epoch-00001-step-0000000"]
 
 
 def test_the_progress_of_all_checkpoints(tmp_path, variables):

@@ -1,0 +1,40 @@
+"""Chooses what runs units of work: this process, or a cluster."""
+
+import os
+import pathlib
+from collections.abc import Sequence
+
+from data_prep.config import Placement
+from data_prep.core import installing
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
+from data_prep.executors.executor import Executor
+from data_prep.executors.executor import InProcess
+
+
+def executor(placement: Placement, *, shared: Sequence[pathlib.Path]) -> Executor:
+    """Returns what runs the units of a command.
+
+    Args:
+      placement: the flags that say where the work runs.
+      shared: folders that every machine must see: that of the output first, in which
+        a probe file is written, then those that are only read.
+
+    Raises:
+      CommandError: a cluster is asked for, and Ray is not installed.
+    """
+    if not placement.cluster:
+        return InProcess()
+    # Else Ray reports to its makers how it is used.
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    try:
+        import ray  # noqa: F401
+    except ImportError as e:
+        raise CommandError(
+            ExitCode.ENVIRONMENT,
+            f"--cluster needs the package ray, and this Python has none ({e})",
+            fix=installing.ray(),
+        ) from e
+    from data_prep.executors import ray_executor
+
+    return ray_executor.RayExecutor(placement, shared=shared)

@@ -1,0 +1,141 @@
+"""Runs units by processes on a cluster that each keep a loaded function."""
+
+from collections import deque
+from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Any
+
+import ray
+
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
+from data_prep.executors import code_hash
+from data_prep.executors import ray_answers
+from data_prep.executors import ray_worker
+from data_prep.executors.executor import Resources
+from data_prep.executors.ray_losses import MOST_REPEATS
+from data_prep.executors.ray_losses import Job
+from data_prep.executors.ray_losses import Losses
+from data_prep.executors.ray_nodes import Nodes
+
+# The next unit waits at the process, which so loses no time between two.
+_UNITS_EACH = 2
+
+
+class _Process:
+    """One process, and what it was given in that order.
+
+    Args:
+      actor: Ray's handle of it.
+      load: what it makes its function with.
+    """
+
+    def __init__(self, actor: ray.actor.ActorHandle, load: Callable[[], Callable]):
+        self._actor = actor
+        # The reference of the loading itself has no job.
+        self.calls: dict[ray.ObjectRef, Job | None] = {actor.load.remote(load): None}
+        self.is_loaded = False
+
+    def give(self, job: Job) -> None:
+        self.calls[self._actor.do.remote(job.unit)] = job
+
+    def end(self) -> None:
+        ray.kill(self._actor)
+
+
+class LoadedRound:
+    """The units of one round.
+
+    Args:
+      load: see `Executor.run_loaded`.
+      jobs: the units, in the order in which they are given.
+      nodes: the machines.
+      resources: what each process occupies.
+      options: of Ray, for each process.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], Callable[[Any], str]],
+        jobs: deque[Job],
+        *,
+        nodes: Nodes,
+        resources: Resources,
+        options: dict[str, Any],
+    ):
+        self._load, self._jobs = load, jobs
+        self._nodes, self._resources = nodes, resources
+        self._losses = Losses(nodes)
+        self._actor = ray.remote(ray_worker.LoadedProcess).options(**options)
+        self._processes: list[_Process] = []
+        self._lost_in_loading = 0
+
+    def results(self) -> Iterator[tuple[Any, str]]:
+        """Yields units and what the function has returned for them."""
+        try:
+            while self._jobs or any(p.is_loaded and p.calls for p in self._processes):
+                self._start()
+                self._give()
+                owner_of = {ref: p for p in self._processes for ref in p.calls}
+                for ref in ray_answers.finished(list(owner_of)):
+                    yield from self._ended(owner_of[ref], ref)
+                self._losses.tell()
+        finally:
+            for process in self._processes:
+                process.end()
+            self._losses.tell(now=True)
+
+    def _start(self) -> None:
+        """Starts processes on all machines, unless there are fewer units."""
+        fits = self._nodes.num_fitting(self._resources)
+        self._losses.check_machines(fits)
+        busy = sum(p.is_loaded and bool(p.calls) for p in self._processes)
+        while len(self._processes) < min(max(1, fits), len(self._jobs) + busy):
+            actor = self._actor.remote(code_hash.of_this_machine())
+            self._processes.append(_Process(actor, self._load))
+
+    def _give(self) -> None:
+        # At the end, a unit that waits at one process could be done by another.
+        most = _UNITS_EACH if len(self._jobs) > len(self._processes) else 1
+        for process in self._processes:
+            while process.is_loaded and self._jobs and len(process.calls) < most:
+                process.give(self._jobs.popleft())
+
+    def _ended(
+        self, process: _Process, ref: ray.ObjectRef
+    ) -> Iterator[tuple[Any, str]]:
+        """Takes the end of a call; yields the unit if it is done."""
+        if process not in self._processes:
+            return
+        answer = ray_answers.of(ref)
+        if isinstance(answer, Exception):
+            self._lose(process, answer)
+            return
+        value, job = answer.result(), process.calls.pop(ref)
+        if job:
+            yield job.unit, value
+        else:
+            process.is_loaded = True
+            self._lost_in_loading = 0
+
+    def _lose(self, process: _Process, why: Exception) -> None:
+        """Takes the units of a process that is lost back."""
+        self._processes.remove(process)
+        # What Ray calls unavailable may live on.
+        process.end()
+        jobs = [job for job in process.calls.values() if job]
+        self._jobs.extendleft(reversed(jobs))
+        name = type(why).__name__
+        if jobs:
+            # It worked on the first; the others have done nothing.
+            self._losses.add(jobs[0], name)
+            return
+        self._losses.add_processes(1)
+        self._lost_in_loading += 1
+        if self._lost_in_loading > MOST_REPEATS:
+            raise CommandError(
+                ExitCode.ENVIRONMENT,
+                f"{self._lost_in_loading} processes in a row were lost while they "
+                f"loaded ({name})",
+                fix="see Ray's logs on the nodes: memory may be short",
+            )
