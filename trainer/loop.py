@@ -110,9 +110,8 @@ def _train(config: TrainConfig, execution: Execution) -> dict[str, Any]:
         _locked_by_chief(rank, execution.workdir),
         run_mirror.opened(execution.workdir, index=rank.index) as folder,
         joining.lost_worker_explained(rank),
+        joining.joined(rank, config, execution, data.manifest),
     ):
-        if rank.num_workers > 1:
-            joining.join(rank, config, execution, data.manifest)
         run = RunFolder(
             folder.path,
             read_only=not rank.is_chief,

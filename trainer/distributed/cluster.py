@@ -79,6 +79,13 @@ def worker_rank(strategy: str) -> WorkerRank:
         ) from e
 
 
+def chief_host() -> str:
+    """Returns name or address of worker 0's machine, of a TF_CONFIG that is valid."""
+    workers = json.loads(os.environ[VARIABLE])["cluster"]
+    first = next(host for job in _JOBS for host in workers.get(job, []))
+    return first.rpartition(":")[0].strip("[]")
+
+
 class Cluster:
     """Exchanges values other than gradients between workers; a single one has none.
 
