@@ -8,7 +8,8 @@ it. CPU seconds change little when others use the machine. Conversion runs in th
 of an array job (plan, part, publish), so that each has its own cost; the driver's share
 and that of its workers are told apart. Synthetic films: JPEG Baseline of 1024 px, as in
 the competition, and of 2560 px, as in hospitals. Then arithmetic from these costs: see
-`cluster_arithmetic`. What the GPU takes is not measured here.
+`cluster_arithmetic`. What a GPU takes is not measured here, and the memory of a plan is
+in `plan_memory`.
 """
 
 import argparse
@@ -103,42 +104,35 @@ def cost_row(what: str, cost: FilmCost) -> tuple:
     )
 
 
-def measure(folder: pathlib.Path, *, quick: bool) -> tuple[dict[str, FilmCost], float]:
-    """Returns {what: cost}, and the MiB by which 1,000 films make the driver grow."""
-    costs, counts = {}, {1024: (20, 220), 2560: (10, 60), "plan": (500, 4500)}
-    if quick:
-        counts = {1024: (4, 12), 2560: (4, 12), "plan": (20, 60)}
+def measure(folder: pathlib.Path, *, quick: bool) -> dict[str, FilmCost]:
+    """Returns {what: cost of a film}."""
+    costs, counts = {}, {1024: (20, 1020), 2560: (20, 140)}
     for side in (1024, 2560):
         drawn = folder / f"drawn{side}"
         source_files.draw(drawn, count=DRAWN, size=side)
         for sizes in SIZES if side == 1024 else SIZES[-1:]:
             few, many = (
-                film_steps.conversion(drawn, folder, sizes, n) for n in counts[side]
+                film_steps.conversion(drawn, folder, sizes, n)
+                for n in ((20, 40) if quick else counts[side])
             )
             costs[f"{side} px to {sizes}"] = film_cost(many.per_film(few))
-    few, many = (
-        film_steps.plan_memory_mib(folder / "drawn1024", folder, n)
-        for n in counts["plan"]
-    )
-    peak = (many - few) / (counts["plan"][1] - counts["plan"][0]) * 1000
     for name, network in MEMBERS.items():
         few, many = (
             film_steps.prediction(network, folder, n)
             for n in ((4, 12) if quick else (16, 112))
         )
         costs[name] = film_cost(many.per_film(few))
-    return costs, peak
+    return costs
 
 
-def report(machine, costs: dict[str, FilmCost], peak: float) -> None:
+def report(machine, costs: dict[str, FilmCost]) -> None:
     """Prints the costs and the arithmetic as Markdown."""
     print(timing.markdown(("machine", ""), machine.items()) + "\n")
     header = ("a film", "header", "plan", "work", "publish", "kB read", "kB written")
     print("CPU milliseconds, and thousands of bytes:\n")
     print(timing.markdown(header, (cost_row(*item) for item in costs.items())))
-    print(f"\nThe plan takes {peak:.1f} MiB of the driver's memory per 1,000 films.\n")
     print(
-        f"Arithmetic: machines of {CORES} cores or one GPU, "
+        f"\nArithmetic: machines of {CORES} cores or one GPU, "
         f"{NODE_BYTES_S / 1e9:.2f} GB/s a machine, {STORE_BYTES_S / 1e9:.0f} GB/s of "
         "the store in all.\n"
     )
@@ -151,7 +145,7 @@ def report(machine, costs: dict[str, FilmCost], peak: float) -> None:
     rows += archive_rows(f"{GPU_MEMBER}, GPU", dict.fromkeys(sides, gpu), 1)
     header = ("job", "films", "machines", *film_steps.STEPS, "in all", "limited by")
     print(timing.markdown(header, rows))
-    print("\n" + timing.as_json({"costs": costs, "plan_mib_per_1000": peak}))
+    print("\n" + timing.as_json({"costs": costs}))
 
 
 def main() -> None:
@@ -161,8 +155,8 @@ def main() -> None:
     timing.adopt_orphans()
     machine = timing.machine(_PACKAGES)
     with tempfile.TemporaryDirectory() as folder:
-        costs, peak = measure(pathlib.Path(folder), quick=args.quick)
-    report(machine, costs, peak)
+        costs = measure(pathlib.Path(folder), quick=args.quick)
+    report(machine, costs)
 
 
 if __name__ == "__main__":
