@@ -6,6 +6,7 @@ import pathlib
 from typing import Annotated
 from typing import Literal
 
+from data_prep.core import remote
 from data_prep.core.errors import ConfigError
 from data_prep.core.ranges import Range
 from data_prep.core.ranges import check_ranges
@@ -147,12 +148,12 @@ class ConvertConfig:
         self._check_labels()
         for name in ("source", "mask_source", "test_source"):
             folder = getattr(self, name)
-            if folder and self.output.resolve().is_relative_to(folder.resolve()):
+            if folder and remote.is_within(self.output, folder):
                 raise ConfigError(
                     "Expected an output outside of the source. Received: "
                     f"output={self.output}, {name}={folder}"
                 )
-            if folder and folder.resolve().is_relative_to(self.output.resolve()):
+            if folder and remote.is_within(folder, self.output):
                 raise ConfigError(
                     "Expected a source outside of the output, which may be deleted. "
                     f"Received: output={self.output}, {name}={folder}"

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from absl import flags
 
+from data_prep.core import remote
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from flags import groups as flag_groups
@@ -147,11 +148,14 @@ def _value(config: type, name: str) -> Any:
 def path(text: str) -> pathlib.Path:
     """Returns a path whose leading `~` or `~user` is that home folder.
 
-    A shell expands it only at the start of a word, which `--output=~/x` is not.
+    A shell expands it only at the start of a word, which `--output=~/x` is not. A text
+    with :// is a path of an object store.
 
     Raises:
-      CommandError: there is no such user.
+      CommandError: there is no such user, or the URL holds a password.
     """
+    if remote.is_url(text):
+        return remote.parse(text)
     expanded = os.path.expanduser(text)
     if expanded.startswith("~"):
         raise CommandError(

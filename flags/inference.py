@@ -6,6 +6,7 @@ import pathlib
 
 from absl import flags
 
+from data_prep.core import remote
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from flags import common
@@ -155,15 +156,15 @@ def _matched(holder: flags.FlagHolder) -> tuple[pathlib.Path, ...]:
     """Returns a flag's paths, with each pattern replaced by the paths it matches."""
     paths: list[pathlib.Path] = []
     for written in holder.value:
-        pattern = str(fields.path(written))
-        matched = [pattern]
-        if glob.has_magic(pattern):
-            matched = sorted(glob.glob(pattern))
+        path = fields.path(written)
+        matched = [path]
+        if glob.has_magic(str(path)):
+            matched = remote.matching(path)
             if not matched:
                 raise CommandError(
                     ExitCode.FLAGS,
                     f"--{holder.name}={written} matches nothing",
                     fix="correct the pattern, and quote it",
                 )
-        paths += [pathlib.Path(m) for m in matched]
+        paths += matched
     return tuple(paths)

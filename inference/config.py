@@ -7,6 +7,7 @@ from typing import Literal
 
 from data_prep.config import ConvertConfig
 from data_prep.config import Placement
+from data_prep.core import remote
 from data_prep.core.errors import ConfigError
 from data_prep.core.ranges import Range
 from data_prep.core.ranges import check_ranges
@@ -117,7 +118,7 @@ class PredictConfig:
                 "Expected --split=test, for the files of --source have no labels. "
                 f"Received: split={self.split}"
             )
-        if self.source and self.output.resolve().is_relative_to(self.source.resolve()):
+        if self.source and remote.is_within(self.output, self.source):
             raise ConfigError(
                 "Expected an output outside of the source. Received: "
                 f"output={self.output}, source={self.source}"

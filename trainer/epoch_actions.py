@@ -111,6 +111,13 @@ def draw_overlays(end: EpochEnd) -> None:
     end.writer.write_images(end.epoch, "validation", np.stack(drawn))
 
 
+def upload(end: EpochEnd) -> None:
+    """Brings the epoch's files to the object store that the run folder is in."""
+    if not end.run.read_only:
+        end.writer.flush()
+        end.run.upload()
+
+
 ACTIONS = (
     validate,
     # The checkpoint names weights and holds the average: both come before it.
@@ -124,6 +131,7 @@ ACTIONS = (
     # TensorBoard would hold its metrics twice.
     write_metrics,
     draw_overlays,
+    upload,
 )
 
 

@@ -29,6 +29,7 @@ from trainer.machine import devices
 from trainer.machine import file_errors
 from trainer.run import divergence
 from trainer.run import run_folder
+from trainer.run import run_mirror
 from trainer.run import step_actions
 from trainer.run import throughput
 from trainer.run.metric_writers import EpochLog
@@ -105,14 +106,26 @@ def _train(config: TrainConfig, execution: Execution) -> dict[str, Any]:
         rank=rank,
     )
     step_actions.check_profile_steps(execution, config.epochs * data.steps_per_epoch)
-    with _locked_by_chief(rank, execution.workdir), joining.lost_worker_explained(rank):
+    with (
+        _locked_by_chief(rank, execution.workdir),
+        run_mirror.opened(execution.workdir, index=rank.index) as folder,
+        joining.lost_worker_explained(rank),
+    ):
         if rank.num_workers > 1:
             joining.join(rank, config, execution, data.manifest)
-        run = RunFolder(execution.workdir, read_only=not rank.is_chief)
+        run = RunFolder(
+            folder.path,
+            read_only=not rank.is_chief,
+            named=execution.workdir,
+            upload=folder.try_upload,
+        )
         run.claim(dataclasses.asdict(config), data.manifest, execution.flagfile)
         if run.finished:
             logging.info("%s is already complete", execution.workdir)
             return durable.read_json(run.path / "result.json", fix="train again")
+        if rank.is_chief:
+            # What cannot be stored must be known before hours of work.
+            folder.upload()
         data.check()
         trainer = Trainer(config, execution, data)
         # Entered only now: TensorFlow sets its own SIGTERM handler when it joins a

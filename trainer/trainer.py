@@ -2,12 +2,12 @@
 
 import functools
 import logging
-import pathlib
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from data_prep.core import remote
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ConfigError
 from data_prep.core.errors import ExitCode
@@ -137,7 +137,7 @@ class Trainer:
         config, model = self.config, self.state.model
         begun_with = pretrained.load(config.encoder_weights, model)
         if config.init_from:
-            path = pathlib.Path(config.init_from)
+            path = remote.parse(config.init_from)
             begun_with |= transfer.load(path, model, config.model)
         if self.state.ema:
             self.state.ema.restart()

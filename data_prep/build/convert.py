@@ -7,7 +7,6 @@ by those of a cluster, or by the parts of an array job; this machine publishes t
 
 import dataclasses
 import logging
-import shutil
 from collections.abc import Iterator
 
 from data_prep.build import bad_inputs
@@ -24,6 +23,7 @@ from data_prep.build.local_work import LocalWork
 from data_prep.build.work_folder import ShardFacts
 from data_prep.config import ConvertConfig
 from data_prep.core import folder_lock
+from data_prep.core import remote
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.dataset import shards
@@ -68,7 +68,7 @@ def convert(config: ConvertConfig) -> ExitCode:
             if config.placement.plan_only:
                 return plan_only(wanted, inputs)
             _build(wanted, inputs)
-        shutil.rmtree(work_folder.path(config), ignore_errors=True)
+        remote.remove_tree(work_folder.path(config))
     rows = quarantine.read(config.output)
     notices.log(notices.read(config.output))
     reasons.log(rows)

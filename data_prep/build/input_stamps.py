@@ -18,6 +18,7 @@ from data_prep.config import ConvertConfig
 from data_prep.core import durable
 from data_prep.core.errors import InputError
 from data_prep.core.progress import tracked
+from data_prep.source import archives
 from data_prep.source import image_files
 from data_prep.source import image_ids
 from data_prep.source.quarantine import Quarantine
@@ -140,7 +141,7 @@ def _stamp(zips: dict, file: SourceFile) -> tuple[int, int]:
             status = file.path.stat()
             return status.st_size, status.st_mtime_ns
         if file.path not in zips:
-            with zipfile.ZipFile(file.path) as archive:
+            with zipfile.ZipFile(archives.for_zipfile(file.path)) as archive:
                 zips[file.path] = {
                     info.filename: (info.file_size, info.CRC)
                     for info in archive.infolist()

@@ -1,7 +1,6 @@
 """Takes the plan that is stored if it is of the same inputs, else makes it."""
 
 import logging
-import shutil
 
 from data_prep.build import bad_inputs
 from data_prep.build import plan
@@ -12,6 +11,7 @@ from data_prep.build.header_unit import HeaderReader
 from data_prep.build.plan import Plan
 from data_prep.build.plan_store import PlanHead
 from data_prep.config import ConvertConfig
+from data_prep.core import remote
 from data_prep.core.errors import OF_THE_MACHINE
 from data_prep.core.errors import CommandError
 from data_prep.source.quarantine import Quarantine
@@ -53,7 +53,7 @@ def choose(
     if is_new and keep:
         plan_store.write(config, planned, bad.rows(), inputs=inputs, listing=listing)
     # The plan holds what they said.
-    shutil.rmtree(work_folder.headers_path(config), ignore_errors=True)
+    remote.remove_tree(work_folder.headers_path(config))
     return planned
 
 

@@ -7,7 +7,6 @@ file that says what the plan is of comes last: a plan that has it is whole.
 import dataclasses
 import itertools
 import pathlib
-import shutil
 from collections.abc import Iterable
 from collections.abc import Iterator
 from typing import Any
@@ -21,6 +20,7 @@ from data_prep.build.plan import Plan
 from data_prep.build.plan import PlannedShard
 from data_prep.config import ConvertConfig
 from data_prep.core import durable
+from data_prep.core import remote
 from data_prep.source.quarantine import Row
 from data_prep.source.source_file import SourceFile
 
@@ -112,7 +112,7 @@ def write(
     folder = _folder(config)
     # The head goes first, so that a plan is whole or not there.
     (folder / _HEAD).unlink(missing_ok=True)
-    shutil.rmtree(folder, ignore_errors=True)
+    remote.remove_tree(folder)
     key_of = _key_of(planned)
     kept: set[str] = set()
     for shard in planned.shards:
@@ -120,7 +120,9 @@ def write(
         for _, _, *keyed in rows:
             kept.update(pair[0] for pair in keyed if pair)
         value = {"split": shard.split, "fold": shard.fold, "label": shard.label}
-        durable.write_json(_shard_file(config, shard.name), value | {"tasks": rows})
+        durable.write_json(
+            _shard_file(config, shard.name), value | {"tasks": plan_json.packed(rows)}
+        )
     others = (
         [key, plan_json.of_file(file), list(planned.stamps[key])]
         for key, file in planned.files.items()
@@ -248,7 +250,7 @@ def _write_table(folder: pathlib.Path, name: str, rows: Iterable) -> int:
     rows, num_rows = iter(rows), 0
     while piece := list(itertools.islice(rows, _ROWS)):
         path = folder / f"{name}-{num_rows // _ROWS:05}.json"
-        durable.write_json(path, {"rows": piece})
+        durable.write_json(path, {"rows": plan_json.packed(piece)})
         num_rows += len(piece)
     return num_rows
 
@@ -256,11 +258,12 @@ def _write_table(folder: pathlib.Path, name: str, rows: Iterable) -> int:
 def _read_table(folder: pathlib.Path, name: str, head: PlanHead) -> Iterator:
     for first in range(0, head.num_rows[name], _ROWS):
         path = folder / f"{name}-{first // _ROWS:05}.json"
-        yield from durable.read_json(path, fix=_FIX)["rows"]
+        yield from plan_json.unpacked(durable.read_json(path, fix=_FIX)["rows"])
 
 
 def _read_shard_file(config: ConvertConfig, name: str) -> dict:
-    return durable.read_json(_shard_file(config, name), fix=_FIX)
+    stored = durable.read_json(_shard_file(config, name), fix=_FIX)
+    return stored | {"tasks": list(plan_json.unpacked(stored["tasks"]))}
 
 
 def _shard_file(config: ConvertConfig, name: str) -> pathlib.Path:

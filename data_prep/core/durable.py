@@ -19,6 +19,7 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
+from data_prep.core import remote
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 
@@ -73,12 +74,18 @@ def aside(path: pathlib.Path) -> Iterator[pathlib.Path]:
 def atomic_write(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields a path in the same folder to write to; syncs and renames it on success.
 
+    For a remote path it yields a local one and uploads that.
+
     An OSError that names no file, such as that of a full disk, gets the name of `path`.
 
     Raises:
       CommandError: another attempt has dropped what was written, see
         `drop_incomplete`; the file at `path` is that attempt's.
     """
+    if remote.is_remote(path):
+        with remote.written_whole(path) as local:
+            yield local
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     with aside(path) as incomplete:
         try:
@@ -135,7 +142,10 @@ def link(source: pathlib.Path, path: pathlib.Path) -> None:
     """
     with atomic_write(path) as incomplete:
         try:
-            incomplete.hardlink_to(source)
+            if remote.is_remote(source):
+                source.download(incomplete)
+            else:
+                incomplete.hardlink_to(source)
         except OSError:
             shutil.copyfile(source, incomplete)
 
@@ -149,6 +159,9 @@ def drop_incomplete(directory: pathlib.Path) -> None:
     its file. What it began before this call can so replace no file after it. What this
     process itself is writing stays.
     """
+    if remote.is_remote(directory):
+        # An upload that was not completed is no object.
+        return
     for path in directory.glob(f"{INCOMPLETE}-*"):
         if path.name in _unfinished:
             continue

@@ -8,6 +8,7 @@ names each process that uses the folder.
 import contextlib
 import errno
 import fcntl
+import hashlib
 import json
 import logging
 import os
@@ -17,7 +18,9 @@ import socket
 from collections.abc import Iterator
 from typing import TextIO
 
+from data_prep.core import cache_folder
 from data_prep.core import durable
+from data_prep.core import remote
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 
@@ -42,7 +45,7 @@ def locked(directory: pathlib.Path, *, shared: bool = False) -> Iterator[None]:
     Where the file system has no locks, `.lock.owner` names this process instead, or
     with `shared` a `.lock.sharer-*` of its own. One that was killed leaves that file,
     which the next run on the same machine sees through; a run on another machine is
-    told which file to delete.
+    told which file to delete. So it is in object stores, too.
 
     Args:
       directory: the folder, which is made if it is missing.
@@ -53,6 +56,10 @@ def locked(directory: pathlib.Path, *, shared: bool = False) -> Iterator[None]:
     Raises:
       CommandError: another process holds it, and one of the two does not share it.
     """
+    if remote.is_remote(directory):
+        with _sharing(directory) if shared else _owning(directory):
+            yield
+        return
     directory.mkdir(parents=True, exist_ok=True)
     # NFS wants a lock that is shared on a file that can be read.
     with (directory / _LOCK).open("w+") as file:
@@ -105,11 +112,21 @@ def _is_shared(file: TextIO) -> bool:
 def _owning(directory: pathlib.Path) -> Iterator[None]:
     """Creates the file of the only process, and deletes it at the end."""
     path = directory / _OWNER
-    mine = json.dumps(_this_process())
+    owner = _this_process()
+    if remote.is_remote(path):
+        # An answer of the store may be lost, and only this tells whose object it is.
+        owner["token"] = secrets.token_hex(4)
+    mine = json.dumps(owner)
     if not _created(path, mine):
         _drop_stale(path)
         if not _created(path, mine):
             raise _in_use(path, "another run")
+    if remote.is_remote(path) and path.create(mine.encode()):
+        logging.warning(
+            "the store of %s replaces an object that it was asked only to make: two "
+            "runs that start at the same moment are not kept apart.",
+            directory,
+        )
     try:
         # Looked for only now: those who start to share see this file, or are seen.
         _refuse_sharers(directory)
@@ -151,12 +168,21 @@ def _refuse_sharers(directory: pathlib.Path) -> None:
 
 
 def _created(path: pathlib.Path, text: str) -> bool:
+    if remote.is_remote(path):
+        return path.create(text.encode()) or _text_of(path) == text
     try:
         with path.open("x") as file:
             file.write(text)
     except FileExistsError:
         return False
     return True
+
+
+def _text_of(path: pathlib.Path) -> str | None:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return None
 
 
 def _drop_stale(path: pathlib.Path) -> None:
@@ -175,6 +201,9 @@ def _drop_stale(path: pathlib.Path) -> None:
         raise _in_use(path, "an unknown process") from e
     if not _has_ended(owner):
         raise _in_use(path, name)
+    if remote.is_remote(path):
+        _drop_stale_object(path, text)
+        return
     # Another run may have done the same and own the folder by now: what is moved away
     # is looked at again before it is deleted.
     aside = path.with_name(f"{path.name}-{os.getpid()}")
@@ -187,6 +216,16 @@ def _drop_stale(path: pathlib.Path) -> None:
             aside.unlink()
             raise _in_use(path, "another run")
         aside.unlink()
+
+
+def _drop_stale_object(path: remote.RemotePath, text: str) -> None:
+    # Only processes of one machine judge whether its object is stale.
+    name = hashlib.sha256(str(path).encode()).hexdigest()
+    with (cache_folder.path() / f"{_LOCK}-{name[:16]}").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if _text_of(path) not in (text, None):
+            raise _in_use(path, "another run")
+        path.unlink(missing_ok=True)
 
 
 def _this_process() -> dict[str, str | int]:

@@ -15,6 +15,11 @@ from data_prep.core.errors import InputError
 
 _FIX = "get the file again from its source, or remove it"
 _START_SECONDS = 600
+# For the network. The clients of object stores give up by themselves before that.
+_WAIT_SECONDS = 1800
+# One that is killed while it starts may have lacked the memory that others had. The
+# second start is alone.
+_MOST_FAILED_STARTS = 1
 # One input waits in the pipe of a busy worker, which so loses no time between two.
 _TASKS_EACH = 2
 # A larger request is not sent to a busy worker: it would wait for the pipe to be read,
@@ -49,8 +54,14 @@ class Task:
         self.item = request.item
         self.pickled = bytes(ForkingPickler.dumps(request))
         self.is_given = self.done = False
-        self.num_kills = 0
+        # How many processes it has killed, and how many ended before they saw it.
+        self.num_kills = self.num_failed_starts = 0
         self.result: Any = None
+
+    @property
+    def runs_alone(self) -> bool:
+        """Whether its next trial is to be while no other worker is busy."""
+        return bool(self.num_kills or self.num_failed_starts)
 
     def finish(self, result: Any) -> None:
         if isinstance(result, worker_process.Fault):
@@ -92,14 +103,20 @@ class Worker:
 
     def _start(self) -> None:
         self.pipe, worker_end = self._context.Pipe()
-        self._process = self._context.Process(
+        process = self._context.Process(
             target=worker_process.serve,
             args=(worker_end, self._functions, self._most),
             daemon=True,
         )
-        self._process.start()
-        worker_end.close()
-        self._is_ready = False
+        try:
+            process.start()
+        except OSError as e:
+            self.pipe.close()
+            raise _cannot_start(f"cannot be started ({e.strerror})") from e
+        finally:
+            worker_end.close()
+        self._process = process
+        self._is_ready = self._is_waiting = False
         self._deadline = time.monotonic() + _START_SECONDS
 
     def takes(self, task: Task) -> bool:
@@ -147,6 +164,11 @@ class Worker:
         return given_back
 
     def _answered(self, task: Task, answer: Any) -> None:
+        if isinstance(answer, worker_process.Waits):
+            seconds = _WAIT_SECONDS if answer.begin else self._limits.seconds
+            self._deadline = time.monotonic() + seconds
+            self._is_waiting = answer.begin
+            return
         if self._is_ready:
             self.tasks.popleft()
             task.finish(answer)
@@ -157,15 +179,24 @@ class Worker:
     def _late(self, task: Task) -> None:
         if not self._is_ready:
             raise _cannot_start(f"took over {_START_SECONDS} s to start")
+        if self._is_waiting:
+            raise CommandError(
+                ExitCode.ENVIRONMENT,
+                f"an object store has not answered for {_WAIT_SECONDS} s",
+                fix="see that this machine reaches it; the same command goes on",
+            )
         task.refuse("DCM_TIMEOUT", f"decoding took over {self._limits.seconds:g} s")
 
     def _killed(self, task: Task) -> None:
-        task.num_kills += 1
         self._process.join()
         exit_code = self._process.exitcode
-        # A process that imports its modules has not looked at the input.
-        if not self._is_ready and (exit_code >= 0 or task.num_kills > 1):
-            raise _cannot_start(f"ended with {exit_code} before any work")
+        if not self._is_ready:
+            # A process that imports its modules has not looked at the input.
+            task.num_failed_starts += 1
+            if exit_code >= 0 or task.num_failed_starts > _MOST_FAILED_STARTS:
+                raise _cannot_start(f"ended with {exit_code} before any work")
+            return
+        task.num_kills += 1
         if task.num_kills > 1:
             by_kernel = exit_code == -signal.SIGKILL
             task.refuse(
@@ -184,5 +215,6 @@ def _cannot_start(what: str) -> CommandError:
     return CommandError(
         ExitCode.ENVIRONMENT,
         f"a worker process {what}",
-        fix="see the lines above, or take fewer --num_workers",
+        fix="see the lines above; take fewer --num_workers where memory is short, and "
+        'begin the main part of a script of your own with if __name__ == "__main__":',
     )

@@ -4,7 +4,9 @@ It imports neither TensorFlow nor the flags. No Python exception ends a worker: 
 comes back, without its message, which may quote a value of an input.
 """
 
+import ctypes
 import dataclasses
+import multiprocessing
 import os
 import pickle
 import resource
@@ -14,6 +16,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Any
 
+from data_prep.core import store_errors
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ConfigError
 from data_prep.core.errors import InputError
@@ -21,6 +24,8 @@ from data_prep.core.errors import InputError
 # What a worker sends first, when its modules are imported.
 READY = "ready"
 _CV2_NO_MEMORY = -4
+# See prctl(2).
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,6 +41,17 @@ class Request:
     function: Callable[[Any], Any]
     item: Any
     memory_bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Waits:
+    """What a worker sends before it waits for an object store, and after that.
+
+    Attributes:
+      begin: whether it begins to wait.
+    """
+
+    begin: bool
 
 
 class OutOfMemory:
@@ -79,12 +95,15 @@ class _Traceback(Exception):
 def serve(pipe, functions: tuple, most_memory_bytes: int) -> None:
     """Answers requests until the pipe is closed.
 
+    The kernel ends this process with its parent, see `end_with_parent`.
+
     Args:
       pipe: this process's end.
       functions: what will be applied; unpickling them has imported their modules.
       most_memory_bytes: the most that a request may allow.
     """
     del functions
+    end_with_parent()
     # Native libraries print to stdout and stderr, and what they print has tag values.
     devnull = os.open(os.devnull, os.O_RDWR)
     os.dup2(devnull, 1)
@@ -93,6 +112,7 @@ def serve(pipe, functions: tuple, most_memory_bytes: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     memory = _Memory(most_memory_bytes)
+    store_errors.tell_waits(lambda begin: pipe.send(Waits(begin)))
     pipe.send(READY)
     while True:
         try:
@@ -104,6 +124,23 @@ def serve(pipe, functions: tuple, most_memory_bytes: int) -> None:
         else:
             answer = _applied(request, memory)
         pipe.send_bytes(_pickled(answer))
+
+
+def end_with_parent() -> None:
+    """Makes the kernel kill this process when its parent has ended, however it did.
+
+    Without it a process that hangs in a decoder would outlive a parent that was killed:
+    it would never read the end of its pipe.
+
+    To the kernel, the parent is the thread that started this process: it is killed when
+    that thread ends. So a pool is to be made, and read, in a thread that lives as long
+    as the pool, such as the main one.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    # A parent that had ended by then sends no signal any more.
+    if parent and os.getppid() != parent.pid:
+        os._exit(1)
 
 
 class _Memory:

@@ -1,11 +1,12 @@
 """Worker processes that each work on one input at a time, so that blame is exact.
 
-A worker that dies or hangs costs the one input it worked on. An exception that is none
-of an input's ends the round: it is a fault of ours or of the machine. Workers are
-spawned (never forked), import neither TensorFlow nor the flags, and run under limits of
-memory and time.
+A worker that dies or hangs costs the one input it worked on. One that cannot start
+costs none: the round ends with one error. An exception that is none of an input's ends
+the round: it is a fault of ours or of the machine. Workers are spawned (never forked),
+import neither TensorFlow nor the flags, and run under limits of memory and time.
 """
 
+import contextlib
 import logging
 import multiprocessing
 import multiprocessing.connection
@@ -40,16 +41,19 @@ class WorkerPool:
         self._available = memory.available()
         self._most = max(limits.memory_bytes, self._available)
         self._told = False
-        self._workers = [
-            Worker(context, functions, limits, self._most) for _ in range(num_workers)
-        ]
+        self._workers: list[Worker] = []
+        with contextlib.ExitStack() as stack:
+            for _ in range(num_workers):
+                worker = Worker(context, functions, limits, self._most)
+                stack.callback(worker.stop)
+                self._workers.append(worker)
+            self._stack = stack.pop_all()
 
     def __enter__(self) -> "WorkerPool":
         return self
 
     def __exit__(self, *_) -> None:
-        for worker in self._workers:
-            worker.stop()
+        self._stack.close()
 
     def imap_ordered(
         self,
@@ -168,7 +172,7 @@ class _Round:
     def take_back(self, tasks: list[Task]) -> None:
         """Takes tasks whose worker has died."""
         for task in tasks:
-            (self._alone if task.num_kills else self._ready).append(task)
+            (self._alone if task.runs_alone else self._ready).append(task)
 
     def finished(self) -> Iterator[Task]:
         """Yields the tasks whose turn it is."""

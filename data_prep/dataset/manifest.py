@@ -2,9 +2,13 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Any
 
 from data_prep.core import durable
+from data_prep.core import local_copy
+from data_prep.core import remote
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.dataset.schema_version import MASKS
@@ -98,15 +102,24 @@ def read(folder: pathlib.Path) -> Manifest:
       CommandError: no dataset, another schema version, a missing or resized shard.
     """
     manifest = read_alone(folder)
+    size_of = _size_of(folder)
     for shard in manifest.shards:
         path = folder / shard.name
-        if not path.is_file() or path.stat().st_size != shard.num_bytes:
+        if size_of(path) != shard.num_bytes:
             raise CommandError(
                 ExitCode.CORRUPT,
                 f"{path} is missing or not {shard.num_bytes} bytes long",
                 fix=RECONVERT,
             )
     return manifest
+
+
+def _size_of(folder: pathlib.Path) -> Callable[[pathlib.Path], int | None]:
+    """Returns what tells the size of a file in `folder`, None if it is missing."""
+    if remote.is_remote(folder):
+        # One listing takes as long as a question about one shard.
+        return {path: path.stat().st_size for path in folder.files()}.get
+    return lambda path: path.stat().st_size if path.is_file() else None
 
 
 def read_alone(folder: pathlib.Path) -> Manifest:
@@ -136,17 +149,49 @@ def read_alone(folder: pathlib.Path) -> Manifest:
         ) from e
 
 
-def check_shards(folder: pathlib.Path, shards: list[Shard]) -> None:
+def check_shards(
+    folder: pathlib.Path, shards: list[Shard], *, to_read: bool = False
+) -> None:
     """Raises a CommandError that names the first shard with another sha256.
 
     TFRecord checksums do not detect a file that is cut between two records.
+
+    Args:
+      folder: the dataset folder.
+      shards: those to check.
+      to_read: whether their records are read next, for which remote ones are fetched.
     """
+    if to_read and remote.is_remote(folder):
+        local_files(folder, shards)
+        return
     for shard in shards:
         durable.check_file(
             folder / shard.name,
             expected_sha256=shard.sha256,
             fix=RECONVERT,
         )
+
+
+def local_files(folder: pathlib.Path, shards: Iterable[Shard]) -> list[pathlib.Path]:
+    """Returns the shards as files of this machine; those of a store are fetched.
+
+    Raises:
+      CommandError: a remote shard is missing or has another sha256, or there is no
+        room for the copies.
+    """
+    if not remote.is_remote(folder):
+        return [folder / shard.name for shard in shards]
+    return local_copy.fetch(
+        [
+            local_copy.Remote(
+                path=folder / shard.name,
+                sha256=shard.sha256,
+                num_bytes=shard.num_bytes,
+                fix=RECONVERT,
+            )
+            for shard in shards
+        ]
+    )
 
 
 def counts(shards: tuple[Shard, ...]) -> dict[str, int]:

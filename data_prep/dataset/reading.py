@@ -49,14 +49,14 @@ class DatasetReader:
           CommandError: a record is damaged or of another schema.
         """
         for shard in self.manifest.shards if chosen is None else chosen:
-            path = self.folder / shard.name
+            (path,) = manifests.local_files(self.folder, [shard])
             for serialized in shards.read(path):
                 try:
                     record = schema.parse(serialized)
                 except ValueError as e:
                     raise CommandError(
                         ExitCode.CORRUPT,
-                        f"{path} holds a record of another schema",
+                        f"{self.folder / shard.name} holds a record of another schema",
                         fix=shards.RECONVERT,
                     ) from e
                 yield record

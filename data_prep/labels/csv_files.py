@@ -14,6 +14,7 @@ import pathlib
 import zlib
 from collections.abc import Iterator
 
+from data_prep.core import remote
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 
@@ -120,6 +121,8 @@ def _names_delimiter(line: int, row: list[str]) -> bool:
 
 
 def _binary(path: pathlib.Path, compressed: bool):
+    if compressed and remote.is_remote(path):
+        return gzip.GzipFile(fileobj=path.open("rb"))
     return gzip.open(path, "rb") if compressed else path.open("rb")
 
 

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from data_prep.core import remote
 from data_prep.core.errors import InputError
 
 # The largest image that dicom.py accepts has 2^28 pixels of 16 bits.
@@ -63,7 +64,12 @@ def _open(path: pathlib.Path, member: str) -> BinaryIO:
 @functools.lru_cache(maxsize=1)
 def _cached(path: pathlib.Path, *_state: int) -> zipfile.ZipFile:
     """Returns an open zip; reading its directory for each member would be slow."""
-    return zipfile.ZipFile(path)
+    return zipfile.ZipFile(for_zipfile(path))
+
+
+def for_zipfile(path: pathlib.Path) -> pathlib.Path | BinaryIO:
+    """Returns what zipfile opens: a local path, or the stream of a remote file."""
+    return path.open("rb") if remote.is_remote(path) else path
 
 
 @contextlib.contextmanager

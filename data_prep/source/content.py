@@ -1,6 +1,7 @@
 """Looks into one file of a source: is it an image, an archive of them, or neither?"""
 
 import dataclasses
+import functools
 import gzip
 import pathlib
 import threading
@@ -8,6 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from data_prep.core import remote
 from data_prep.core.errors import InputError
 from data_prep.pixels import dicom
 from data_prep.source import archives
@@ -41,6 +43,20 @@ def contents(path: pathlib.Path) -> list[Content]:
     Only the first bytes of the file, or of each member, are read. Several threads may
     call it at once.
     """
+    if remote.is_remote(path):
+        # A conversion lists its source several times. What was looked into is the same
+        # as long as the store says so.
+        return _of_object(path, path.stat())
+    return _contents(path)
+
+
+@functools.cache
+def _of_object(path: pathlib.Path, state) -> list[Content]:
+    del state
+    return _contents(path)
+
+
+def _contents(path: pathlib.Path) -> list[Content]:
     try:
         with path.open("rb", buffering=0) as stream:
             kind = _kind(stream)
@@ -55,11 +71,10 @@ def contents(path: pathlib.Path) -> list[Content]:
 
 def _members(path: pathlib.Path) -> Iterator[Content]:
     with archives.damage("zip"):
-        archive = zipfile.ZipFile(path)
+        archive = zipfile.ZipFile(archives.for_zipfile(path))
     with archive:
         for info in archives.members(archive, path.stat().st_size):
-            # Not path / name: a name may begin with a slash.
-            shown = pathlib.Path(f"{path}/{archives.slashed(info.filename)}")
+            shown = _shown(path, archives.slashed(info.filename))
             try:
                 archives.check_member(archive, info)
                 with (
@@ -70,6 +85,13 @@ def _members(path: pathlib.Path) -> Iterator[Content]:
             except InputError as e:
                 found = e
             yield Content(shown=shown, found=found)
+
+
+def _shown(path: pathlib.Path, member: str) -> pathlib.Path:
+    if remote.is_remote(path):
+        return path / member
+    # Not path / member, which may begin with a slash.
+    return pathlib.Path(f"{path}/{member}")
 
 
 def _look(

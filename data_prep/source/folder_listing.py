@@ -7,6 +7,7 @@ import os
 import pathlib
 import stat
 
+from data_prep.core import remote
 from data_prep.core.errors import InputError
 
 # The machine's lack is no fault of a file.
@@ -40,6 +41,9 @@ def list_files(folder: pathlib.Path) -> Listing:
     paths. After that links are followed, because DVC, git-annex, Hugging Face and
     Kaggle make folders of links.
     """
+    if remote.is_remote(folder):
+        # A store has neither links nor anything but objects.
+        return Listing(files=folder.files())
     listing = Listing()
     root = pathlib.Path(os.path.realpath(folder))
     above = {_identity(os.stat(parent)) for parent in root.parents}

@@ -7,6 +7,7 @@ import itertools
 import logging
 import pathlib
 
+from data_prep.core import remote
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.core.errors import InputError
@@ -19,6 +20,8 @@ from data_prep.source.source_file import SourceFile
 
 # Looking into a file is waiting, on a network share above all.
 _THREADS = 8
+# A store answers many at once, and each after tens of milliseconds.
+_THREADS_FOR_STORE = 32
 _BATCH = 1024
 
 
@@ -101,7 +104,8 @@ def survey(folder: pathlib.Path, quarantine: Quarantine) -> Walked:
     for path, error in listing.refused:
         quarantine.add(path, error)
     walked = Walked(files=[], listing=listing, left_out={})
-    with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
+    num_threads = _THREADS_FOR_STORE if remote.is_remote(folder) else _THREADS
+    with concurrent.futures.ThreadPoolExecutor(num_threads) as threads:
         for start in range(0, len(listing.files), _BATCH):
             batch = listing.files[start : start + _BATCH]
             for found in itertools.chain.from_iterable(threads.map(contents, batch)):

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
+from data_prep.dataset import manifest as manifests
 from data_prep.dataset import shards as dataset_shards
 from data_prep.dataset.shards import Shard
 from inference.inputs.datasets import Dataset
@@ -136,11 +137,13 @@ def read(
 def _stream(dataset: Dataset, shards: Sequence[Shard], done: Sequence[bool]):
     """Returns an iterator over (index, batch) of the chunks that are not done."""
     decode = Decoder.of(dataset.manifest, with_mask=False)
-    files, first_indices = [], []
+    wanted, first_indices = [], []
     for shard, chunks in zip(shards, plan(shards), strict=True):
         if not all(done[chunk.index] for chunk in chunks):
-            files.append(str(dataset.folder / shard.name))
+            wanted.append(shard)
             first_indices.append(chunks[0].index)
+
+    files = [str(file) for file in manifests.local_files(dataset.folder, wanted)]
 
     def chunks_of(file: tf.Tensor, first_index: tf.Tensor) -> tf.data.Dataset:
         return tf.data.TFRecordDataset(file).batch(CHUNK_IMAGES).enumerate(first_index)

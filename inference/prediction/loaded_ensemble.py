@@ -72,7 +72,7 @@ class LoadedEnsemble:
         needed = [any(c.index in wanted for c in of_shard) for of_shard in job.chunks]
         for dataset, shards in zip(job.datasets, job.shards, strict=True):
             read = [s for s, is_read in zip(shards, needed, strict=True) if is_read]
-            manifests.check_shards(dataset.folder, read)
+            manifests.check_shards(dataset.folder, read, to_read=True)
         workers = self._placed(remaining)
         work = [
             functools.partial(self._predict_chunk, folder, planned, worker)

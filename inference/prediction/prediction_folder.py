@@ -14,12 +14,12 @@ prediction.json             written last: provenance, images, sha256 of every fi
 import contextlib
 import dataclasses
 import pathlib
-import shutil
 from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
 
 from data_prep.core import durable
+from data_prep.core import remote
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from inference.prediction import probability_csv
@@ -200,7 +200,7 @@ class PredictionFolder:
 
     def drop_parts(self) -> None:
         """Deletes the rows of the parts; repeated if an earlier call was killed."""
-        shutil.rmtree(self.path / PARTS, ignore_errors=True)
+        remote.remove_tree(self.path / PARTS)
 
     def _rows(self, sizes: Sequence[int]) -> Iterator[Row]:
         """Yields all rows, and checks that no image is missing or appears twice."""

@@ -101,7 +101,9 @@ class FoldDataset:
         if config.swa_update_bn and (config.swa_epochs or config.ema_momentum):
             # Batch norm reads all of them in the end.
             shards = self.natural().train_shards
-        manifests.check_shards(self.folder, shards + self.validation_shards)
+        manifests.check_shards(
+            self.folder, shards + self.validation_shards, to_read=True
+        )
 
     def natural(self) -> "FoldDataset":
         """Returns this fold with every training image equally often.
@@ -164,7 +166,7 @@ class FoldDataset:
           shared: whether to return only this process's share of each batch.
         """
         return input_pipeline.for_evaluation(
-            [self.folder / s.name for s in self.validation_shards],
+            manifests.local_files(self.folder, self.validation_shards),
             self._decoder,
             num_records=self.num_validation,
             batch_size=self.config.global_batch_size,

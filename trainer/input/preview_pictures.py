@@ -61,7 +61,7 @@ def _images(folder: pathlib.Path, count: int) -> dict[str, tf.Tensor]:
         ),
         len(shards),
     )
-    manifests.check_shards(folder, shards[:num_shards])
+    manifests.check_shards(folder, shards[:num_shards], to_read=True)
     names = [str(folder / shard.name) for shard in shards[:num_shards]]
     decode = Decoder.of(manifest, with_mask=manifest.has_masks)
     records = list(tf.data.TFRecordDataset(names).take(count))

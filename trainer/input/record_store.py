@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
+from data_prep.dataset import manifest as manifests
 from data_prep.dataset import shards
 from data_prep.dataset.shards import Shard
 from trainer.input.records import Decoder
@@ -51,8 +52,9 @@ class RandomAccessSource:
         """
         self._decode = decode
         names, offsets = [], []
-        for shard in chosen:
-            path = (folder / shard.name).resolve()
+        files = manifests.local_files(folder, chosen)
+        for shard, file in zip(chosen, files, strict=True):
+            path = file.resolve()
             offsets_in_file = shards.offsets(path)
             count = len(offsets_in_file)
             if count != shard.num_records:

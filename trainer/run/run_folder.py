@@ -22,6 +22,7 @@ import logging
 import pathlib
 import platform
 import time
+from collections.abc import Callable
 from collections.abc import Iterable
 from typing import Any
 
@@ -30,6 +31,8 @@ import numpy as np
 import tensorflow as tf
 
 from data_prep.core import durable
+from data_prep.core import local_copy
+from data_prep.core import remote
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.dataset.manifest import Manifest
@@ -48,10 +51,20 @@ class RunFolder:
     Args:
       path: of the folder.
       read_only: whether another worker of the same run writes it.
+      named: the folder as the user has named it; None for `path`.
+      upload: brings what is in it to where it is named.
     """
 
-    def __init__(self, path: pathlib.Path, *, read_only: bool = False):
-        self.path, self.read_only = path, read_only
+    def __init__(
+        self,
+        path: pathlib.Path,
+        *,
+        read_only: bool = False,
+        named: pathlib.Path | None = None,
+        upload: Callable[[], None] = lambda: None,
+    ):
+        self.path, self.read_only, self.upload = path, read_only, upload
+        self._named = named or path
         self.checkpoints = path / "checkpoints"
 
     @property
@@ -74,7 +87,7 @@ class RunFolder:
             stored["config"] = ADDED | stored["config"]
             for part in wanted:
                 durable.refuse_other_config(
-                    self.path, stored[part], wanted[part], fix=_OTHER
+                    self._named, stored[part], wanted[part], fix=_OTHER
                 )
         if self.read_only:
             return
@@ -255,17 +268,18 @@ class FinishedRun:
         return recorded[file_name]
 
     def verified_weights(self, name: str) -> pathlib.Path:
-        """Returns the path of the weights `name`, after comparing their sha256.
+        """Returns a local file of the weights `name`, after comparing their sha256.
 
         Raises:
           CommandError: the run has no such weights, or they were changed.
         """
         path = weights_path(self.path, name)
-        durable.check_file(
-            path,
-            expected_sha256=self.recorded_sha256(name),
-            fix="restore the run folder from a copy or train it again",
-        )
+        recorded = self.recorded_sha256(name)
+        fix = "restore the run folder from a copy or train it again"
+        if remote.is_remote(path):
+            # Keras knows the format by the name.
+            return local_copy.of(path, sha256=recorded, fix=fix, suffix=".weights.h5")
+        durable.check_file(path, expected_sha256=recorded, fix=fix)
         return path
 
 

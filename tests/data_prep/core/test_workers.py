@@ -3,8 +3,11 @@ import errno
 import fcntl
 import itertools
 import logging
+import multiprocessing.context
 import os
 import pathlib
+import subprocess
+import sys
 import time
 import traceback
 
@@ -20,6 +23,7 @@ from data_prep.core.errors import ExitCode
 from data_prep.core.errors import InputError
 from data_prep.source.source_file import SourceFile
 
+ROOT = pathlib.Path(__file__).parents[3]
 # The time of an input includes its worker's start, which may take seconds.
 # Joined here, because a traceback quotes the lines of the code.
 PATIENT = "^".join(("DOE", "JOHN"))
@@ -293,6 +297,127 @@ def test_a_worker_that_cannot_start_blames_no_input(function, code):
     with pool, pytest.raises(CommandError, match=f"ended with {code} before") as e:
         list(pool.imap_ordered(function(), [0]))
     assert e.value.exit_code == ExitCode.ENVIRONMENT
+
+
+class LoadedOnce(Unloadable):
+    """A function that no process can load any more once one of them has died.
+
+    Args:
+      marker: a file that says that one has died.
+      load: what loading it calls then.
+    """
+
+    def __init__(self, marker, load):
+        self._state = marker, load
+
+    def __reduce__(self):
+        marker, load = self._state
+        return load_once, (marker, load)
+
+
+def load_once(marker, load):
+    if marker.exists():
+        load()
+    return LoadedOnce(marker, load)
+
+
+def die_for_good(item):
+    if isinstance(item, pathlib.Path):
+        item.touch()
+        os.abort()
+    return item
+
+
+@pytest.mark.parametrize("load", [exit_at_import, os.abort])
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_a_worker_that_cannot_be_replaced_any_more_is_one_failure(
+    load, num_workers, tmp_path
+):
+    marker, results = tmp_path / "died", []
+    function = LoadedOnce(marker, load)
+    pool = workers.WorkerPool(
+        die_for_good, function, num_workers=num_workers, limits=LIMITS
+    )
+    items = [0, 1, 2, 3, marker, *range(5, 20)]
+    with pool, pytest.raises(CommandError, match="before any work") as e:
+        results.extend(r for _, r in pool.imap_ordered(die_for_good, items))
+    assert e.value.exit_code == ExitCode.ENVIRONMENT
+    assert results == [0, 1, 2, 3][: len(results)], "none is refused"
+
+
+def abort_at_first(marker):
+    try:
+        marker.touch(exist_ok=False)
+    except FileExistsError:
+        return AbortedAtFirst(marker)
+    os.abort()
+
+
+class AbortedAtFirst(Unloadable):
+    """A function whose first load kills the process, as where memory is short."""
+
+    def __init__(self, marker):
+        self._marker = marker
+
+    def __reduce__(self):
+        return abort_at_first, (self._marker,)
+
+
+def test_a_start_that_was_killed_is_tried_again_and_blames_no_input(tmp_path):
+    """It is not one of the two trials of the input that it was to work on."""
+    once = AbortedAtFirst(tmp_path / "started")
+    items = [("die once", tmp_path / "died"), ("ok", 1)]
+    with workers.WorkerPool(behave, once, num_workers=1, limits=LIMITS) as pool:
+        results = [r for _, r in pool.imap_ordered(behave, items)]
+    assert results == [tmp_path / "died", 1]
+    assert (tmp_path / "started").exists()
+
+
+def test_a_machine_without_room_for_a_process_says_so(monkeypatch):
+    started = []
+
+    def start(process):
+        if started:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        started.append(process)
+        spawn(process)
+
+    spawn = multiprocessing.context.SpawnProcess.start
+    monkeypatch.setattr(multiprocessing.context.SpawnProcess, "start", start)
+    with pytest.raises(CommandError, match="cannot be started .Resource temp") as e:
+        workers.WorkerPool(behave, num_workers=2, limits=LIMITS)
+    assert e.value.exit_code == ExitCode.ENVIRONMENT
+    assert not started[0].is_alive()
+
+
+UNGUARDED = """
+import os, sys
+from data_prep.core import workers
+limits = workers.Limits(memory_bytes=256 << 20, seconds=60)
+with workers.WorkerPool(os.path.basename, num_workers=2, limits=limits) as pool:
+    for item, result in pool.imap_ordered(os.path.basename, list("abcdefgh")):
+        print(item, result)
+"""
+
+
+def test_a_script_whose_main_part_is_not_guarded_fails_once(tmp_path):
+    """Each worker runs it again, up to the line that starts workers."""
+    script = tmp_path / "script.py"
+    script.write_text(UNGUARDED)
+    done = subprocess.run(
+        [sys.executable, script],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    *_, last = done.stderr.splitlines()
+    assert "a worker process ended with 1 before any work" in last
+    assert 'if __name__ == "__main__":' in last
+    # Neither of them was started twice.
+    assert done.stderr.count("bootstrapping phase") <= 2
 
 
 def eat(items, needed):

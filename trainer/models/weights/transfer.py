@@ -67,5 +67,5 @@ def load(path: pathlib.Path, model: keras.Model, spec: str) -> dict[str, str]:
         logging.info("%d weights of the other run are not used", unused)
     return {
         "init_from": run.config["model"],
-        "sha256": run.result["weights"][file.name],
+        "sha256": run.result["weights"][f"{name}.weights.h5"],
     }

@@ -1,0 +1,125 @@
+"""Copies of remote files on this machine, known by their sha256.
+
+TensorFlow alone reads records from gs:// and not from s3://, and checks neither file
+against the hash in dataset.json. So all stores have the same way: a file is fetched
+once, checked, and read from the disk by every later epoch and command.
+"""
+
+import concurrent.futures
+import dataclasses
+import os
+import pathlib
+import secrets
+from collections.abc import Iterable
+from collections.abc import Sequence
+
+from data_prep.core import cache_folder
+from data_prep.core import durable
+from data_prep.core import remote
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
+from data_prep.core.progress import tracked
+
+# Fetching is waiting for the network.
+_THREADS = 8
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Remote:
+    """A remote file whose bytes are known.
+
+    Attributes:
+      path: where it is.
+      sha256: of its bytes.
+      num_bytes: its size; 0 where that is not known.
+      fix: what to do where it has other bytes.
+      suffix: of the copy's name, for readers that ask for one.
+    """
+
+    path: remote.RemotePath
+    sha256: str
+    num_bytes: int = 0
+    fix: str
+    suffix: str = ""
+
+    def copy(self) -> pathlib.Path:
+        """Returns where its copy belongs on this machine."""
+        folder = cache_folder.path() / "copies" / self.sha256[:2]
+        return folder / f"{self.sha256}{self.suffix}"
+
+
+def of(path: pathlib.Path, *, sha256: str, fix: str, suffix: str = "") -> pathlib.Path:
+    """Returns a local file with the bytes of `path`: itself, if it is local.
+
+    Raises:
+      CommandError: the remote file is missing or has another sha256, or there is no
+        room for it.
+    """
+    if not remote.is_remote(path):
+        return path
+    wanted = Remote(path=path, sha256=sha256, fix=fix, suffix=suffix)
+    return fetch([wanted])[0]
+
+
+def fetch(wanted: Sequence[Remote]) -> list[pathlib.Path]:
+    """Returns local copies; those that are missing are fetched side by side.
+
+    A copy that is there already is compared with its sha256 once in each process.
+
+    Raises:
+      CommandError: as in `of`.
+    """
+    missing = {w.copy(): w for w in wanted if not _is_sound(w.copy(), w.sha256)}
+    if missing:
+        cache_folder.require_room(sum(w.num_bytes for w in missing.values()))
+        with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
+            done: Iterable = threads.map(_fetch, missing.values())
+            if len(missing) > 1:
+                done = tracked(iter(done), "fetch", len(missing), unit="files")
+            try:
+                for _ in done:
+                    pass
+            except BaseException:
+                threads.shutdown(cancel_futures=True)
+                raise
+    return [w.copy() for w in wanted]
+
+
+# Of this process; a copy may be damaged between two of them.
+_sound: set[pathlib.Path] = set()
+
+
+def _is_sound(copy: pathlib.Path, sha256: str) -> bool:
+    if copy in _sound and copy.exists():
+        return True
+    try:
+        is_sound = durable.sha256(copy) == sha256
+    except FileNotFoundError:
+        return False
+    if is_sound:
+        _sound.add(copy)
+    return is_sound
+
+
+def _fetch(wanted: Remote) -> None:
+    copy = wanted.copy()
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    # Several processes may fetch it: each has a name of its own, the last one stays.
+    incomplete = copy.with_name(f"{copy.name}-{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        try:
+            wanted.path.download(incomplete)
+        except FileNotFoundError as e:
+            raise CommandError(
+                ExitCode.CORRUPT, f"{wanted.path} is missing", fix=wanted.fix
+            ) from e
+        if durable.sha256(incomplete) != wanted.sha256:
+            raise CommandError(
+                ExitCode.CORRUPT,
+                f"{wanted.path} does not match its recorded sha256",
+                fix=wanted.fix,
+            )
+        incomplete.replace(copy)
+        _sound.add(copy)
+    finally:
+        incomplete.unlink(missing_ok=True)
