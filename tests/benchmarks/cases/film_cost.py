@@ -22,6 +22,7 @@ from tests.benchmarks.harness import cluster_arithmetic as arithmetic
 from tests.benchmarks.harness import timing
 from tests.benchmarks.harness.cluster_arithmetic import FilmCost
 from tests.benchmarks.harness.cluster_arithmetic import Site
+from tests.benchmarks.harness.cluster_arithmetic import Units
 from tests.benchmarks.sides import film_steps
 from tests.benchmarks.sides.film_steps import Job
 
@@ -42,6 +43,12 @@ ARCHIVES = {
 NODES = (1, 8, 64)
 # A machine of 16 cores and 10 Gbit/s, or of a GPU, and a share of 2 GB/s for all.
 CORES, NODE_BYTES_S, STORE_BYTES_S = 16, 1.25e9, 2e9
+# Shards as they are by default; a conversion may give one several cores, and a process
+# with loaded members has all cores of its machine, or one GPU.
+_RECORDS = 512
+CONVERSION = Units(films=_RECORDS, processors=(1, 2, 4, 8, 16))
+ON_CORES = Units(films=_RECORDS, processors=(CORES,))
+ON_GPUS = Units(films=_RECORDS, processors=(1,))
 _PACKAGES = ("tensorflow", "pydicom", "opencv-python-headless", "numpy")
 
 
@@ -71,12 +78,15 @@ def on_gpu(cost: FilmCost) -> FilmCost:
     return dataclasses.replace(cost, work_s=1 / (GPU_FILMS_S * GPU_VIEWS))
 
 
-def archive_rows(what: str, cost_of: dict[int, FilmCost], processors: int):
+def archive_rows(
+    what: str, cost_of: dict[int, FilmCost], units: Units, processors: int = CORES
+):
     """Yields table rows of the archives on 1, 8 and 64 machines.
 
     Args:
       what: the job.
       cost_of: {side of the films: cost}.
+      units: what a machine does as a whole.
       processors: cores or GPUs of each machine that do the work.
     """
     for name, (films, side) in ARCHIVES.items():
@@ -88,7 +98,7 @@ def archive_rows(what: str, cost_of: dict[int, FilmCost], processors: int):
                 node_bytes_s=NODE_BYTES_S,
                 store_bytes_s=STORE_BYTES_S,
             )
-            found = arithmetic.estimate(cost_of[side], films, site)
+            found = arithmetic.estimate(cost_of[side], films, units, site)
             seconds = (found.plan_s, found.work_s, found.publish_s, found.total_s)
             durations = map(arithmetic.duration, seconds)
             yield what, f"{name}, {films:,}", nodes, *durations, found.limit
@@ -138,11 +148,12 @@ def report(machine, costs: dict[str, FilmCost]) -> None:
     )
     rows = []
     sides = {side: costs[f"{side} px to {SIZES[-1]}"] for side in (1024, 2560)}
-    rows += archive_rows(f"convert to {SIZES[-1]}", sides, CORES)
+    rows += archive_rows(f"convert to {SIZES[-1]}", sides, CONVERSION)
     for name in MEMBERS:
-        rows += archive_rows(f"{name}, cores", dict.fromkeys(sides, costs[name]), CORES)
+        by_side = dict.fromkeys(sides, costs[name])
+        rows += archive_rows(f"{name}, cores", by_side, ON_CORES)
     gpu = on_gpu(costs[GPU_MEMBER])
-    rows += archive_rows(f"{GPU_MEMBER}, GPU", dict.fromkeys(sides, gpu), 1)
+    rows += archive_rows(f"{GPU_MEMBER}, GPU", dict.fromkeys(sides, gpu), ON_GPUS, 1)
     header = ("job", "films", "machines", *film_steps.STEPS, "in all", "limited by")
     print(timing.markdown(header, rows))
     print("\n" + timing.as_json({"costs": costs}))
