@@ -7,6 +7,7 @@ from tests.benchmarks.fixtures import source_files
 from tests.benchmarks.harness import cluster_arithmetic as arithmetic
 from tests.benchmarks.harness.cluster_arithmetic import FilmCost
 from tests.benchmarks.harness.cluster_arithmetic import Site
+from tests.benchmarks.harness.cluster_arithmetic import Units
 from tests.benchmarks.sides import film_steps
 from tests.benchmarks.sides.film_steps import Job
 from tests.benchmarks.sides.film_steps import Used
@@ -35,9 +36,15 @@ def site(**changed):
     return Site(**{**given, **changed})
 
 
+def estimate(costs, films, place, **changed):
+    units = Units(**{"films": 500, "processors": (1,), **changed})
+    return arithmetic.estimate(costs, films, units, place)
+
+
 def test_a_job_takes_its_three_stages():
-    found = arithmetic.estimate(cost(), 1_280_000, site())
+    found = estimate(cost(), 1_280_000, site())
     assert found.plan_s == pytest.approx(20 + 128)
+    # 2,560 shards of 5 s on 128 cores.
     assert found.work_s == pytest.approx(100)
     assert found.publish_s == pytest.approx(256)
     assert found.total_s == pytest.approx(504)
@@ -56,21 +63,37 @@ def test_a_job_takes_its_three_stages():
     ],
 )
 def test_what_takes_longest_is_the_limit(limit, costs, places):
-    assert arithmetic.estimate(cost(**costs), 1000, site(**places)).limit == limit
+    assert estimate(cost(**costs), 64_000, site(**places)).limit == limit
+
+
+def test_the_last_round_of_shards_counts_as_a_whole():
+    assert estimate(cost(), 64_000, site()).work_s == pytest.approx(5)
+    assert estimate(cost(), 64_001, site()).work_s == pytest.approx(10)
+    # A shard with fewer films takes less.
+    assert estimate(cost(), 100, site()).work_s == pytest.approx(1)
+
+
+def test_too_few_shards_keep_few_processors_busy():
+    few = estimate(cost(publish_s=0, plan_s=0), 32_000, site())
+    assert few.limit == arithmetic.SHARDS
+    assert few.work_s == pytest.approx(5)
+    # Two cores for each shard, or four, of which some then wait.
+    shared = estimate(cost(), 32_000, site(), processors=(1, 2, 4))
+    assert shared.work_s == pytest.approx(2.5)
 
 
 def test_the_store_and_the_driver_do_not_grow_with_the_nodes():
     one, many = (
-        arithmetic.estimate(cost(), 10**6, site(nodes=n, store_bytes_s=1e8))
-        for n in (1, 64)
+        estimate(cost(), 1_024_000, site(nodes=n, store_bytes_s=1e8)) for n in (1, 64)
     )
     assert one.publish_s == many.publish_s
     assert (one.limit, many.limit) == (arithmetic.STORE, arithmetic.STORE)
-    assert one.work_s == many.work_s == pytest.approx(5000)
-    fast = arithmetic.estimate(cost(), 10**6, site(nodes=64))
-    slow = arithmetic.estimate(cost(), 10**6, site(nodes=1))
-    assert slow.work_s == pytest.approx(625)
-    assert fast.work_s == pytest.approx(50)
+    assert one.work_s == many.work_s == pytest.approx(5120)
+    fast = estimate(cost(), 1_024_000, site(nodes=64))
+    slow = estimate(cost(), 1_024_000, site(nodes=1))
+    assert slow.work_s == pytest.approx(640)
+    # 10 s of work, and the store's 51 s.
+    assert fast.work_s == pytest.approx(51.2)
 
 
 def test_a_site_without_machines_is_refused():
@@ -113,12 +136,12 @@ def test_a_start_is_not_in_the_cost_of_a_film():
 
 def test_the_tables_have_every_archive(capsys):
     names = [f"{s} px to 256,512" for s in (1024, 2560)] + list(film_cost.MEMBERS)
-    film_cost.report({"cores": "2"}, dict.fromkeys(names, cost()), 1.5)
+    film_cost.report({"cores": "2"}, dict.fromkeys(names, cost()))
     text = capsys.readouterr().out
     for name, (films, _) in film_cost.ARCHIVES.items():
         # A conversion, two members on cores and one on GPUs, on 1, 8 and 64 machines.
         assert text.count(f"{name}, {films:,}") == 4 * 3
-    # 112,120 films of 10 ms on 16 cores.
+    # 219 shards of 512 films of 10 ms on 16 cores, in 14 rounds.
     assert "| 1.2 min |" in text
 
 

@@ -8,7 +8,8 @@ it. CPU seconds change little when others use the machine. Conversion runs in th
 of an array job (plan, part, publish), so that each has its own cost; the driver's share
 and that of its workers are told apart. Synthetic films: JPEG Baseline of 1024 px, as in
 the competition, and of 2560 px, as in hospitals. Then arithmetic from these costs: see
-`cluster_arithmetic`. What the GPU takes is not measured here.
+`cluster_arithmetic`. What a GPU takes is not measured here, and the memory of a plan is
+in `plan_memory`.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from tests.benchmarks.harness import cluster_arithmetic as arithmetic
 from tests.benchmarks.harness import timing
 from tests.benchmarks.harness.cluster_arithmetic import FilmCost
 from tests.benchmarks.harness.cluster_arithmetic import Site
+from tests.benchmarks.harness.cluster_arithmetic import Units
 from tests.benchmarks.sides import film_steps
 from tests.benchmarks.sides.film_steps import Job
 
@@ -41,6 +43,12 @@ ARCHIVES = {
 NODES = (1, 8, 64)
 # A machine of 16 cores and 10 Gbit/s, or of a GPU, and a share of 2 GB/s for all.
 CORES, NODE_BYTES_S, STORE_BYTES_S = 16, 1.25e9, 2e9
+# Shards as they are by default; a conversion may give one several cores, and a process
+# with loaded members has all cores of its machine, or one GPU.
+_RECORDS = 512
+CONVERSION = Units(films=_RECORDS, processors=(1, 2, 4, 8, 16))
+ON_CORES = Units(films=_RECORDS, processors=(CORES,))
+ON_GPUS = Units(films=_RECORDS, processors=(1,))
 _PACKAGES = ("tensorflow", "pydicom", "opencv-python-headless", "numpy")
 
 
@@ -70,12 +78,15 @@ def on_gpu(cost: FilmCost) -> FilmCost:
     return dataclasses.replace(cost, work_s=1 / (GPU_FILMS_S * GPU_VIEWS))
 
 
-def archive_rows(what: str, cost_of: dict[int, FilmCost], processors: int):
+def archive_rows(
+    what: str, cost_of: dict[int, FilmCost], units: Units, processors: int = CORES
+):
     """Yields table rows of the archives on 1, 8 and 64 machines.
 
     Args:
       what: the job.
       cost_of: {side of the films: cost}.
+      units: what a machine does as a whole.
       processors: cores or GPUs of each machine that do the work.
     """
     for name, (films, side) in ARCHIVES.items():
@@ -87,7 +98,7 @@ def archive_rows(what: str, cost_of: dict[int, FilmCost], processors: int):
                 node_bytes_s=NODE_BYTES_S,
                 store_bytes_s=STORE_BYTES_S,
             )
-            found = arithmetic.estimate(cost_of[side], films, site)
+            found = arithmetic.estimate(cost_of[side], films, units, site)
             seconds = (found.plan_s, found.work_s, found.publish_s, found.total_s)
             durations = map(arithmetic.duration, seconds)
             yield what, f"{name}, {films:,}", nodes, *durations, found.limit
@@ -103,55 +114,49 @@ def cost_row(what: str, cost: FilmCost) -> tuple:
     )
 
 
-def measure(folder: pathlib.Path, *, quick: bool) -> tuple[dict[str, FilmCost], float]:
-    """Returns {what: cost}, and the MiB by which 1,000 films make the driver grow."""
-    costs, counts = {}, {1024: (20, 220), 2560: (10, 60), "plan": (500, 4500)}
-    if quick:
-        counts = {1024: (4, 12), 2560: (4, 12), "plan": (20, 60)}
+def measure(folder: pathlib.Path, *, quick: bool) -> dict[str, FilmCost]:
+    """Returns {what: cost of a film}."""
+    costs, counts = {}, {1024: (20, 1020), 2560: (20, 140)}
     for side in (1024, 2560):
         drawn = folder / f"drawn{side}"
         source_files.draw(drawn, count=DRAWN, size=side)
         for sizes in SIZES if side == 1024 else SIZES[-1:]:
             few, many = (
-                film_steps.conversion(drawn, folder, sizes, n) for n in counts[side]
+                film_steps.conversion(drawn, folder, sizes, n)
+                for n in ((20, 40) if quick else counts[side])
             )
             costs[f"{side} px to {sizes}"] = film_cost(many.per_film(few))
-    few, many = (
-        film_steps.plan_memory_mib(folder / "drawn1024", folder, n)
-        for n in counts["plan"]
-    )
-    peak = (many - few) / (counts["plan"][1] - counts["plan"][0]) * 1000
     for name, network in MEMBERS.items():
         few, many = (
             film_steps.prediction(network, folder, n)
             for n in ((4, 12) if quick else (16, 112))
         )
         costs[name] = film_cost(many.per_film(few))
-    return costs, peak
+    return costs
 
 
-def report(machine, costs: dict[str, FilmCost], peak: float) -> None:
+def report(machine, costs: dict[str, FilmCost]) -> None:
     """Prints the costs and the arithmetic as Markdown."""
     print(timing.markdown(("machine", ""), machine.items()) + "\n")
     header = ("a film", "header", "plan", "work", "publish", "kB read", "kB written")
     print("CPU milliseconds, and thousands of bytes:\n")
     print(timing.markdown(header, (cost_row(*item) for item in costs.items())))
-    print(f"\nThe plan takes {peak:.1f} MiB of the driver's memory per 1,000 films.\n")
     print(
-        f"Arithmetic: machines of {CORES} cores or one GPU, "
+        f"\nArithmetic: machines of {CORES} cores or one GPU, "
         f"{NODE_BYTES_S / 1e9:.2f} GB/s a machine, {STORE_BYTES_S / 1e9:.0f} GB/s of "
         "the store in all.\n"
     )
     rows = []
     sides = {side: costs[f"{side} px to {SIZES[-1]}"] for side in (1024, 2560)}
-    rows += archive_rows(f"convert to {SIZES[-1]}", sides, CORES)
+    rows += archive_rows(f"convert to {SIZES[-1]}", sides, CONVERSION)
     for name in MEMBERS:
-        rows += archive_rows(f"{name}, cores", dict.fromkeys(sides, costs[name]), CORES)
+        by_side = dict.fromkeys(sides, costs[name])
+        rows += archive_rows(f"{name}, cores", by_side, ON_CORES)
     gpu = on_gpu(costs[GPU_MEMBER])
-    rows += archive_rows(f"{GPU_MEMBER}, GPU", dict.fromkeys(sides, gpu), 1)
+    rows += archive_rows(f"{GPU_MEMBER}, GPU", dict.fromkeys(sides, gpu), ON_GPUS, 1)
     header = ("job", "films", "machines", *film_steps.STEPS, "in all", "limited by")
     print(timing.markdown(header, rows))
-    print("\n" + timing.as_json({"costs": costs, "plan_mib_per_1000": peak}))
+    print("\n" + timing.as_json({"costs": costs}))
 
 
 def main() -> None:
@@ -161,8 +166,8 @@ def main() -> None:
     timing.adopt_orphans()
     machine = timing.machine(_PACKAGES)
     with tempfile.TemporaryDirectory() as folder:
-        costs, peak = measure(pathlib.Path(folder), quick=args.quick)
-    report(machine, costs, peak)
+        costs = measure(pathlib.Path(folder), quick=args.quick)
+    report(machine, costs)
 
 
 if __name__ == "__main__":

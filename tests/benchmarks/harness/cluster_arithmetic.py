@@ -1,19 +1,15 @@
 """How long a job takes on N machines, from what one film costs.
 
-This is arithmetic and no measurement: work is taken to spread evenly over all cores,
-and the store to give all nodes the same rate at once. What a start costs, and the last
-shards that keep few cores busy, are left out.
+This is arithmetic and no measurement: whole shards are done in rounds by equal
+processors, and the store gives all nodes the same rate at once. What a start costs is
+left out.
 """
 
 import dataclasses
+import math
 
-PLAN, PROCESSORS, NETWORK, STORE, PUBLISH = (
-    "plan",
-    "processors",
-    "network",
-    "store",
-    "publish",
-)
+PLAN, PROCESSORS, SHARDS = "plan", "processors", "too few shards"
+NETWORK, STORE, PUBLISH = "network", "store", "publish"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,6 +31,19 @@ class FilmCost:
     publish_s: float
     read_bytes: float
     written_bytes: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Units:
+    """What a machine does as a whole.
+
+    Attributes:
+      films: number of films in each.
+      processors: how many processors one may occupy, as numbers to choose from.
+    """
+
+    films: int
+    processors: tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,7 +78,8 @@ class Estimate:
       plan_s: headers on all nodes, then the plan on the driver.
       work_s: the shards, as long as the slowest of processors, network and store.
       publish_s: on the driver.
-      limit: what takes longest, one of this module's names.
+      limit: what takes longest, one of this module's names; SHARDS where processors
+        have nothing to do.
     """
 
     plan_s: float
@@ -83,23 +93,37 @@ class Estimate:
         return self.plan_s + self.work_s + self.publish_s
 
 
-def estimate(cost: FilmCost, films: int, site: Site) -> Estimate:
-    """Returns how long a job of so many films takes on these machines."""
+def estimate(cost: FilmCost, films: int, units: Units, site: Site) -> Estimate:
+    """Returns how long a job of so many films takes on these machines.
+
+    Each unit gets the number of processors with which the job is fastest.
+    """
+    work_s, share = min(_rounds(cost, films, units, site))
     both_ways = films * (cost.read_bytes + cost.written_bytes)
     headers_s = films * cost.header_s / (site.nodes * site.cores)
     seconds = {
         PLAN: headers_s + films * cost.plan_s,
-        PROCESSORS: films * cost.work_s / (site.nodes * site.processors),
+        PROCESSORS if share == 1 else SHARDS: work_s,
         NETWORK: both_ways / (site.nodes * site.node_bytes_s),
         STORE: both_ways / site.store_bytes_s,
         PUBLISH: films * cost.publish_s,
     }
     return Estimate(
         plan_s=seconds[PLAN],
-        work_s=max(seconds[PROCESSORS], seconds[NETWORK], seconds[STORE]),
+        work_s=max(work_s, seconds[NETWORK], seconds[STORE]),
         publish_s=seconds[PUBLISH],
         limit=max(seconds, key=seconds.__getitem__),
     )
+
+
+def _rounds(cost: FilmCost, films: int, units: Units, site: Site):
+    """Yields (seconds of all rounds, share of the processors that have a unit)."""
+    count = math.ceil(films / units.films)
+    unit_s = min(films, units.films) * cost.work_s
+    for processors in units.processors:
+        at_once = site.nodes * (site.processors // processors)
+        rounds = math.ceil(count / at_once)
+        yield rounds * unit_s / processors, min(1, count / at_once)
 
 
 def duration(seconds: float) -> str:

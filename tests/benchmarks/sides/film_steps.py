@@ -110,18 +110,6 @@ def prediction(network: str, folder: pathlib.Path, count: int) -> Job:
     return job
 
 
-def plan_memory_mib(drawn: pathlib.Path, folder: pathlib.Path, count: int) -> float:
-    """Returns the driver's peak memory while it plans `count` films, in MiB."""
-    source = source_files.sound(drawn, folder / f"plan{count}", count=count)
-    output = folder / "planned"
-    arguments = [*_source(source, output), "--plan_only"]
-    peak = measured("data_prep.main", arguments, folder).own_peak_mib
-    timing.say(f"plan of {count} films: {peak:.0f} MiB")
-    shutil.rmtree(source.folder.parent)
-    shutil.rmtree(output)
-    return peak
-
-
 def _source(source: source_files.Source, output: pathlib.Path) -> list[str]:
     return [
         f"--source={source.folder}",
