@@ -5,6 +5,8 @@ import functools
 from absl import flags
 
 from data_prep.config import ConvertConfig
+from data_prep.config import Placement
+from data_prep.core.errors import ConfigError
 from flags import common
 from flags import fields
 from flags.groups import Groups
@@ -211,10 +213,21 @@ def dry_run() -> bool:
 
 
 def convert_config() -> ConvertConfig:
-    """Returns the flags as one frozen configuration."""
+    """Returns the flags as one frozen configuration.
+
+    Raises:
+      ConfigError: flags contradict each other.
+    """
+    placement = common.placement()
+    if dry_run() and placement != Placement():
+        raise ConfigError(
+            "Expected --dry_run, which reads headers on this machine, or --cluster, "
+            "--plan_only or --part. Received: both"
+        )
+    num_workers = common.num_workers()
+    if placement.cluster:
+        # Of each unit of work; the engine gives a machine as many as it has cores.
+        num_workers = common.NUM_WORKERS.value or 1
     return fields.read(
-        ConvertConfig,
-        GROUPS,
-        num_workers=common.num_workers(),
-        placement=common.placement(),
+        ConvertConfig, GROUPS, num_workers=num_workers, placement=placement
     )

@@ -8,6 +8,7 @@ import numpy as np
 
 from data_prep.build import clahe
 from data_prep.build import near_duplicates
+from data_prep.config import ConvertConfig
 from data_prep.core.errors import InputError
 from data_prep.dataset import aspect
 from data_prep.dataset import rle
@@ -30,7 +31,7 @@ _TELLING_SIZE = 256
 cv2.setNumThreads(1)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Task:
     """One image to convert.
 
@@ -96,6 +97,12 @@ class Converted:
     pixels_sha256: str
     perceptual_hash: str
     notices: tuple[str, ...]
+
+
+def pixels_of(config: ConvertConfig) -> Pixels:
+    """Returns how a conversion makes and stores pixels."""
+    names = [field.name for field in dataclasses.fields(Pixels)]
+    return Pixels(**{name: getattr(config, name) for name in names})
 
 
 def convert(pixels: Pixels, task: Task) -> Converted:

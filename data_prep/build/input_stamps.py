@@ -5,9 +5,11 @@ a zip. They cost no reading. A copy of the source has other times and the same b
 the sha256 decides where stamps differ.
 """
 
+import functools
 import logging
 import pathlib
 import zipfile
+from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
 from typing import Literal
@@ -60,8 +62,14 @@ def take(files: Mapping[str, SourceFile]) -> dict[str, Stamp]:
 
     A file that has vanished since it was found has the stamp of an empty one.
     """
+    stamp = stamper()
+    return {key: (*stamp(file), "") for key, file in sorted(files.items())}
+
+
+def stamper() -> Callable[[SourceFile], tuple[int, int]]:
+    """Returns what takes stamps, without hashes, and reads the list of a zip once."""
     zips: dict[pathlib.Path, dict[str, tuple[int, int]]] = {}
-    return {key: (*_stamp(file, zips), "") for key, file in sorted(files.items())}
+    return functools.partial(_stamp, zips)
 
 
 def with_hashes(
@@ -126,7 +134,7 @@ def replaced(
     return found
 
 
-def _stamp(file: SourceFile, zips: dict) -> tuple[int, int]:
+def _stamp(zips: dict, file: SourceFile) -> tuple[int, int]:
     try:
         if not file.member:
             status = file.path.stat()

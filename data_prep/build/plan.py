@@ -1,6 +1,7 @@
 """Decides, before any pixel is read, which image goes into which shard."""
 
 import dataclasses
+import functools
 import hashlib
 import logging
 import pathlib
@@ -11,11 +12,11 @@ from data_prep.build import input_stamps
 from data_prep.build import shared_patients
 from data_prep.build import source_inputs
 from data_prep.build.folds import Cause
+from data_prep.build.header_unit import HeaderReader
 from data_prep.build.image_records import Task
 from data_prep.build.input_stamps import Stamp
 from data_prep.build.source_inputs import SourceInputs
 from data_prep.config import ConvertConfig
-from data_prep.core import workers
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.dataset import rle
@@ -66,21 +67,19 @@ class Plan:
     stamps: dict[str, Stamp]
 
 
-def make(
-    config: ConvertConfig, pool: workers.WorkerPool, quarantine: Quarantine
-) -> Plan:
+def make(config: ConvertConfig, reader: HeaderReader, quarantine: Quarantine) -> Plan:
     """Reads labels and headers and plans every shard.
 
     Args:
       config: the conversion.
-      pool: workers that can apply `read_header_facts` and
+      reader: can apply `header_unit.facts_reader` of the conversion's secret, and
         `image_ids.read_sop_instance_uid`.
       quarantine: takes the bad inputs; the plan depends on the others alone.
 
     Raises:
       CommandError: inputs are missing or unusable, or too few for the folds.
     """
-    inputs = source_inputs.find(config, pool, quarantine)
+    inputs = source_inputs.find(config, reader, quarantine)
     # Before anything is read, so that a file that changes meanwhile is noticed later.
     files = {
         **input_stamps.keyed(config, "source", inputs.train.values()),
@@ -88,12 +87,15 @@ def make(
         **input_stamps.keyed(config, "test_source", inputs.test.values()),
     }
     stamps = input_stamps.take(files)
-    facts = header_pass.read(config, inputs, pool, quarantine)
+    facts = header_pass.read(config, inputs, reader, quarantine)
     patients = _patients(config, inputs, facts)
     shared = shared_patients.find(patients)
     if shared:
         logging.warning("%s; %s", shared.what, shared.fix)
-    groups = {i: folds.group_of(p, i, config.group_salt) for i, p in patients.items()}
+    groups = {
+        i: patient or folds.group_of("", i, config.group_salt)
+        for i, patient in patients.items()
+    }
     groups = folds.join(groups, {i: f.pixels_digest for i, f in facts.items()})
     labelled = {i: _label(inputs, i, facts[i]) for i in inputs.train if i in facts}
     causes = [c for c in (shared, _unusable(quarantine, len(facts))) if c]
@@ -130,6 +132,11 @@ def make(
     )
 
 
+def num_images(planned: list[PlannedShard]) -> int:
+    """Returns how many images all shards have."""
+    return sum(len(shard.tasks) for shard in planned)
+
+
 def fingerprint(planned: list[PlannedShard]) -> str:
     """Returns a sha256 over everything in the plan except the folders of the files."""
     digest = hashlib.sha256()
@@ -159,13 +166,15 @@ def _label(inputs: SourceInputs, image_id: str, facts: HeaderFacts) -> int:
 def _patients(
     config: ConvertConfig, inputs: SourceInputs, facts: dict[str, HeaderFacts]
 ) -> dict[str, str]:
-    """Returns {image id: patient id}, '' if unknown.
+    """Returns {image id: salted hash of the patient}, '' if unknown.
 
     Those of --group_csv come before those of --label_csv, and these before those of
     the files.
     """
+    hashed = functools.partial(_hashed, config.group_salt)
     if not config.group_csv:
-        return {i: inputs.patients.get(i) or f.patient_id for i, f in facts.items()}
+        named = inputs.patients
+        return {i: hashed(named.get(i, "")) or f.patient_id for i, f in facts.items()}
     patient_of = inputs.resolver(config).values_of(
         folds.read_patients(config.group_csv), config.group_csv
     )
@@ -178,7 +187,11 @@ def _patients(
             len(unnamed),
             len(facts),
         )
-    return {i: patient_of.get(i, "") for i in facts}
+    return {i: hashed(patient_of.get(i, "")) for i in facts}
+
+
+def _hashed(salt: str, patient: str) -> str:
+    return folds.group_of(patient, "", salt) if patient else ""
 
 
 def _unusable(quarantine: Quarantine, num_usable: int) -> Cause | None:

@@ -54,6 +54,16 @@ def published_sizes(config: ConvertConfig, inputs: str) -> list[int]:
     return complete
 
 
+def drop_lost_attempts(config: ConvertConfig) -> None:
+    """Ends whatever another attempt at this conversion is still writing.
+
+    Call it only with the folder's lock, and before publishing only when all facts are
+    there: an attempt that was given up can then replace no shard any more.
+    """
+    for folder in (config.output, *(config.output / str(s) for s in config.sizes)):
+        durable.drop_incomplete(folder)
+
+
 def publish(
     config: ConvertConfig,
     planned: Plan,
@@ -68,6 +78,7 @@ def publish(
       facts: {shard name: its facts}.
       inputs: digest of the conversion's inputs.
     """
+    drop_lost_attempts(config)
     sources = {i: digest for f in facts.values() for i, digest in f.sources.items()}
     fold_of = {
         task.image_id: task.fold

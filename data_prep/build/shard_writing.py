@@ -1,4 +1,4 @@
-"""Writes the planned shards at every size, and skips those that are finished.
+"""Writes planned shards at every size.
 
 A shard is the unit of work. Its files are written aside and renamed, then its facts
 are written to the work folder: a shard with facts is whole.
@@ -25,30 +25,37 @@ from data_prep.dataset import shards
 Outcome = tuple[Task, Converted | InputError]
 
 
-def write_pending(
+def write_all(
     config: ConvertConfig,
-    planned: list[PlannedShard],
+    pending: list[PlannedShard],
     convert_in_order: Callable[[Iterable[Task]], Iterator[Outcome]],
-) -> dict[str, ShardFacts]:
-    """Writes every shard that is not finished yet.
+) -> None:
+    """Writes shards one after the other, while workers work ahead on the next.
 
     Args:
       config: the conversion.
-      planned: all its shards.
+      pending: the shards that are not finished yet.
       convert_in_order: applies the conversion of one image to each task.
-
-    Returns:
-      {shard name: its facts}, of the finished shards too.
     """
-    pending = [s for s in planned if not work_folder.has_facts(config, s)]
     num_images = sum(len(shard.tasks) for shard in pending)
     tasks = itertools.chain.from_iterable(shard.tasks for shard in pending)
     outcomes = tracked(convert_in_order(tasks), "convert", num_images, unit="images")
     for shard in pending:
-        shard_outcomes = itertools.islice(outcomes, len(shard.tasks))
-        facts = _write_shard(config, shard, shard_outcomes)
-        work_folder.write_facts(config, shard, facts)
-    return {shard.name: work_folder.read_facts(config, shard) for shard in planned}
+        write(config, shard, itertools.islice(outcomes, len(shard.tasks)))
+
+
+def write(
+    config: ConvertConfig, shard: PlannedShard, outcomes: Iterable[Outcome]
+) -> None:
+    """Writes one shard at every size, and then its facts.
+
+    Args:
+      config: the conversion.
+      shard: the shard.
+      outcomes: of its tasks, in their order.
+    """
+    facts = _write_shard(config, shard, outcomes)
+    work_folder.write_facts(config, shard.name, facts)
 
 
 def _write_shard(

@@ -4,8 +4,8 @@ import collections
 import logging
 import pathlib
 
+from data_prep.build.header_unit import HeaderReader
 from data_prep.config import ConvertConfig
-from data_prep.core import workers
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.core.errors import InputError
@@ -19,7 +19,7 @@ from data_prep.source.source_file import SourceFile
 def find(
     config: ConvertConfig,
     folder: pathlib.Path,
-    pool: workers.WorkerPool,
+    reader: HeaderReader,
     quarantine: Quarantine,
 ) -> dict[str, SourceFile]:
     """Returns {image id: file} of the images of a folder, sorted by id.
@@ -27,7 +27,7 @@ def find(
     Args:
       config: the conversion.
       folder: the source.
-      pool: workers that can apply `image_ids.read_sop_instance_uid`.
+      reader: can apply `image_ids.read_sop_instance_uid`.
       quarantine: takes the files that cannot be used.
 
     Raises:
@@ -36,7 +36,7 @@ def find(
     id_of = image_ids.id_of(config.id_from)
     files = image_files.find(folder, quarantine, id_of=id_of)
     if config.id_from == "sop_instance_uid":
-        files = _by_header(files, folder, pool, quarantine)
+        files = _by_header(files, folder, reader, quarantine)
     if not files:
         raise _none_usable(folder, quarantine)
     return files
@@ -85,11 +85,11 @@ def _stem(name: str) -> str:
 def _by_header(
     files: dict[str, SourceFile],
     folder: pathlib.Path,
-    pool: workers.WorkerPool,
+    reader: HeaderReader,
     quarantine: Quarantine,
 ) -> dict[str, SourceFile]:
     files_of: dict[str, list[SourceFile]] = {}
-    results = pool.imap_ordered(image_ids.read_sop_instance_uid, files.values())
+    results = reader.imap_ordered(image_ids.read_sop_instance_uid, files.values())
     for file, uid in tracked(results, "ids", len(files), unit="files"):
         if isinstance(uid, InputError):
             quarantine.add(file.shown, uid)

@@ -7,16 +7,18 @@ from collections.abc import Collection
 
 from data_prep.build import known_labels
 from data_prep.build import source_ids
+from data_prep.build.header_unit import HeaderReader
 from data_prep.build.known_labels import KnownLabels
 from data_prep.config import ConvertConfig
-from data_prep.core import workers
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.labels import fold_lists
 from data_prep.labels import rle_csv
+from data_prep.source import folder_listing
 from data_prep.source import image_files
 from data_prep.source import image_ids
 from data_prep.source import name_matching
+from data_prep.source.folder_listing import Listing
 from data_prep.source.name_matching import Resolver
 from data_prep.source.quarantine import Quarantine
 from data_prep.source.source_file import SourceFile
@@ -54,13 +56,13 @@ class SourceInputs:
 
 
 def find(
-    config: ConvertConfig, pool: workers.WorkerPool, quarantine: Quarantine
+    config: ConvertConfig, reader: HeaderReader, quarantine: Quarantine
 ) -> SourceInputs:
     """Finds all images and labels; images without a usable label go to `quarantine`.
 
     Args:
       config: the conversion.
-      pool: workers that can apply `image_ids.read_sop_instance_uid`.
+      reader: can apply `image_ids.read_sop_instance_uid`.
       quarantine: takes what cannot be used.
 
     Raises:
@@ -74,13 +76,13 @@ def find(
         rle_labels = None
         if config.rle_csv:
             rle_labels = rle_csv.read_tolerant(config.rle_csv, rle_csv.NAME)
-        files = source_ids.find(config, config.source, pool, quarantine)
+        files = source_ids.find(config, config.source, reader, quarantine)
         names = source_ids.names(files, config.source)
         known = known_labels.find(config, rle_labels, files, names, quarantine)
         train = {i: file for i, file in files.items() if i in known.usable()}
         train, folds = _listed(config, train, names)
     if config.test_source:
-        test = source_ids.find(config, config.test_source, pool, quarantine)
+        test = source_ids.find(config, config.test_source, reader, quarantine)
         names |= source_ids.names(test, config.test_source)
     both = sorted(train.keys() & test.keys())
     if both:
@@ -109,17 +111,8 @@ def digest(config: ConvertConfig) -> str:
     It shows whether an output was made from the same inputs, without reading any
     image.
     """
-    result = hashlib.sha256()
     # The csvs first: a wrong path should not cost a scan of all files.
-    for path in (
-        config.rle_csv,
-        config.folds_csv,
-        config.group_csv,
-        config.source_manifest,
-        *config.label_csv,
-        *config.fold_lists,
-    ):
-        result.update(f"{path and rle_csv.digest(path)}\n".encode())
+    result = _digest_of_csvs(config)
     id_of = image_ids.id_of(config.id_from)
     for folder, find_in in (
         (config.source, image_files.find),
@@ -135,6 +128,38 @@ def digest(config: ConvertConfig) -> str:
         # They are rows of quarantine.csv, which must not outlive them.
         result.update(f"{[row[:2] for row in refused.rows()]}\n".encode())
     return result.hexdigest()
+
+
+def listing_digest(config: ConvertConfig) -> str:
+    """Returns a sha256 over the names of all files and the bytes of all csvs.
+
+    It opens no file of the folders, as `digest` does with each: many tasks of an array
+    job would otherwise do that at once on one share. What has the same digest here and
+    the same stamps has the same digest there.
+    """
+    result = _digest_of_csvs(config)
+    for folder in (config.source, config.mask_source, config.test_source):
+        listing = folder_listing.list_files(folder) if folder else Listing()
+        for path in listing.files:
+            name = path.relative_to(folder).as_posix()
+            result.update(f"{name}\n".encode(errors="surrogateescape"))
+        refused = [(str(path), error.code) for path, error in listing.refused]
+        result.update(f"{sorted(refused)}\n".encode(errors="surrogateescape"))
+    return result.hexdigest()
+
+
+def _digest_of_csvs(config: ConvertConfig):
+    result = hashlib.sha256()
+    for path in (
+        config.rle_csv,
+        config.folds_csv,
+        config.group_csv,
+        config.source_manifest,
+        *config.label_csv,
+        *config.fold_lists,
+    ):
+        result.update(f"{path and rle_csv.digest(path)}\n".encode())
+    return result
 
 
 def _listed(

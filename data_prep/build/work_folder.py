@@ -12,7 +12,6 @@ from collections.abc import Collection
 from data_prep.build import input_stamps
 from data_prep.build import plan
 from data_prep.build.plan import Plan
-from data_prep.build.plan import PlannedShard
 from data_prep.config import ConvertConfig
 from data_prep.core import durable
 from data_prep.core.errors import OF_THE_MACHINE
@@ -20,6 +19,7 @@ from data_prep.core.errors import OF_THE_MACHINE
 _FOLDER = ".work"
 _PLAN = "plan.json"
 _STAMPS = "inputs.json"
+_HEADERS = "headers"
 OTHER_OUTPUT = "choose another --output, or delete this one"
 
 
@@ -66,6 +66,31 @@ def path(config: ConvertConfig) -> pathlib.Path:
     return config.output / _FOLDER
 
 
+def headers_path(config: ConvertConfig) -> pathlib.Path:
+    """Returns the folder of what a cluster has read of headers, until it is planned."""
+    return path(config) / _HEADERS
+
+
+def with_absolute_paths(config: ConvertConfig) -> ConvertConfig:
+    """Returns a config of which other processes and machines see the same files.
+
+    A conversion on this machine alone keeps its paths as they were given, unless it
+    goes on with a stored plan: its messages and its quarantine.csv name them.
+    """
+    placement = config.placement
+    shares = placement.cluster or placement.part or placement.plan_only
+    if not shares and not (path(config) / "plan").exists():
+        return config
+    paths = {
+        field.name: getattr(config, field.name).absolute()
+        for field in dataclasses.fields(config)
+        if isinstance(getattr(config, field.name), pathlib.Path)
+    }
+    for name in ("label_csv", "fold_lists"):
+        paths[name] = tuple(p.absolute() for p in getattr(config, name))
+    return dataclasses.replace(config, **paths)
+
+
 def claim(config: ConvertConfig, planned: Plan) -> None:
     """Writes down what is being built; drops finished shards of replaced files.
 
@@ -95,20 +120,20 @@ def _drop_refused_here(config: ConvertConfig, planned: Plan) -> None:
     What was missing may be there by now: a decoder, memory, a permission.
     """
     for shard in planned.shards:
-        if has_facts(config, shard):
-            refused = read_facts(config, shard).rejected.values()
+        if has_facts(config, shard.name):
+            refused = read_facts(config, shard.name).rejected.values()
             if any(code in OF_THE_MACHINE for code, *_ in refused):
-                _facts_file(config, shard).unlink()
+                _facts_file(config, shard.name).unlink()
 
 
 def _drop_replaced(config: ConvertConfig, planned: Plan) -> None:
     """Drops the facts of finished shards that were made from other bytes."""
     stored = input_stamps.read(path(config) / _STAMPS)
     key_of = {file: key for key, file in planned.files.items()}
-    finished = [s for s in planned.shards if has_facts(config, s)]
+    finished = [s for s in planned.shards if has_facts(config, s.name)]
     hashes, keys_of = {}, {}
     for shard in finished:
-        sources = read_facts(config, shard).sources
+        sources = read_facts(config, shard.name).sources
         keys = keys_of[shard.name] = set()
         for task in shard.tasks:
             keys |= {key_of[f] for f in (task.file, task.mask_file) if f}
@@ -119,7 +144,7 @@ def _drop_replaced(config: ConvertConfig, planned: Plan) -> None:
     replaced = input_stamps.replaced(stored, sorted(differing), planned.files)
     again = [s for s in finished if not keys_of[s.name].isdisjoint(replaced)]
     for shard in again:
-        _facts_file(config, shard).unlink()
+        _facts_file(config, shard.name).unlink()
     if again:
         logging.warning(
             "%d input(s) were replaced since this conversion was stopped, the first is "
@@ -144,22 +169,31 @@ def sizes_to_build(
     return missing
 
 
-def has_facts(config: ConvertConfig, shard: PlannedShard) -> bool:
+def sizes_of(config: ConvertConfig, fingerprint: str) -> tuple[int, ...]:
+    """Returns the sizes that are being built of a plan, () if another one is."""
+    plan_file = path(config) / _PLAN
+    claimed = plan_file.exists() and durable.read_json(plan_file, fix=OTHER_OUTPUT)
+    if not claimed or claimed["inputs"] != fingerprint:
+        return ()
+    return tuple(claimed["sizes"])
+
+
+def has_facts(config: ConvertConfig, name: str) -> bool:
     """Returns whether a shard was finished, by this run or an earlier one."""
-    return _facts_file(config, shard).exists()
+    return _facts_file(config, name).exists()
 
 
-def write_facts(config: ConvertConfig, shard: PlannedShard, facts: ShardFacts) -> None:
+def write_facts(config: ConvertConfig, name: str, facts: ShardFacts) -> None:
     """Writes the facts of a finished shard."""
-    durable.write_json(_facts_file(config, shard), dataclasses.asdict(facts))
+    durable.write_json(_facts_file(config, name), dataclasses.asdict(facts))
 
 
-def read_facts(config: ConvertConfig, shard: PlannedShard) -> ShardFacts:
+def read_facts(config: ConvertConfig, name: str) -> ShardFacts:
     """Reads what `write_facts` wrote."""
-    stored = durable.read_json(_facts_file(config, shard), fix=OTHER_OUTPUT)
+    stored = durable.read_json(_facts_file(config, name), fix=OTHER_OUTPUT)
     files = {int(size): FileFacts(**file) for size, file in stored["files"].items()}
     return ShardFacts(**stored | {"files": files})
 
 
-def _facts_file(config: ConvertConfig, shard: PlannedShard) -> pathlib.Path:
-    return path(config) / f"{shard.name}.json"
+def _facts_file(config: ConvertConfig, name: str) -> pathlib.Path:
+    return path(config) / f"{name}.json"

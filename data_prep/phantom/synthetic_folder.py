@@ -57,6 +57,7 @@ def write(config: SyntheticConfig) -> None:
     )
     marker = config.output / _CONFIG
     with folder_lock.locked(config.output):
+        durable.drop_incomplete(config.output)
         if marker.exists():
             stored = durable.read_json(marker, fix="delete the folder")
             durable.refuse_other_config(

@@ -15,7 +15,7 @@ from data_prep.source.source_file import SourceFile
 FILM = ("CR", "DX", "PX", "RG", "")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Probe:
     """One input whose header is to be read.
 
@@ -35,7 +35,7 @@ class Probe:
     rows: tuple[str, ...] | None = None
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class HeaderFacts:
     """What the header of an image, and its mask, say.
 

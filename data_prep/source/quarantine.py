@@ -30,6 +30,10 @@ class Quarantine:
         name = printable(self._relative(path))
         self._rows.add((name, error.code, error.reason, error.fix))
 
+    def add_row(self, row: Row) -> None:
+        """Adds a row that another quarantine of the same folders has returned."""
+        self._rows.add(row)
+
     def rows(self) -> list[Row]:
         """Returns path, code, reason and fix of every input, sorted."""
         return sorted(self._rows)

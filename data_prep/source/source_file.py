@@ -20,7 +20,7 @@ _GONE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ESTALE)
 Kind = Literal["dicom", "png", "jpeg"]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, order=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, order=True, slots=True)
 class SourceFile:
     """An image on disk, on its own or in a zip.
 

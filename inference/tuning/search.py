@@ -49,6 +49,7 @@ def tune(config: TuneConfig) -> str:
     processes = "1 process" if num_workers == 1 else f"{num_workers} processes"
     logging.info("runs on CPU, %s: no part of it uses a GPU", processes)
     with folder_lock.locked(config.output):
+        durable.drop_incomplete(config.output)
         provenance, counts = _pixel_counts(config)
         gates = config.gates if counts.classified else ()
         grid = Grid(

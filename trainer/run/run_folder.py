@@ -242,6 +242,18 @@ class FinishedRun:
     dataset: dict[str, Any]
     result: dict[str, Any]
 
+    def recorded_sha256(self, name: str) -> str:
+        """Returns the sha256 of the weights `name`, or raises a CommandError."""
+        recorded = self.result["weights"]
+        file_name = weights_path(self.path, name).name
+        if file_name not in recorded:
+            raise CommandError(
+                ExitCode.FLAGS,
+                f"{self.path} has no weights {name!r}, it has {sorted(recorded)}",
+                fix="choose others with --weights",
+            )
+        return recorded[file_name]
+
     def verified_weights(self, name: str) -> pathlib.Path:
         """Returns the path of the weights `name`, after comparing their sha256.
 
@@ -249,16 +261,9 @@ class FinishedRun:
           CommandError: the run has no such weights, or they were changed.
         """
         path = weights_path(self.path, name)
-        recorded = self.result["weights"]
-        if path.name not in recorded:
-            raise CommandError(
-                ExitCode.FLAGS,
-                f"{self.path} has no weights {name!r}, it has {sorted(recorded)}",
-                fix="choose others with --weights",
-            )
         durable.check_file(
             path,
-            expected_sha256=recorded[path.name],
+            expected_sha256=self.recorded_sha256(name),
             fix="restore the run folder from a copy or train it again",
         )
         return path

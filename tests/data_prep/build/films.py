@@ -9,6 +9,7 @@ import numpy as np
 
 from data_prep.build import convert
 from data_prep.config import ConvertConfig
+from data_prep.core import workers
 from data_prep.core.errors import InputError
 from data_prep.phantom import phantom
 
@@ -76,7 +77,7 @@ def config(folder: pathlib.Path, **fields) -> ConvertConfig:
 def run(monkeypatch, converted: ConvertConfig, *, dry: bool = False):
     """Converts without processes."""
     with monkeypatch.context() as patch:
-        patch.setattr(convert.workers, "WorkerPool", InProcess)
+        patch.setattr(workers, "WorkerPool", InProcess)
         return convert.dry_run(converted) if dry else convert.convert(converted)
 
 

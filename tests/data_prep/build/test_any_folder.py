@@ -57,7 +57,7 @@ def converted(config) -> tuple[dict[str, str], list[str]]:
         )
         try:
             probe.read_header_facts(asked)
-            record = image_records.convert(convert._pixels(config), task)
+            record = image_records.convert(image_records.pixels_of(config), task)
             sources[image_id] = record.source_sha256
         except InputError as e:
             bad.add(file.shown, e)
@@ -136,7 +136,7 @@ def test_a_film_in_any_wrapping_has_the_same_record(config):
     assert not bad
     assert sources["dicom"] == sources["gzipped_dicom"]
     assert sources["png"] == sources["gzipped_png"]
-    pixels = convert._pixels(config)
+    pixels = image_records.pixels_of(config)
     images = {
         image_id: image_records.read_image(
             file.read_bytes(), file.kind, pixels, Notices()

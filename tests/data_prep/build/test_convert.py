@@ -58,7 +58,7 @@ def test_every_input_is_in_one_place(dataset, source):
 def test_records_hold_what_the_source_has(dataset, source, size, convert_config):
     truth = rle_csv.read(source / synthetic_folder.TRAIN_CSV)
     paths = {p.stem: p for p in source.rglob("*.dcm")}
-    pixels = convert._pixels(convert_config)
+    pixels = image_records.pixels_of(convert_config)
     masks_seen = 0
     for shard, record in records(dataset / str(size)):
         image = dicom.read_pixels(paths[record.image_id].read_bytes())

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from data_prep.build import convert
+from data_prep.build import image_records
 from data_prep.build import input_stamps
 from data_prep.build import shard_writing
 from data_prep.core import durable
@@ -254,7 +255,7 @@ def test_a_stopped_conversion_goes_on_with_a_copy(stopped, rewritten, monkeypatc
 
 
 def test_what_the_machine_lacked_is_tried_again(config, monkeypatch, caplog):
-    convert_film = convert.convert_image
+    convert_film = image_records.convert
 
     def without_decoder(pixels, task):
         if task.image_id == "film3":
@@ -263,7 +264,7 @@ def test_what_the_machine_lacked_is_tried_again(config, monkeypatch, caplog):
 
     config = films.replaced(config, max_bad_fraction=0.1)
     with monkeypatch.context() as patch:
-        patch.setattr(convert, "convert_image", without_decoder)
+        patch.setattr(image_records, "convert", without_decoder)
         with pytest.raises(CommandError, match="1 of 8 inputs are bad"):
             films.run(patch, config)
     assert films.run(monkeypatch, config) == ExitCode.DONE
@@ -272,7 +273,7 @@ def test_what_the_machine_lacked_is_tried_again(config, monkeypatch, caplog):
         config, max_bad_fraction=0.2, output=config.output.parent / "other"
     )
     with monkeypatch.context() as patch:
-        patch.setattr(convert, "convert_image", without_decoder)
+        patch.setattr(image_records, "convert", without_decoder)
         assert films.run(patch, accepting) == ExitCode.QUARANTINED
     assert films.run(monkeypatch, accepting) == ExitCode.QUARANTINED
     assert "reasons that may have passed (DCM_NO_DECODER)" in caplog.text

@@ -1,12 +1,10 @@
 import dataclasses
 
 from data_prep.build import work_folder
-from data_prep.build.plan import PlannedShard
 from data_prep.build.work_folder import FileFacts
 from data_prep.build.work_folder import ShardFacts
 from data_prep.core import durable
 
-SHARD = PlannedShard(name="test", split="test", fold=-1, label=-1, tasks=())
 FACTS = ShardFacts(
     sources={"b": "12", "a": "34"},
     pixels={"b": "56", "a": "78"},
@@ -34,12 +32,12 @@ STORED = {
 
 def test_facts_keep_their_format_on_disk(convert_config, tmp_path):
     config = dataclasses.replace(convert_config, output=tmp_path)
-    assert not work_folder.has_facts(config, SHARD)
-    work_folder.write_facts(config, SHARD, FACTS)
-    assert work_folder.has_facts(config, SHARD)
+    assert not work_folder.has_facts(config, "test")
+    work_folder.write_facts(config, "test", FACTS)
+    assert work_folder.has_facts(config, "test")
     durable.write_json(tmp_path / "expected.json", STORED)
     written = (tmp_path / ".work" / "test.json").read_text()
     assert written == (tmp_path / "expected.json").read_text()
-    read = work_folder.read_facts(config, SHARD)
+    read = work_folder.read_facts(config, "test")
     assert durable.to_jsonable(dataclasses.asdict(read)) == STORED
     assert list(read.files) == [64, 32]

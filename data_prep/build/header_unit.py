@@ -1,0 +1,147 @@
+"""Reads the headers of a chunk of files: the unit of work of the header pass.
+
+What is asked lies in a JSON file of the work folder, and so does what was read. A
+patient is hashed where its header is read, so that no patient id is written or sent.
+"""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable
+from collections.abc import Collection
+from collections.abc import Iterator
+from typing import Any
+from typing import Protocol
+
+from data_prep.build import folds
+from data_prep.build import plan_json
+from data_prep.build import unit_pool
+from data_prep.core import durable
+from data_prep.core import workers
+from data_prep.core.errors import OF_THE_MACHINE
+from data_prep.source.image_ids import read_sop_instance_uid
+from data_prep.source.probe import HeaderFacts
+from data_prep.source.probe import Probe
+from data_prep.source.probe import read_header_facts
+
+FIX = "delete the folder .work in --output"
+# What is asked, and what was read.
+ASKED, READ = "asked", "read"
+
+
+class HeaderReader(Protocol):
+    """What reads headers: a WorkerPool, or `header_reader.ClusterHeaderReader`."""
+
+    def imap_ordered(
+        self, function: Callable[[Any], Any], items: Collection
+    ) -> Iterator[tuple[Any, Any]]:
+        """See `WorkerPool.imap_ordered`."""
+        ...
+
+
+@functools.cache
+def facts_reader(group_salt: str) -> Callable[[Probe], HeaderFacts]:
+    """Returns the function that reads a header; the same one for the same secret."""
+    return functools.partial(read_facts, group_salt)
+
+
+def read_facts(group_salt: str, probe: Probe) -> HeaderFacts:
+    """Returns what a header says, with the salted hash of the patient, '' if unknown.
+
+    Raises:
+      InputError: as `read_header_facts` does.
+    """
+    facts = read_header_facts(probe)
+    if not facts.patient_id:
+        return facts
+    hashed = folds.group_of(facts.patient_id, "", group_salt)
+    return dataclasses.replace(facts, patient_id=hashed)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HeaderWork:
+    """What every chunk of one pass has in common.
+
+    Attributes:
+      folder: where the chunks are.
+      kind: "facts" of images, or "ids" that their headers give them.
+      group_salt: secret key of the patient hash.
+      num_workers: number of reading processes.
+      limits: of each of them.
+    """
+
+    folder: pathlib.Path
+    kind: str
+    group_salt: str = dataclasses.field(repr=False)
+    num_workers: int
+    limits: workers.Limits
+
+    def function(self) -> Callable[[Any], Any]:
+        """Returns what is applied to each item of a chunk."""
+        if self.kind == "ids":
+            return read_sop_instance_uid
+        return facts_reader(self.group_salt)
+
+    def of_item(self, item: Any) -> plan_json.Json:
+        """Returns one item as JSON."""
+        return _OF_ITEM[self.kind](item)
+
+    def path(self, name: str, part: str) -> pathlib.Path:
+        """Returns the file of a chunk that holds what is asked, or what was read."""
+        return self.folder / f"{name}.{part}.json"
+
+    def write_asked(self, name: str, items: list, stamps: list) -> None:
+        """Writes down what a chunk asks for."""
+        asked = {"items": items, "stamps": stamps}
+        durable.write_json(self.path(name, ASKED), durable.to_jsonable(asked))
+
+    def has_read(self, name: str) -> bool:
+        """Returns whether a chunk was read, of the same files with the same stamps.
+
+        A chunk in which a file failed because of the machine counts as not read.
+        """
+        if not self.path(name, READ).exists():
+            return False
+        stored = durable.read_json(self.path(name, READ), fix=FIX)
+        if stored["asked_sha256"] != durable.sha256(self.path(name, ASKED)):
+            return False
+        return all(r.get("code") not in OF_THE_MACHINE for r in stored["results"])
+
+    def results(self, name: str) -> list:
+        """Returns what was read, in the order of the items; InputErrors among it."""
+        stored = durable.read_json(self.path(name, READ), fix=FIX)
+        to_value = _TO_VALUE[self.kind]
+        return [plan_json.to_result(r, to_value) for r in stored["results"]]
+
+
+def read_chunk(work: HeaderWork, name: str) -> str:
+    """Reads the headers that a chunk asks for, and writes down what they say.
+
+    Raises:
+      CommandError: the chunk is missing or damaged.
+    """
+    asked_file = work.path(name, ASKED)
+    asked_sha256 = durable.sha256(asked_file)
+    asked = durable.read_json(asked_file, fix=FIX)
+    items = [_TO_ITEM[work.kind](item) for item in asked["items"]]
+    functions = (facts_reader(work.group_salt), read_sop_instance_uid)
+    with unit_pool.pool(
+        *functions, num_workers=work.num_workers, limits=work.limits
+    ) as p:
+        results = [
+            plan_json.of_result(result, _OF_VALUE[work.kind])
+            for _, result in p.imap_ordered(work.function(), items)
+        ]
+    read = {"asked_sha256": asked_sha256, "results": results}
+    durable.write_json(work.path(name, READ), read)
+    return name
+
+
+def _same(value: str) -> str:
+    return value
+
+
+_OF_ITEM = {"facts": plan_json.of_probe, "ids": plan_json.of_file}
+_TO_ITEM = {"facts": plan_json.to_probe, "ids": plan_json.to_file}
+_OF_VALUE = {"facts": plan_json.of_facts, "ids": _same}
+_TO_VALUE = {"facts": plan_json.to_facts, "ids": _same}

@@ -1,0 +1,62 @@
+"""Converts one planned shard: the unit of work of a conversion on several machines."""
+
+import functools
+
+from data_prep.build import image_records
+from data_prep.build import plan_store
+from data_prep.build import shard_writing
+from data_prep.build import unit_pool
+from data_prep.build import work_folder
+from data_prep.build.image_records import Task
+from data_prep.config import ConvertConfig
+from data_prep.core import workers
+
+LIMITS = workers.Limits(memory_bytes=2 << 30, seconds=30)
+# TensorFlow alone reserves more address space than LIMITS allow.
+_TFIO_LIMITS = workers.Limits(memory_bytes=32 << 30, seconds=120)
+
+
+# Pools know their functions by identity, which two equal partials do not share.
+_partial = functools.cache(functools.partial)
+
+
+def convert_shard(config: ConvertConfig, name: str) -> str:
+    """Writes one shard of the stored plan at every size, then its facts.
+
+    It may be done twice, or by two machines at once: every try writes the same bytes
+    under names of its own, and renames them.
+
+    Args:
+      config: the conversion, with absolute paths and the sizes to write; the plan holds
+        the hashes that its `group_salt` was for.
+      name: of the shard.
+
+    Returns:
+      The name.
+
+    Raises:
+      CommandError: the plan lacks the shard, or is damaged.
+    """
+    if work_folder.has_facts(config, name):
+        return name
+    shard = plan_store.read_shard(config, name)
+    to_records = record_maker(config)
+    limits = limits_of(config)
+    with unit_pool.pool(
+        to_records, num_workers=config.num_workers, limits=limits
+    ) as pool:
+        outcomes = pool.imap_ordered(
+            to_records, shard.tasks, memory_of=Task.most_memory
+        )
+        shard_writing.write(config, shard, outcomes)
+    return name
+
+
+def record_maker(config: ConvertConfig) -> functools.partial:
+    """Returns the function that converts one Task; the same one for equal options."""
+    return _partial(image_records.convert, image_records.pixels_of(config))
+
+
+def limits_of(config: ConvertConfig) -> workers.Limits:
+    """Returns the limits of each worker process of a conversion."""
+    return _TFIO_LIMITS if config.dicom_decoder == "tfio" else LIMITS

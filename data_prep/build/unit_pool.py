@@ -1,0 +1,52 @@
+"""The worker pool of a process that does one unit of work after another.
+
+A start of workers takes longer than many images, so they stay for the next unit. They
+are the engine's process's own children: a file that kills its decoder kills one of
+them, and is named.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Any
+
+from data_prep.core import workers
+
+
+@dataclasses.dataclass
+class _Kept:
+    """The pool of this process, and what it was made for."""
+
+    key: tuple = ()
+    pool: workers.WorkerPool | None = None
+
+
+_kept = _Kept()
+
+
+@contextlib.contextmanager
+def pool(
+    *functions: Callable[[Any], Any], num_workers: int, limits: workers.Limits
+) -> Iterator[workers.WorkerPool]:
+    """Yields this process's pool for some functions, the same one for the same.
+
+    A pool for others is stopped first, and so is one whose round was broken off.
+    """
+    key = (functions, num_workers, limits)
+    if _kept.key != key:
+        close()
+        made = workers.WorkerPool(*functions, num_workers=num_workers, limits=limits)
+        _kept.key, _kept.pool = key, made.__enter__()
+    try:
+        yield _kept.pool
+    except BaseException:
+        close()
+        raise
+
+
+def close() -> None:
+    """Stops this process's pool, if it has one."""
+    if _kept.pool is not None:
+        _kept.pool.__exit__(None, None, None)
+    _kept.key, _kept.pool = (), None
