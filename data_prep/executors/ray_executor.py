@@ -106,8 +106,8 @@ class RayExecutor:
                     used[sent.node] -= 1
                     answer = self._answer(ref, sent)
                     if isinstance(answer, str):
-                        losses.add(sent.job, answer)
                         jobs.appendleft(sent.job)
+                        losses.add(sent.job, answer)
                     else:
                         yield sent.job.unit, answer.result()
                 losses.tell()
@@ -132,7 +132,11 @@ class RayExecutor:
         if sent.node not in self._nodes.alive:
             return "its node"
         answer = ray_answers.of(ref)
-        return type(answer).__name__ if isinstance(answer, Exception) else answer
+        if not isinstance(answer, Exception):
+            return answer
+        if ray_answers.is_gone(answer):
+            self._nodes.lose(sent.node)
+        return type(answer).__name__
 
     def run_loaded(
         self,

@@ -127,6 +127,8 @@ class LoadedRound:
             return
         answer = ray_answers.of(ref)
         if isinstance(answer, Exception):
+            if ray_answers.is_gone(answer):
+                self._nodes.lose(process.node)
             self._lose(process, type(answer).__name__)
             return
         value, job = answer.result(), process.calls.pop(ref)

@@ -63,8 +63,10 @@ class Nodes:
             return
         found = {node.id: node for node in _working()}
         for i in self.alive.keys() - found.keys():
-            self._lost[i] = self.alive.pop(i)
-        for i in found.keys() - self.alive.keys() - self._refused:
+            self.lose(i)
+        # One that was declared lost stays so: Ray gives it another id when it is back.
+        known = self.alive.keys() | self._lost.keys() | self._refused
+        for i in found.keys() - known:
             self._admit(found[i])
         self._seen_at = time.monotonic()
 
@@ -77,6 +79,11 @@ class Nodes:
         else:
             self.alive[node.id] = node
             logging.info("%s has joined: %s.", node.host, self.note())
+
+    def lose(self, node_id: str) -> None:
+        """Notes that a machine is no longer there, before the head says so."""
+        if node := self.alive.pop(node_id, None):
+            self._lost[node_id] = node
 
     def newly_lost(self) -> list[str]:
         """Returns the hosts of machines that were lost since the last call."""
