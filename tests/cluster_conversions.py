@@ -128,7 +128,9 @@ def writers(output: pathlib.Path) -> list[int]:
             target = os.readlink(fd)
         except OSError:
             continue
-        if target.startswith(f"{output}/") and ".tfrecord" in target:
+        # The plan of a shard and its facts are JSON files of its name.
+        is_shard = ".tfrecord" in target and ".json" not in target
+        if target.startswith(f"{output}/") and is_shard:
             found.append(int(fd.parts[2]))
     return found
 

@@ -55,7 +55,7 @@ class RayExecutor:
     def __init__(self, placement: Placement, *, shared: Sequence[pathlib.Path]):
         self._placement, self._shared = placement, shared
         self._stack = contextlib.ExitStack()
-        self._answers: dict[str, dict] = {}
+        self._answers: list[tuple[str, dict]] = []
         self._needs_tensorflow = False
 
     def __enter__(self) -> "RayExecutor":
@@ -182,7 +182,7 @@ class RayExecutor:
         answers = ray_check.probe(nodes, self._shared, environment)
         if self._needs_tensorflow:
             ray_check.check_tensorflow(answers)
-        self._answers |= answers
+        self._answers += answers
 
     def _begin(self, resources: Resources) -> None:
         """Refuses what can never run, and tells of what has to wait.
