@@ -116,6 +116,12 @@ def _answers(
     for ref in ready:
         try:
             answers.append((host_of[ref], ray.get(ref)))
+        except (
+            ray.exceptions.NodeDiedError,
+            ray.exceptions.TaskUnschedulableError,
+        ):
+            # The head soon says so, and it gets no work.
+            logging.warning("%s was lost when it was asked.", host_of[ref])
         except ray.exceptions.RayError as e:
             raise _error(
                 f"{host_of[ref]} cannot start a process ({type(e).__name__})",
