@@ -136,19 +136,22 @@ def writers(output: pathlib.Path) -> list[int]:
 
 
 def wait_for_writer(
-    output: pathlib.Path, command: subprocess.Popen, among: set[int] | None = None
+    output: pathlib.Path,
+    command: subprocess.Popen,
+    node: cluster_nodes.ClusterNode | None = None,
 ) -> int:
     """Waits until a process has a shard open, and returns it.
 
     Args:
       output: of the conversion.
       command: the conversion; it may not end before.
-      among: processes of which it is one, or None for any.
+      node: where it is, or None for anywhere.
     """
     deadline = time.monotonic() + 200
     while time.monotonic() < deadline:
         found = writers(output)
-        found = [pid for pid in found if among is None or pid in among]
+        if node:
+            found = sorted(set(found) & set(node.pids()))
         if found:
             return found[0]
         assert command.poll() is None, command.stderr.read()[-3000:]

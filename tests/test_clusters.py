@@ -78,7 +78,7 @@ def test_a_killed_process_and_a_killed_node(conversion, cluster, local):
     writer = cluster_conversions.wait_for_writer(output, command)
     os.kill(writer, signal.SIGKILL)
     node = cluster.nodes[0]
-    cluster_conversions.wait_for_writer(output, command, set(node.pids()))
+    cluster_conversions.wait_for_writer(output, command, node)
     cluster.kill(node)
     conversion.slow_down(False)
     log = conversion.finish(command)
