@@ -11,7 +11,6 @@ from typing import Any
 
 import ray
 from ray import cloudpickle
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from data_prep.core import installing
 from data_prep.core.errors import CommandError
@@ -19,6 +18,7 @@ from data_prep.core.errors import ExitCode
 from data_prep.executors import code_hash
 from data_prep.executors import ray_probe
 from data_prep.executors.ray_nodes import Node
+from data_prep.executors.ray_nodes import pinned
 
 # A worker process of Ray starts within seconds, on a loaded machine within a minute.
 _PROBE_SECONDS = 180
@@ -30,7 +30,7 @@ def probe(
     nodes: Sequence[Node],
     shared: Sequence[pathlib.Path],
     environment: dict[str, Any],
-) -> dict[str, dict]:
+) -> list[tuple[str, dict]]:
     """Asks each machine what it sees and has.
 
     Args:
@@ -40,7 +40,7 @@ def probe(
         their process started.
 
     Returns:
-      What `ray_probe.look` has returned, by the machine's host.
+      The host of each machine, and what `ray_probe.look` has returned there.
 
     Raises:
       CommandError: a machine does not see a folder, has other code or another Python,
@@ -49,7 +49,7 @@ def probe(
     with _witnesses(shared) as files:
         sizes = {str(path): size for path, (_, size) in files.items()}
         answers = _answers(nodes, sizes, environment)
-    for host, answer in answers.items():
+    for host, answer in answers:
         for path in answer["unseen"]:
             folder, _ = files[pathlib.Path(path)]
             raise _error(
@@ -74,10 +74,10 @@ def _check_code(host: str, answer: dict) -> None:
         )
 
 
-def check_tensorflow(answers: dict[str, dict]) -> None:
+def check_tensorflow(answers: Sequence[tuple[str, dict]]) -> None:
     """Raises a CommandError if a machine has another TensorFlow than this one."""
     wanted = installing.tensorflow()
-    for host, answer in answers.items():
+    for host, answer in answers:
         found = next(iter(answer["versions"].values()), "none")
         if found != wanted:
             raise _error(
@@ -88,7 +88,7 @@ def check_tensorflow(answers: dict[str, dict]) -> None:
 
 def _answers(
     nodes: Sequence[Node], files: dict[str, int], environment: dict[str, Any]
-) -> dict[str, dict]:
+) -> list[tuple[str, dict]]:
     cloudpickle.register_pickle_by_value(ray_probe)
     try:
         look = ray.remote(ray_probe.look)
@@ -97,7 +97,7 @@ def _answers(
                 num_cpus=0,
                 max_retries=0,
                 runtime_env=environment,
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False),
+                **pinned(node.id),
             ).remote(files, list(installing.TENSORFLOWS)): node.host
             for node in nodes
         }
@@ -111,10 +111,17 @@ def _answers(
             f"{host_of[late[0]]} does not start a process within {_PROBE_SECONDS} s",
             fix="see Ray's logs there, or restart its node",
         )
-    answers = {}
+    # Several nodes may be on one host.
+    answers = []
     for ref in ready:
         try:
-            answers[host_of[ref]] = ray.get(ref)
+            answers.append((host_of[ref], ray.get(ref)))
+        except (
+            ray.exceptions.NodeDiedError,
+            ray.exceptions.TaskUnschedulableError,
+        ):
+            # The head soon says so, and it gets no work.
+            logging.warning("%s was lost when it was asked.", host_of[ref])
         except ray.exceptions.RayError as e:
             raise _error(
                 f"{host_of[ref]} cannot start a process ({type(e).__name__})",
