@@ -11,7 +11,6 @@ from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.core.remote_path import RemotePath
 
-
 # aiohttp's advice to gcsfs.
 pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 
