@@ -39,6 +39,19 @@ def bytes_of(folder):
     }
 
 
+def made(folder, num_train, num_test):
+    config = SyntheticConfig(
+        output=folder,
+        num_train=num_train,
+        num_test=num_test,
+        image_size=64,
+        seed=0,
+        num_workers=1,
+    )
+    synthetic_folder.write(config)
+    return folder
+
+
 def conversion(folder, output):
     return ConvertConfig(
         source=folder / "dicom-images-train",
@@ -83,7 +96,9 @@ def prediction(data, run, output):
 def test_from_films_to_a_submission(tmp_path, s3, gs, cache, monkeypatch):
     films, local = tmp_path / "films", tmp_path / "local"
     synthetic_folder.write(
-        SyntheticConfig(output=films, num_train=20, num_test=4, source_size=64, seed=0)
+        SyntheticConfig(
+            output=films, num_train=20, num_test=4, image_size=64, seed=0, num_workers=1
+        )
     )
     upload(films, s3 / "films")
     assert convert.convert(conversion(films, local / "data")) == ExitCode.DONE
@@ -92,7 +107,7 @@ def test_from_films_to_a_submission(tmp_path, s3, gs, cache, monkeypatch):
     assert bytes_of(s3 / "data") == bytes_of(local / "data")
     # Again: it is complete, and nothing was replaced.
     assert convert.convert(config) == ExitCode.DONE
-    assert verification.verify(s3 / "data").issues == []
+    assert list(verification.verify(s3 / "data").issues) == []
 
     expected = training(local / "data", local / "run")
     _kill_after_epoch(1, monkeypatch)
@@ -131,7 +146,9 @@ def _kill_after_epoch(last, monkeypatch):
 def test_a_film_of_a_store_that_is_damaged_is_named(tmp_path, s3):
     films = tmp_path / "films"
     synthetic_folder.write(
-        SyntheticConfig(output=films, num_train=8, num_test=2, source_size=64, seed=0)
+        SyntheticConfig(
+            output=films, num_train=8, num_test=2, image_size=64, seed=0, num_workers=1
+        )
     )
     upload(films, s3 / "films")
     rows = {}

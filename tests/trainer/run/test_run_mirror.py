@@ -30,7 +30,7 @@ def checkpoint(folder, epoch, text):
 
 
 def trained(folder, epoch):
-    """Makes a folder that of a run after an epoch; the third one is the last."""
+    """Makes a folder that of a run after an epoch."""
     durable.write_text(folder / "config.json", "{}")
     durable.write_text(folder / f"checkpoints/weights/epoch{epoch}.weights.h5", "w")
     checkpoint(folder, epoch, f"arrays {epoch}")
@@ -38,9 +38,11 @@ def trained(folder, epoch):
     durable.write_text(folder / "best.weights.h5", f"best {epoch}")
     for old in sorted(folder.glob("checkpoints/epoch-*"))[:-2]:
         remote.remove_tree(old)
-    if epoch == 3:
-        best = durable.sha256(folder / "best.weights.h5")
-        durable.write_json(folder / "result.json", {"best": best})
+
+
+def finish(folder):
+    best = durable.sha256(folder / "best.weights.h5")
+    durable.write_json(folder / "result.json", {"best": best})
 
 
 def newest(folder):
@@ -65,6 +67,7 @@ def train(origin, done=lambda epoch: None):
             trained(folder.path, epoch)
             folder.upload()
             done(epoch)
+        finish(folder.path)
 
 
 def test_a_local_folder_is_itself(tmp_path):
@@ -104,6 +107,7 @@ def test_what_is_named_is_uploaded_before_what_names_it(origin, faulty):
     with run_mirror.opened(origin, index=0) as folder:
         for epoch in (1, 2, 3):
             trained(folder.path, epoch)
+        finish(folder.path)
         faulty.calls.clear()
         folder.upload()
     order = [key.rpartition("/")[2] for name, key in faulty.calls if name == "write"]
