@@ -118,9 +118,14 @@ GROUPS = Groups(
         "the folder of all sizes.",
         "source": "`Folder` of images to predict as they come, nested or flat: DICOM "
         "files, or PNG and JPEG files.",
-        "num_workers": "Number of `processes` that convert the images of --source; 0 "
-        "for one on each core that may be used. The output's bytes do "
-        "not depend on it.",
+        "num_workers": "Number of `processes` that convert the images of --source, of "
+        "each task of a --cluster; 0 for one on each core that may be used, or one for "
+        "each task. The output's bytes do not depend on it.",
+        "plan_only": "Only check everything and write the plan of which each --part "
+        "then does a share; the images of --source are converted whole.",
+        "part": "`K/N`: predict part K of N, counted from 0, of what --plan_only has "
+        "planned, as the tasks of an array job do side by side; the command without it "
+        "predicts what is left and joins all.",
     },
 )
 
@@ -131,6 +136,10 @@ def predict_config() -> PredictConfig:
         fields.required(_MEMBERS)
     if not common.SOURCE.value:
         fields.required(common.DATA)
+    placement, num_workers = common.placement(), common.num_workers()
+    if placement.cluster:
+        # Of each task; the engine gives a machine as many tasks as it has cores.
+        num_workers = common.NUM_WORKERS.value or 1
     return fields.read(
         PredictConfig,
         GROUPS,
@@ -138,8 +147,8 @@ def predict_config() -> PredictConfig:
         members=_matched(_MEMBERS),
         classifiers=_matched(_CLASSIFIERS),
         engine=Engine(name=_ENGINE.value, precision=_OPENVINO_PRECISION.value),
-        num_workers=common.num_workers(),
-        placement=common.placement(),
+        num_workers=num_workers,
+        placement=placement,
     )
 
 

@@ -72,8 +72,8 @@ class PredictConfig:
       batch_size: maximum number of images in a batch of a device; it changes the
         submission by rounding at most.
       id_from: what the ids of the images of `source` are made of, see ConvertConfig.
-      num_workers: number of processes that convert `source`; it does not change the
-        submission.
+      num_workers: number of processes that convert `source`, of each task on a
+        cluster; it does not change the submission.
       require_gpu: whether the command fails where no GPU is used.
       placement: where the work runs.
     """

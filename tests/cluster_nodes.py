@@ -20,11 +20,11 @@ from collections.abc import Iterator
 
 _CLONE_NEWNET = 0x40000000
 _START_SECONDS = 120
-# The head declares a node dead after about 3 s instead of 30.
+# The head declares a node dead after about 8 s instead of 30.
 _HEALTH = {
     "RAY_health_check_initial_delay_ms": "1000",
     "RAY_health_check_period_ms": "500",
-    "RAY_health_check_timeout_ms": "1000",
+    "RAY_health_check_timeout_ms": "1500",
     "RAY_health_check_failure_threshold": "4",
 }
 
@@ -123,12 +123,25 @@ class Cluster:
     def address(self) -> str:
         return f"{self._host}:{self._port}"
 
-    def add(self, *, num_cpus: int = 1, num_gpus: int = 0) -> ClusterNode:
-        """Starts a node; its GPUs are made up."""
+    def add(
+        self,
+        *,
+        num_cpus: int = 1,
+        num_gpus: int = 0,
+        hidden: pathlib.Path | None = None,
+    ) -> ClusterNode:
+        """Starts a node.
+
+        Args:
+          num_cpus: how many units of one core it takes at once.
+          num_gpus: made-up GPUs.
+          hidden: a folder of which it sees another, empty one; needs root.
+        """
         node = self._start(
             f"--address={self.address}",
             f"--num-cpus={num_cpus}",
             f"--num-gpus={num_gpus}",
+            hidden=hidden,
         )
         self.nodes.append(node)
         return node
@@ -144,21 +157,21 @@ class Cluster:
             if path.is_file():
                 yield path.read_bytes()
 
-    def _start(self, *arguments: str) -> ClusterNode:
+    def _start(
+        self, *arguments: str, hidden: pathlib.Path | None = None
+    ) -> ClusterNode:
         ray = pathlib.Path(sys.executable).with_name("ray")
         log = self.folder / "start.log"
         with log.open("ab") as output:
             process = subprocess.Popen(
                 [
+                    *(_hiding(hidden) if hidden else ()),
                     *(str(ray), "start", "--block", "--disable-usage-stats"),
                     f"--node-ip-address={self._host}",
                     "--object-store-memory=100000000",
                     *arguments,
                 ],
-                env=os.environ
-                | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
-                | _HEALTH
-                | self._environment,
+                env=_environment() | self._environment,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
@@ -173,6 +186,19 @@ class Cluster:
                 raise RuntimeError(f"ray start has failed: {log.read_text()[-2000:]}")
             time.sleep(0.05)
         return node
+
+
+def _environment() -> dict[str, str]:
+    # Those that hide this machine's GPUs would hide made-up ones, too.
+    kept = {k: v for k, v in os.environ.items() if k != "CUDA_VISIBLE_DEVICES"}
+    ours = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
+    return kept | ours | _HEALTH
+
+
+def _hiding(folder: pathlib.Path) -> list[str]:
+    """Returns the beginning of a command that sees an empty folder in its place."""
+    script = 'mount -t tmpfs none "$0" && exec "$@"'
+    return ["unshare", "--mount", "sh", "-c", script, str(folder)]
 
 
 def _free_port() -> int:

@@ -84,7 +84,7 @@ class Trainer:
                 f"{data.folder} has labels and no masks, and --model={config.model} "
                 "is a segmenter",
                 fix="train a classifier, such as --model=densenet169, or convert "
-                "images with --rle_csv or --mask_source; with another --workdir",
+                "images with --rle_csv or --mask_source",
             )
         self._encoders = encoders.find(model)
         if config.frozen_epochs and not self._encoders:

@@ -20,6 +20,7 @@ from data_prep.build import source_inputs
 from data_prep.build import work_folder
 from data_prep.build.cluster_work import ClusterWork
 from data_prep.build.local_work import LocalWork
+from data_prep.build.plan import PlannedShard
 from data_prep.build.work_folder import ShardFacts
 from data_prep.config import ConvertConfig
 from data_prep.core import folder_lock
@@ -153,16 +154,29 @@ def _build(config: ConvertConfig, inputs: str) -> None:
         planned = plan_choice.choose(config, work.reader, bad, inputs, keep=on_cluster)
         names = [shard.name for shard in planned.shards]
         parts.log_unfinished(config, names)
-        work.write(
-            [s for s in planned.shards if not work_folder.has_facts(config, s.name)]
-        )
-    facts = {name: work_folder.read_facts(config, name) for name in names}
+        facts = _write_all(config, planned.shards, work)
     num_rejected = bad_inputs.add_rejected(planned.shards, facts, bad)
     num_planned = plan.num_images(planned.shards)
     bad_inputs.refuse(config, num_planned, bad, num_rejected)
     bad.write(config.output)
     notices.write(config.output, _noticed(facts))
     publishing.publish(config, planned, facts, inputs)
+
+
+def _write_all(
+    config: ConvertConfig, planned: list[PlannedShard], work: ClusterWork | LocalWork
+) -> dict[str, ShardFacts]:
+    """Writes the shards that are not finished; returns the facts of all, by name."""
+    facts: dict[str, ShardFacts] = {}
+    left = list(planned)
+    while left:
+        work.write([s for s in left if not work_folder.has_facts(config, s.name)])
+        publishing.drop_lost_attempts(config)
+        read = {s.name: work_folder.read_facts(config, s.name) for s in left}
+        facts |= read
+        mixed = work_folder.drop_mixed(config, read)
+        left = [s for s in left if s.name in mixed]
+    return {shard.name: facts[shard.name] for shard in planned}
 
 
 def _noticed(facts: dict[str, ShardFacts]) -> Iterator[notices.Row]:

@@ -39,11 +39,7 @@ def read(
     results = tracked(results, "headers", len(probes), unit="files")
     facts, faults, with_mask = {}, [], 0
     # imap_ordered keeps the order of `probes`, which is that of their ids.
-    for image_id, (probe, result) in zip(
-        probes.ids(),
-        tracked(results, "headers", len(probes), unit="files"),
-        strict=True,
-    ):
+    for image_id, (probe, result) in zip(probes.ids(), results, strict=True):
         with_mask += probe.mask_file is not None or _has_runs(probe.rows)
         if isinstance(result, InputError):
             quarantine.add(probe.file.shown, result)

@@ -78,7 +78,6 @@ def publish(
       facts: {shard name: its facts}.
       inputs: digest of the conversion's inputs.
     """
-    drop_lost_attempts(config)
     sources = {i: digest for f in facts.values() for i, digest in f.sources.items()}
     fold_of = {
         task.image_id: task.fold

@@ -23,8 +23,7 @@ _partial = functools.cache(functools.partial)
 def convert_shard(config: ConvertConfig, name: str) -> str:
     """Writes one shard of the stored plan at every size, then its facts.
 
-    It may be done twice, or by two machines at once: every try writes the same bytes
-    under names of its own, and renames them.
+    It may be done twice, or by two machines at once, see shard_writing.py.
 
     Args:
       config: the conversion, with absolute paths and the sizes to write; the plan holds

@@ -2,8 +2,13 @@
 
 A shard is the unit of work. Its files are written aside and renamed, then its facts
 are written to the work folder: a shard with facts is whole.
+
+Two attempts may write a shard at once. Each sees that it is wanted after it has begun
+its files, and who publishes drops unfinished files after all facts are there: so an
+attempt that was given up and lives on replaces no file after that.
 """
 
+import collections
 import contextlib
 import itertools
 from collections.abc import Callable
@@ -47,15 +52,24 @@ def write_all(
 def write(
     config: ConvertConfig, shard: PlannedShard, outcomes: Iterable[Outcome]
 ) -> None:
-    """Writes one shard at every size, and then its facts.
+    """Writes one shard at every size, and then its facts, if nobody else has done so.
 
     Args:
       config: the conversion.
       shard: the shard.
       outcomes: of its tasks, in their order.
     """
-    facts = _write_shard(config, shard, outcomes)
-    work_folder.write_facts(config, shard.name, facts)
+    try:
+        facts = _write_shard(config, shard, outcomes)
+    except _NotWantedError:
+        # Those of the next shard follow them.
+        collections.deque(outcomes, maxlen=0)
+    else:
+        work_folder.write_facts(config, shard.name, facts)
+
+
+class _NotWantedError(Exception):
+    """Another attempt has written the shard."""
 
 
 def _write_shard(
@@ -71,6 +85,8 @@ def _write_shard(
             )
             for size in config.sizes
         }
+        if not work_folder.is_wanted(config, shard.name):
+            raise _NotWantedError
         for task, outcome in outcomes:
             if isinstance(outcome, InputError):
                 rejected[task.image_id] = (outcome.code, outcome.reason, outcome.fix)

@@ -95,7 +95,8 @@ def claim(config: ConvertConfig, planned: Plan) -> None:
     """Writes down what is being built; drops finished shards of replaced files.
 
     Raises:
-      CommandError: another conversion was begun in the same output folder.
+      CommandError: another conversion has finished shards, or stored its plan, in the
+        same output folder.
     """
     plan_file = path(config) / _PLAN
     wanted = durable.to_jsonable(
@@ -105,13 +106,19 @@ def claim(config: ConvertConfig, planned: Plan) -> None:
             "inputs": plan.fingerprint(planned.shards),
         }
     )
-    if plan_file.exists():
+    if plan_file.exists() and _holds_work(config):
         stored = durable.read_json(plan_file, fix=OTHER_OUTPUT)
         durable.refuse_other_config(config.output, stored, wanted, fix=OTHER_OUTPUT)
         _drop_replaced(config, planned)
         _drop_refused_here(config, planned)
     input_stamps.write(path(config) / _STAMPS, planned.stamps)
     durable.write_json(plan_file, wanted)
+
+
+def _holds_work(config: ConvertConfig) -> bool:
+    """Returns whether another conversion would lose anything: a shard, or a plan."""
+    has_plan = (path(config) / "plan").exists()
+    return has_plan or any(path(config).glob("*.tfrecord-*.json"))
 
 
 def _drop_refused_here(config: ConvertConfig, planned: Plan) -> None:
@@ -181,6 +188,51 @@ def sizes_of(config: ConvertConfig, fingerprint: str) -> tuple[int, ...]:
 def has_facts(config: ConvertConfig, name: str) -> bool:
     """Returns whether a shard was finished, by this run or an earlier one."""
     return _facts_file(config, name).exists()
+
+
+def is_wanted(config: ConvertConfig, name: str) -> bool:
+    """Returns whether a shard is still to be written, of a conversion that goes on."""
+    return (path(config) / _PLAN).exists() and not has_facts(config, name)
+
+
+def drop_mixed(config: ConvertConfig, facts: dict[str, ShardFacts]) -> list[str]:
+    """Drops the facts of shards whose files are those of another attempt.
+
+    Two attempts write the same bytes, unless only one of them refused a film: for lack
+    of memory or time, say. Call it only when no attempt can replace a file any more.
+
+    Args:
+      config: the conversion.
+      facts: {shard name: its facts}.
+
+    Returns:
+      The names of these shards, which are to be written again.
+    """
+    mixed = [
+        name
+        for name, of_shard in facts.items()
+        if not all(
+            _is_file_of(config.output / str(size) / name, file, of_shard.rejected)
+            for size, file in of_shard.files.items()
+        )
+    ]
+    for name in mixed:
+        _facts_file(config, name).unlink()
+    if mixed:
+        logging.warning(
+            "%d shard(s) were written twice at once with different outcomes, and are "
+            "written again; the first is %s",
+            len(mixed),
+            mixed[0],
+        )
+    return mixed
+
+
+def _is_file_of(file: pathlib.Path, facts: FileFacts, rejected: Collection) -> bool:
+    if not file.exists() or file.stat().st_size != facts.num_bytes:
+        return False
+    # Two attempts that refused different films may have written as many bytes.
+    return not rejected or durable.sha256(file) == facts.sha256
 
 
 def write_facts(config: ConvertConfig, name: str, facts: ShardFacts) -> None:

@@ -25,10 +25,8 @@ def executor(placement: Placement, *, shared: Sequence[pathlib.Path]) -> Executo
     """
     if not placement.cluster:
         return InProcess()
-    # Both are read when Ray is first imported. It would report how it is used to its
-    # makers, and warn of what is checked in ray_connection.py.
+    # Else Ray reports to its makers how it is used.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
         import ray  # noqa: F401
     except ImportError as e:

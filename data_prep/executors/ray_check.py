@@ -7,6 +7,7 @@ import pathlib
 import secrets
 from collections.abc import Iterator
 from collections.abc import Sequence
+from typing import Any
 
 import ray
 from ray import cloudpickle
@@ -28,14 +29,15 @@ _MOST_ENTRIES = 1000
 def probe(
     nodes: Sequence[Node],
     shared: Sequence[pathlib.Path],
-    environment: dict[str, str],
+    environment: dict[str, Any],
 ) -> dict[str, dict]:
     """Asks each machine what it sees and has.
 
     Args:
       nodes: the machines.
       shared: see `choose.executor`.
-      environment: variables of the processes there.
+      environment: Ray's, of the processes there; that of the units, which then find
+        their process started.
 
     Returns:
       What `ray_probe.look` has returned, by the machine's host.
@@ -85,7 +87,7 @@ def check_tensorflow(answers: dict[str, dict]) -> None:
 
 
 def _answers(
-    nodes: Sequence[Node], files: dict[str, int], environment: dict[str, str]
+    nodes: Sequence[Node], files: dict[str, int], environment: dict[str, Any]
 ) -> dict[str, dict]:
     cloudpickle.register_pickle_by_value(ray_probe)
     try:
@@ -94,7 +96,7 @@ def _answers(
             look.options(
                 num_cpus=0,
                 max_retries=0,
-                runtime_env={"env_vars": environment},
+                runtime_env=environment,
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False),
             ).remote(files, list(installing.TENSORFLOWS)): node.host
             for node in nodes

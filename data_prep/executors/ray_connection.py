@@ -9,7 +9,6 @@ import contextlib
 import ipaddress
 import logging
 import os
-import pathlib
 import re
 import signal
 import socket
@@ -18,6 +17,7 @@ from collections.abc import Iterator
 
 import grpc
 import ray
+import ray._private.worker
 from ray.core.generated import gcs_service_pb2
 
 from data_prep.config import Placement
@@ -45,6 +45,10 @@ def connected(placement: Placement) -> Iterator[str]:
         token is wrong, other machines can use it without one, or this machine is none
         of its nodes.
     """
+    if ray.is_initialized():
+        # Within the work of another executor of this process.
+        yield ray.get_runtime_context().gcs_address
+        return
     address = _address(placement.cluster)
     logging.info("Connects to the Ray cluster at %s.", address)
     is_open, version = _ask(address)
@@ -182,6 +186,8 @@ def _init(address: str) -> None:
             log_to_driver=False,
             logging_level=logging.CRITICAL,
         )
+        # Else it prints the last log lines of each daemon that is lost.
+        ray._private.worker._worker_logs_enabled = False
     except (ray.exceptions.RayError, ConnectionError, RuntimeError, OSError) as e:
         text = str(e)
         versions = re.findall(r"Python: (\S+)", text)
@@ -210,11 +216,6 @@ def _kept_signals() -> Iterator[None]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-
-
-def session_folder() -> pathlib.Path:
-    """Returns the folder of Ray's logs, which has the same name on every node."""
-    return pathlib.Path(ray._private.worker._global_node.get_session_dir_path())
 
 
 def _error(what: str, *, fix: str) -> CommandError:

@@ -51,7 +51,9 @@ class RayExecutor:
             self._nodes = Nodes()
             self._nodes.check_fit(_ONE_CORE)
             self._answers = ray_check.probe(
-                list(self._nodes.alive.values()), self._shared, _environment()
+                list(self._nodes.alive.values()),
+                self._shared,
+                _options(_ONE_CORE)["runtime_env"],
             )
             self._stack = stack.pop_all()
         return self

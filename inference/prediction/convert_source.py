@@ -1,5 +1,6 @@
 """Converts the files of --source to a dataset, with the options of the members."""
 
+import dataclasses
 import logging
 import pathlib
 
@@ -63,6 +64,8 @@ def convert(config: PredictConfig) -> tuple[ExitCode, tuple[pathlib.Path, ...]]:
             max_bad_fraction=1.0,
             id_from=config.id_from,
             num_workers=config.num_workers,
+            # A plan of the prediction needs all films.
+            placement=dataclasses.replace(config.placement, plan_only=False),
             **shared | {"modalities": tuple(shared["modalities"])},
         )
     )

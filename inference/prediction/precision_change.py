@@ -4,6 +4,7 @@ The first chunk of a prediction is predicted in both, and stands for the others.
 """
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -49,6 +50,11 @@ class Change:
             )
             parts.append(f"{self.masks} of {self.images} masks differ")
         return f"on the first {self.images} images " + ", ".join(parts)
+
+
+def log(precision: str, change: Change) -> None:
+    """Says what a value of --predict_precision changes."""
+    logging.info("predict_precision=%s: %s", precision, change)
 
 
 def measure(

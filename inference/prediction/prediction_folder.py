@@ -3,6 +3,7 @@
 request.json                provenance of the prediction; another one is refused
 parts/part-00000.json       rows of one chunk; deleted when the prediction is finished
 parts/precision.json        what its precision changes, if that is measured; likewise
+parts/array/, parts/notes/  see array_parts.py and process_notes.py; likewise
 probabilities/part-...      its maps, if they are kept (probability_maps.py)
 submission.csv              masks of all images, if there are segmenters
 classification.csv          probabilities of all images, if there are classifiers
@@ -10,6 +11,7 @@ prediction.json             written last: provenance, images, sha256 of every fi
                             "against_float32", what parts/precision.json had
 """
 
+import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Iterator
@@ -29,7 +31,7 @@ REQUEST = "request.json"
 SUBMISSION = "submission.csv"
 CLASSIFICATION = "classification.csv"
 MARKER = probability_maps.MARKER
-_PARTS = "parts"
+PARTS = "parts"
 _PRECISION = "precision.json"
 # Keys that the provenance of older predictions lacks, with what those did.
 _ADDED = {"predict_precision": "trained"}
@@ -82,25 +84,69 @@ class PredictionFolder:
             durable.check_file(self.path / name, expected_sha256=digest, fix=_FIX)
         return True
 
+    def is_sealed(self) -> bool:
+        """Returns whether the folder has a finished prediction, without a check."""
+        return (self.path / MARKER).exists()
+
     def claim(self) -> None:
         """Records the provenance.
 
         Raises:
           CommandError: another prediction was started in the folder.
         """
-        path = self.path / REQUEST
-        if path.exists():
-            stored = _ADDED | durable.read_json(path, fix=_FIX)
-            durable.refuse_other_config(self.path, stored, self._provenance, fix=_FIX)
-        durable.write_json(path, self._provenance)
+        self.refuse_other()
+        durable.write_json(self.path / REQUEST, self._provenance)
+
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Claims the folder, and gives it back after an error if nothing is done.
+
+        Otherwise a member that turns out to be bad would leave a request that refuses
+        the corrected command.
+
+        Raises:
+          CommandError: as `claim`.
+        """
+        is_first = not (self.path / REQUEST).exists()
+        self.claim()
+        try:
+            yield
+        except Exception:
+            if is_first and not any((self.path / PARTS).glob("part-*")):
+                (self.path / REQUEST).unlink(missing_ok=True)
+            raise
+
+    def refuse_other(self) -> None:
+        """Raises a CommandError if another prediction was started in the folder."""
+        if (self.path / REQUEST).exists():
+            self.check_request()
+
+    def check_request(self) -> None:
+        """Raises a CommandError unless this prediction was started in the folder."""
+        stored = durable.read_json(
+            self.path / REQUEST, fix="give the same command with --plan_only first"
+        )
+        durable.refuse_other_config(
+            self.path, _ADDED | stored, self._provenance, fix=_FIX
+        )
 
     def has(self, index: int) -> bool:
         """Returns whether a part is finished."""
         return self._part(index).exists()
 
+    def list_parts(self) -> list[str]:
+        """Returns the names of the files of finished parts, in no order."""
+        parts = self.path / PARTS
+        return [path.name for path in parts.iterdir()] if parts.is_dir() else []
+
     def write_change(self, change: dict[str, Any]) -> None:
         """Writes what the precision changes; call it before the first part."""
-        durable.write_json(self.path / _PARTS / _PRECISION, change)
+        durable.write_json(self.path / PARTS / _PRECISION, change)
+
+    def change(self) -> dict[str, Any] | None:
+        """Returns what `write_change` wrote, or None."""
+        path = self.path / PARTS / _PRECISION
+        return durable.read_json(path, fix=_FIX) if path.exists() else None
 
     def write(
         self, index: int, rows: Sequence[Row], maps: list[ProbabilityMap] | None
@@ -129,7 +175,7 @@ class PredictionFolder:
           CommandError: a part is damaged, or an image appears twice.
         """
         # An attempt that was given up can replace no part any more.
-        for folder in (self.path / _PARTS, self.path / probability_maps.FOLDER):
+        for folder in (self.path / PARTS, self.path / probability_maps.FOLDER):
             durable.drop_incomplete(folder)
         first = self._part_rows(0)[0]  # All rows have the same fields.
         files = []
@@ -142,10 +188,8 @@ class PredictionFolder:
             probability_csv.write(self.path / CLASSIFICATION, rows)
             files.append(CLASSIFICATION)
         images = sum(1 for _ in self._rows(sizes)) if not files else sum(sizes)
-        precision = self.path / _PARTS / _PRECISION
-        facts = {}
-        if precision.exists():
-            facts["against_float32"] = durable.read_json(precision, fix=_FIX)
+        change = self.change()
+        facts = {} if change is None else {"against_float32": change}
         probability_maps.seal(
             self.path,
             self._provenance,
@@ -156,7 +200,7 @@ class PredictionFolder:
 
     def drop_parts(self) -> None:
         """Deletes the rows of the parts; repeated if an earlier call was killed."""
-        remote.remove_tree(self.path / _PARTS)
+        remote.remove_tree(self.path / PARTS)
 
     def _rows(self, sizes: Sequence[int]) -> Iterator[Row]:
         """Yields all rows, and checks that no image is missing or appears twice."""
@@ -189,4 +233,4 @@ class PredictionFolder:
         ]
 
     def _part(self, index: int) -> pathlib.Path:
-        return self.path / _PARTS / f"part-{index:05d}.json"
+        return self.path / PARTS / f"part-{index:05d}.json"

@@ -4,40 +4,43 @@ A prediction's folder has it as `request.json` and as "config" in `prediction.js
 `thresholds.json` has that of the prediction it was tuned on as "made_from".
 """
 
-from collections.abc import Collection
 from collections.abc import Iterable
+from collections.abc import Mapping
 from collections.abc import Sequence
 
 from data_prep.core import durable
 from inference.config import PredictConfig
 from inference.ensemble import tta
-from inference.ensemble.members import LoadedGroup
-from inference.ensemble.members import Member
 from inference.inputs.datasets import Dataset
 
 
 def of_members(
-    config: PredictConfig, groups: Collection[LoadedGroup]
+    config: PredictConfig, segmenters: Iterable[str], classifiers: Iterable[str]
 ) -> dict[str, list[str]]:
     """Returns the members, by their weights' sha256, and the names of their views.
 
     Tuned thresholds hold for these; see inference/prediction/thresholds.py.
+
+    Args:
+      config: the prediction's configuration.
+      segmenters: sha256 of the weights of each segmenter.
+      classifiers: sha256 of the weights of each classifier.
     """
     classifier_views = []
     if config.classifiers:
         classifier_views = tta.canonical(config.classifier_tta)
         classifier_views.append(f"random={config.classifier_random_views}")
     return {
-        "members": _hashes(m for group in groups for m in group.segmenters),
+        "members": sorted(segmenters),
         "tta": tta.canonical(config.tta),
-        "classifiers": _hashes(m for group in groups for m in group.classifiers),
+        "classifiers": sorted(classifiers),
         "classifier_tta": classifier_views,
     }
 
 
 def of_prediction(
     config: PredictConfig,
-    groups: Collection[LoadedGroup],
+    members: Mapping[str, list[str]],
     datasets: Sequence[Dataset],
     postprocess: str | None,
 ) -> dict:
@@ -45,7 +48,7 @@ def of_prediction(
 
     Args:
       config: the prediction's configuration.
-      groups: all members.
+      members: what `of_members` returns.
       datasets: the datasets that are read.
       postprocess: the spec with its presets expanded, or None if no masks are made.
     """
@@ -53,7 +56,7 @@ def of_prediction(
     return durable.to_jsonable(
         {
             "split": config.split,
-            **of_members(config, groups),
+            **members,
             "postprocess": postprocess,
             "keeps_maps": config.keeps_maps,
             "engine": str(config.engine),
@@ -63,7 +66,3 @@ def of_prediction(
             "options": [d.manifest.options for d in datasets],
         }
     )
-
-
-def _hashes(members: Iterable[Member]) -> list[str]:
-    return sorted(member.weights_sha256 for member in members)

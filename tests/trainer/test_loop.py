@@ -9,6 +9,7 @@ import pytest
 
 from data_prep.core import durable
 from data_prep.core.errors import CommandError
+from data_prep.core.errors import ConfigError
 from data_prep.core.errors import ExitCode
 from tests import fakes
 from tests.trainer import overflows
@@ -377,6 +378,42 @@ def test_faults(dataset, tmp_path, changes, said):
     with pytest.raises(CommandError, match=said) as caught:
         loop.train(fakes.train_config(**changes), execution(dataset, tmp_path / "run"))
     assert caught.value.exit_code == ExitCode.FLAGS
+
+
+BAD_OPTIONS = (
+    {"model": "none_such"},
+    {"model": "tiny(none_such=1)"},
+    {"encoder_weights": "none_such"},
+    {"init_from": "none_such"},
+    {"loss": "none_such"},
+    {"schedule": "none_such"},
+    {"augment": "none_such"},
+    {"sampling": "none_such"},
+    {"frozen_epochs": 1},
+    {"fold": 3},
+    {"global_batch_size": 64},
+)
+
+
+def test_a_refused_run_leaves_the_folder_to_the_corrected_command(
+    dataset, tmp_path, monkeypatch
+):
+    class Started(Exception):
+        pass
+
+    def start(*_):
+        raise Started
+
+    monkeypatch.setattr(loop, "train_epochs", start)
+    run = execution(dataset, tmp_path / "run", strategy="single")
+    for changes in BAD_OPTIONS:
+        with pytest.raises((CommandError, ConfigError)) as e:
+            loop.train(fakes.train_config(**changes), run)
+        assert getattr(e.value, "exit_code", 0) != ExitCode.CONFLICT, changes
+    with pytest.raises(Started):
+        loop.train(fakes.train_config(), run)
+    stored = read(tmp_path / "run" / "config.json")["config"]
+    assert stored["model"] == fakes.train_config().model
 
 
 @pytest.mark.slow

@@ -117,6 +117,11 @@ def restore_newest(folder: pathlib.Path, variables: list) -> Checkpoint | None:
     return None
 
 
+def exist(folder: pathlib.Path) -> bool:
+    """Returns whether there is any checkpoint, intact or not."""
+    return bool(_committed(folder))
+
+
 def stored_progress(folder: pathlib.Path) -> list[dict[str, Any]]:
     """Returns the progress of every checkpoint whose progress can be read, in order."""
     found = []

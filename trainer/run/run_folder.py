@@ -21,6 +21,7 @@ import dataclasses
 import logging
 import pathlib
 import platform
+import shutil
 import time
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -75,6 +76,9 @@ class RunFolder:
     def claim(self, config: dict[str, Any], dataset: Manifest, flagfile: str) -> None:
         """Records what is trained in this folder.
 
+        What a run recorded that has neither a checkpoint nor a result, such as one that
+        was refused for its --model, is replaced.
+
         Raises:
           CommandError: another configuration or dataset is trained in it.
         """
@@ -82,7 +86,8 @@ class RunFolder:
             {"config": config, "dataset": dataset_facts(dataset)}
         )
         path = self.path / CONFIG
-        if path.exists():
+        keeps = has_state(self.path)
+        if path.exists() and keeps:
             stored = durable.read_json(path, fix=_OTHER)
             stored["config"] = ADDED | stored["config"]
             for part in wanted:
@@ -95,8 +100,17 @@ class RunFolder:
             durable.drop_incomplete(folder)
         durable.write_text(self.path / "flags.txt", flagfile)
         # A finished run's config.json stays as its result.json knows it.
-        if not path.exists():
+        if not path.exists() or not keeps:
+            if path.exists():
+                self._begin_anew()
             durable.write_json(path, wanted)
+
+    def _begin_anew(self) -> None:
+        logging.info(
+            "%s has neither a checkpoint nor a result: it begins anew", self.path
+        )
+        # Its curves would go on from those of another run; the csvs begin anew.
+        shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
 
     def save_weights(self, model: keras.Model, name: str) -> None:
         """Writes `<name>.weights.h5`."""
@@ -199,10 +213,15 @@ class RunFolder:
         return result
 
 
+def has_state(folder: pathlib.Path) -> bool:
+    """Returns whether the run in a folder has a checkpoint or a result."""
+    return (folder / RESULT).exists() or checkpoints.exist(folder / "checkpoints")
+
+
 def stored_determinism(folder: pathlib.Path) -> bool | None:
-    """Returns whether the run in a folder is deterministic; None without a run."""
+    """Returns whether the run that goes on in a folder is deterministic, or None."""
     path = folder / CONFIG
-    if not path.exists():
+    if not path.exists() or not has_state(folder):
         return None
     return durable.read_json(path, fix=_OTHER)["config"]["deterministic"]
 
@@ -255,6 +274,18 @@ class FinishedRun:
     dataset: dict[str, Any]
     result: dict[str, Any]
 
+    def recorded_sha256(self, name: str) -> str:
+        """Returns the sha256 of the weights `name`, or raises a CommandError."""
+        recorded = self.result["weights"]
+        file_name = weights_path(self.path, name).name
+        if file_name not in recorded:
+            raise CommandError(
+                ExitCode.FLAGS,
+                f"{self.path} has no weights {name!r}, it has {sorted(recorded)}",
+                fix="choose others with --weights",
+            )
+        return recorded[file_name]
+
     def verified_weights(self, name: str) -> pathlib.Path:
         """Returns a local file of the weights `name`, after comparing their sha256.
 
@@ -262,20 +293,12 @@ class FinishedRun:
           CommandError: the run has no such weights, or they were changed.
         """
         path = weights_path(self.path, name)
-        recorded = self.result["weights"]
-        if path.name not in recorded:
-            raise CommandError(
-                ExitCode.FLAGS,
-                f"{self.path} has no weights {name!r}, it has {sorted(recorded)}",
-                fix="choose others with --weights",
-            )
+        recorded = self.recorded_sha256(name)
         fix = "restore the run folder from a copy or train it again"
         if remote.is_remote(path):
             # Keras knows the format by the name.
-            return local_copy.of(
-                path, sha256=recorded[path.name], fix=fix, suffix=".weights.h5"
-            )
-        durable.check_file(path, expected_sha256=recorded[path.name], fix=fix)
+            return local_copy.of(path, sha256=recorded, fix=fix, suffix=".weights.h5")
+        durable.check_file(path, expected_sha256=recorded, fix=fix)
         return path
 
 

@@ -30,7 +30,7 @@ def resolve(best_by: str, *, segments: bool) -> str:
         raise CommandError(
             ExitCode.FLAGS,
             f"--best_by={best_by} is a score of masks, and the model has none",
-            fix="give --best_by=auc or --best_by=loss, with another --workdir",
+            fix="give --best_by=auc or --best_by=loss",
         )
     return best_by
 
@@ -55,5 +55,5 @@ def check_exists(
             ExitCode.FLAGS,
             f"fold {fold} has no image {missing[0]} a pneumothorax, and so no {name} "
             "to choose the best epoch by",
-            fix="give --best_by=loss or another --fold, with another --workdir",
+            fix="give --best_by=loss or another --fold",
         )

@@ -83,7 +83,12 @@ class Command:
         ]
 
     def start(
-        self, output, *, program=("-m", "data_prep.main"), shard=4, file_bytes=None
+        self,
+        output,
+        *flags,
+        program=("-m", "data_prep.main"),
+        shard=4,
+        file_bytes=None,
     ):
         def limit():
             resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
@@ -95,6 +100,7 @@ class Command:
                 *self._flags,
                 f"--records_per_shard={shard}",
                 f"--output={output}",
+                *flags,
             ],
             cwd=ROOT,
             stdout=subprocess.PIPE,
@@ -104,12 +110,14 @@ class Command:
             preexec_fn=None if file_bytes is None else limit,
         )
 
-    def signalled(self, output, name, when, pattern):
-        return self.start(output, program=("-c", SIGNALLED, name, when, pattern))
+    def signalled(self, output, name, when, pattern, *flags):
+        return self.start(
+            output, *flags, program=("-c", SIGNALLED, name, when, pattern)
+        )
 
-    def finish(self, output, **options):
+    def finish(self, output, *flags, **options):
         """Returns exit code and output of an undisturbed run."""
-        process = self.start(output, **options)
+        process = self.start(output, *flags, **options)
         text, _ = process.communicate(timeout=120)
         return process.returncode, text
 
@@ -220,6 +228,61 @@ def test_two_at_once(command, expected_run, tmp_path):
     text, _ = first.communicate(timeout=60)
     assert first.returncode == 0, text
     check_whole(output, expected_run[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ends", ["killed", "thawed"])
+def test_two_attempts_at_one_shard(command, expected_run, tmp_path, ends):
+    """The first is frozen with files of a shard that are written and not renamed."""
+    output = tmp_path / "data"
+    code, text = command.finish(output, "--plan_only")
+    assert code == 0, text
+    part = "--part=0/1"
+    frozen = command.signalled(output, "SIGSTOP", "before", "32/*.tfrecord-*", part)
+    try:
+        wait_for(lambda: "T" in states(frozen.pid))
+        assert list(output.rglob(".incomplete-*"))
+        code, text = command.finish(output, part)
+        assert code == 0, text
+        code, text = command.finish(output)
+        assert code == 5, text
+        assert "parts of a job are running" in text.splitlines()[-1]
+        if ends == "killed":
+            os.killpg(frozen.pid, signal.SIGKILL)
+            frozen.communicate(timeout=60)
+        else:
+            # As if it had lost its lock with its node.
+            (output / ".lock").unlink()
+        code, text = command.finish(output)
+        assert code == 0, text
+        check_whole(output, expected_run[0])
+    finally:
+        if frozen.poll() is None:
+            os.killpg(frozen.pid, signal.SIGCONT)
+    if ends == "thawed":
+        text, _ = frozen.communicate(timeout=60)
+        assert frozen.returncode == 5, text
+        assert "ERROR CONFLICT: another run has taken over" in text
+        check_whole(output, expected_run[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2))
+def test_two_attempts_at_all_shards_killed_at_any_time(
+    command, expected_run, tmp_path, seed
+):
+    expected, seconds = expected_run
+    rng = np.random.default_rng([56, seed])
+    output = tmp_path / "data"
+    code, text = command.finish(output, "--plan_only")
+    assert code == 0, text
+    for _ in range(KILLS_EACH // 2):
+        attempts = [command.start(output, "--part=0/1") for _ in range(2)]
+        for attempt in attempts:
+            kill_after(attempt, rng.uniform(0, seconds))
+    code, text = command.finish(output)
+    assert code == 0, text
+    check_whole(output, expected)
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from inference.ensemble import networks
 from inference.inputs import chunks
 from inference.prediction import device_workers
 from inference.prediction import predict
+from inference.prediction import process_setup
 from inference.prediction.prediction_folder import PredictionFolder
 from tests.inference.finished_runs import CLASSIFIER
 from tests.inference.finished_runs import member
@@ -306,15 +307,17 @@ def test_the_process_is_set_up_before_anything_is_read(
     monkeypatch, changes, line, most_gpus
 ):
     done = []
-    announce = predict.devices.announce
+    announce = process_setup.devices.announce
 
     def announced(by, **options):
         done.append((by, options["most_gpus"]))
         announce(by, **options)
 
-    monkeypatch.setattr(predict.devices, "announce", announced)
-    monkeypatch.setattr(predict.devices, "grow_memory", lambda: done.append("grow"))
-    settings = predict.tf.config.experimental
+    monkeypatch.setattr(process_setup.devices, "announce", announced)
+    monkeypatch.setattr(
+        process_setup.devices, "grow_memory", lambda: done.append("grow")
+    )
+    settings = process_setup.tf.config.experimental
     monkeypatch.setattr(
         settings, "enable_op_determinism", lambda: done.append("determinism")
     )

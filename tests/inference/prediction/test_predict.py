@@ -16,6 +16,7 @@ from data_prep.dataset import shards
 from inference.config import Engine
 from inference.config import PredictConfig
 from inference.ensemble import mean_probability
+from inference.inputs import chunks
 from inference.prediction import predict
 from inference.prediction import submission
 from inference.prediction.prediction_folder import SUBMISSION
@@ -104,7 +105,7 @@ def test_confirms_a_complete_output_and_refuses_another(
     path = first.output / SUBMISSION
     predict.predict(first)
     assert not (first.output / "parts").exists()
-    monkeypatch.setattr(predict.chunks, "read", None)
+    monkeypatch.setattr(chunks, "read", None)
     before = path.stat().st_mtime_ns
     predict.predict(first)
     assert path.stat().st_mtime_ns == before

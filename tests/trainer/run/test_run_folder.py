@@ -20,6 +20,11 @@ def claim(dataset, folder, **changes):
     RunFolder(folder).claim(config, manifest.read(dataset / "32"), "--fold=0\n")
 
 
+def give_state(folder):
+    """Makes it the folder of a run that would go on from a checkpoint."""
+    (folder / "checkpoints" / "epoch-00001-step-0000000").mkdir(parents=True)
+
+
 # What decided a run before its configuration was extended for the first time.
 FIRST = """
 model encoder_weights init_from fold seed epochs global_batch_size optimizer
@@ -43,6 +48,7 @@ def test_a_run_of_an_earlier_version_goes_on(dataset, tmp_path):
     durable.write_json(tmp_path / CONFIG, stored)
     before = (tmp_path / CONFIG).read_bytes()
     assert b"fused" not in before
+    give_state(tmp_path)
     claim(dataset, tmp_path)
     assert (tmp_path / CONFIG).read_bytes() == before
     with pytest.raises(CommandError, match="fused: stored True, asked False"):
@@ -64,4 +70,28 @@ def test_what_a_kill_left_incomplete_is_dropped_and_is_no_weight(dataset, tmp_pa
 def test_what_a_run_began_with_is_stored(dataset, tmp_path):
     assert run_folder.stored_determinism(tmp_path) is None
     claim(dataset, tmp_path, deterministic=False)
+    assert run_folder.stored_determinism(tmp_path) is None, "it may begin anew"
+    give_state(tmp_path)
     assert run_folder.stored_determinism(tmp_path) is False
+
+
+def test_a_run_without_a_checkpoint_or_a_result_gives_way(dataset, tmp_path):
+    claim(dataset, tmp_path, seed=1)
+    curves = tmp_path / "tensorboard" / "events"
+    curves.parent.mkdir()
+    curves.touch()
+    claim(dataset, tmp_path, seed=2)
+    assert durable.read_json(tmp_path / CONFIG, fix="")["config"]["seed"] == 2
+    assert not curves.exists()
+    (tmp_path / CONFIG).write_text("damaged")
+    claim(dataset, tmp_path, seed=3)
+    give_state(tmp_path)
+    with pytest.raises(CommandError, match="seed: stored 3, asked 4"):
+        claim(dataset, tmp_path, seed=4)
+
+
+def test_a_result_is_kept_without_its_checkpoints(dataset, tmp_path):
+    claim(dataset, tmp_path, seed=1)
+    RunFolder(tmp_path).finish({}, {}, 1.0)
+    with pytest.raises(CommandError, match="seed: stored 1, asked 2"):
+        claim(dataset, tmp_path, seed=2)

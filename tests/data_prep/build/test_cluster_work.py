@@ -1,0 +1,330 @@
+"""A conversion by units of work, on engines that need no cluster."""
+
+import concurrent.futures
+import dataclasses
+import hashlib
+import json
+import logging
+import multiprocessing
+import os
+import pickle
+
+import pytest
+
+from data_prep.build import convert
+from data_prep.build import header_reader
+from data_prep.build import header_unit
+from data_prep.build import plan_choice
+from data_prep.build import shard_unit
+from data_prep.build import shard_writing
+from data_prep.build import unit_pool
+from data_prep.config import Placement
+from data_prep.core import durable
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
+from data_prep.core.errors import InputError
+from data_prep.executors import choose
+from data_prep.executors.executor import InProcess
+from data_prep.source import probe
+from tests import dicom_files
+from tests.data_prep.build import films
+
+ON_CLUSTER = Placement(cluster="auto")
+PATIENT = "Secret^Patient"
+
+
+class Noting(InProcess):
+    """Runs units here, and notes what an engine is given and gives back."""
+
+    def __init__(self):
+        self.seen = []
+
+    def run(self, function, units, *, cost_of, resources=None):
+        self.seen.append(pickle.dumps((function, units)))
+        for unit, name in super().run(function, units, cost_of=cost_of):
+            self.seen.append(name)
+            yield unit, name
+
+    def note(self):
+        return "1 node"
+
+
+class Processes(Noting):
+    """Runs units in two processes; each finished one is done a second time."""
+
+    def run(self, function, units, *, cost_of, resources=None):
+        context = multiprocessing.get_context("spawn")
+        with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as pool:
+            twice = [pool.submit(function, u) for u in units for _ in range(2)]
+            # The last first: an engine keeps no order.
+            for unit, future in zip(reversed(units), twice[::-2], strict=True):
+                yield unit, future.result()
+
+
+@pytest.fixture
+def engine(monkeypatch):
+    made = Noting()
+    monkeypatch.setattr(choose, "executor", lambda placement, shared: made)
+    monkeypatch.setattr(header_reader, "CHUNK", 3)
+    yield made
+    unit_pool.close()
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Eight DICOM films of five patients, one without, and a damaged file."""
+    folder = tmp_path / "films"
+    folder.mkdir()
+    for k in range(8):
+        patient = f"{PATIENT}{k % 5}" if k else ""
+        data = dicom_files.native(
+            films.film(k), PatientID=patient, SOPInstanceUID=f"1.2.{k}"
+        )
+        (folder / f"film{k}.dcm").write_bytes(dicom_files.as_bytes(data))
+    (folder / "bad.dcm").write_bytes((folder / "film1.dcm").read_bytes()[:400])
+    films.write_labels(
+        tmp_path / "labels.csv", ["bad", *(f"film{k}" for k in range(8))]
+    )
+    return films.config(
+        tmp_path,
+        sizes=(32, 64),
+        records_per_shard=2,
+        max_bad_fraction=0.5,
+        allow_quarantined=9,
+    )
+
+
+def tree(folder):
+    return {
+        str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and p.name != ".lock"
+    }
+
+
+def expected_of(monkeypatch, config):
+    whole = films.replaced(
+        config, output=config.output.parent / "whole", placement=Placement()
+    )
+    assert films.run(monkeypatch, whole) == ExitCode.DONE
+    return tree(whole.output)
+
+
+def on_cluster(config):
+    return films.replaced(config, placement=ON_CLUSTER)
+
+
+@pytest.mark.parametrize("salt", ["", "a-secret-salt"])
+@pytest.mark.parametrize("id_from", ["stem", "sop_instance_uid"])
+def test_the_bytes_are_those_of_this_machine(
+    config, monkeypatch, engine, salt, id_from
+):
+    config = films.replaced(config, group_salt=salt, id_from=id_from)
+    if id_from == "sop_instance_uid":
+        films.write_labels(config.rle_csv, [f"1.2.{k}" for k in range(8)])
+    expected = expected_of(monkeypatch, config)
+    assert films.run(monkeypatch, on_cluster(config)) == ExitCode.DONE
+    assert tree(config.output) == expected
+    # Nothing but names comes back, and they name no patient.
+    names = [seen for seen in engine.seen if isinstance(seen, str)]
+    assert len(names) > 6
+    assert all(len(name) < 60 for name in names)
+    assert not any(PATIENT.encode() in s for s in engine.seen if isinstance(s, bytes))
+
+
+def test_no_patient_and_no_secret_is_written(config, monkeypatch, engine):
+    config = films.replaced(config, group_salt="a-secret-salt")
+    with monkeypatch.context() as patch:
+        # The work folder as it is before it is deleted.
+        patch.setattr(convert.publishing, "publish", _stop)
+        patch.setattr(plan_choice.shutil, "rmtree", lambda *_, **__: None)
+        with pytest.raises(KeyboardInterrupt):
+            films.run(patch, on_cluster(config))
+    stored = [p for p in (config.output / ".work").rglob("*") if p.is_file()]
+    assert any("headers" in p.parts for p in stored)
+    assert any("plan" in p.parts for p in stored)
+    for path in stored:
+        data = path.read_bytes()
+        assert PATIENT.encode() not in data
+        assert b"a-secret-salt" not in data
+    shards = [s for s in engine.seen if isinstance(s, bytes)][1:]
+    assert shards
+    assert not any(b"a-secret-salt" in s for s in shards)
+
+
+def test_headers_that_were_read_are_not_read_again(config, monkeypatch, engine, caplog):
+    caplog.set_level(logging.INFO)
+    expected = expected_of(monkeypatch, config)
+    placed = on_cluster(config)
+    num_read = _count(monkeypatch)
+    with monkeypatch.context() as patch:
+        patch.setattr(convert.plan_choice.plan, "_deal", _stop)
+        with pytest.raises(KeyboardInterrupt):
+            films.run(patch, placed)
+    assert num_read() == 9
+    # One film of the second chunk is touched: that chunk alone is read again.
+    os.utime(config.source / "film4.dcm", ns=(1, 1))
+    assert films.run(monkeypatch, placed) == ExitCode.DONE
+    assert num_read() == 3
+    assert "3 chunks of up to 3 files, of which 2 were read before; 1 node" in (
+        caplog.text
+    )
+    assert tree(config.output).keys() == expected.keys()
+
+
+def test_a_chunk_that_the_machine_failed_is_read_again(config, monkeypatch, engine):
+    placed = on_cluster(config)
+    num_read = _count(monkeypatch)
+    read = header_unit.read_header_facts
+
+    def failing(probed):
+        if probed.file.path.name == "film4.dcm":
+            raise InputError("NO_MEMORY", "a reason", fix="a fix")
+        return read(probed)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(header_unit, "read_header_facts", failing)
+        patch.setattr(convert.plan_choice.plan, "_deal", _stop)
+        with pytest.raises(KeyboardInterrupt):
+            films.run(patch, placed)
+    num_read()
+    assert films.run(monkeypatch, placed) == ExitCode.DONE
+    assert num_read() == 3
+    rows = (config.output / "quarantine.csv").read_text()
+    assert "NO_MEMORY" not in rows
+
+
+def test_the_driver_is_stopped_between_shards(config, monkeypatch, engine):
+    expected = expected_of(monkeypatch, config)
+    placed = on_cluster(config)
+    write_shard = shard_writing._write_shard
+    done = []
+
+    def stopping(unit_config, shard, outcomes):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(shard.name)
+        return write_shard(unit_config, shard, outcomes)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shard_writing, "_write_shard", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            films.run(patch, placed)
+    num_read = _count(monkeypatch)
+    # This machine alone finishes what the cluster has begun.
+    assert films.run(monkeypatch, config) == ExitCode.DONE
+    assert num_read() == 0
+    assert tree(config.output) == expected
+
+
+def test_the_longest_shards_come_first(config, monkeypatch, engine):
+    films.write(config.source.parent / "test", {"one.png": 30})
+    placed = on_cluster(
+        films.replaced(config, test_source=config.source.parent / "test")
+    )
+    assert films.run(monkeypatch, placed) == ExitCode.DONE
+    names = [s for s in engine.seen if isinstance(s, str) and "tfrecord" in s]
+    folder = config.output / "64"
+    counts = {
+        s["name"]: s["num_records"]
+        for s in json.loads((folder / "dataset.json").read_text())["shards"]
+    }
+    in_order = [counts[name] for name in names]
+    assert in_order == sorted(in_order, reverse=True)
+    assert len(set(in_order)) > 1
+
+
+def test_a_finished_shard_is_not_written_twice(config, monkeypatch, engine):
+    with monkeypatch.context() as patch:
+        patch.setattr(convert.publishing, "publish", _stop)
+        with pytest.raises(KeyboardInterrupt):
+            films.run(patch, on_cluster(config))
+    names = [s for s in engine.seen if isinstance(s, str) and "tfrecord" in s]
+    monkeypatch.setattr(shard_unit.plan_store, "read_shard", _stop)
+    assert shard_unit.convert_shard(config, names[0]) == names[0]
+
+
+def test_a_pool_is_kept_for_the_next_unit_and_not_after_a_fault(config, monkeypatch):
+    made = []
+
+    class Pool(films.InProcess):
+        def __init__(self, *functions, num_workers, **_):
+            made.append(self)
+            super().__init__(*functions, num_workers=num_workers)
+
+    monkeypatch.setattr(unit_pool.workers, "WorkerPool", Pool)
+    limits = shard_unit.LIMITS
+    try:
+        for _ in range(2):
+            with unit_pool.pool(len, num_workers=1, limits=limits):
+                pass
+        assert len(made) == 1
+        with unit_pool.pool(max, num_workers=1, limits=limits):
+            pass
+        assert len(made) == 2
+        with (
+            pytest.raises(OSError, match="a full disk"),
+            unit_pool.pool(max, num_workers=1, limits=limits),
+        ):
+            raise OSError("a full disk")
+        with unit_pool.pool(max, num_workers=1, limits=limits):
+            pass
+        assert len(made) == 3
+    finally:
+        unit_pool.close()
+
+
+def test_a_damaged_chunk_is_refused(config, monkeypatch, engine):
+    with monkeypatch.context() as patch:
+        patch.setattr(convert.plan_choice.plan, "_deal", _stop)
+        with pytest.raises(KeyboardInterrupt):
+            films.run(patch, on_cluster(config))
+    read = next((config.output / ".work/headers").rglob("*.read.json"))
+    read.write_text(read.read_text().replace("true", "false"))
+    with pytest.raises(CommandError) as refused:
+        films.run(monkeypatch, on_cluster(config))
+    assert refused.value.exit_code == ExitCode.CORRUPT
+
+
+@pytest.mark.slow
+def test_units_in_processes_each_done_twice(
+    convert_config, dataset, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(choose, "executor", lambda placement, shared: Processes())
+    monkeypatch.setattr(header_reader, "CHUNK", 20)
+    placed = dataclasses.replace(
+        convert_config, output=tmp_path / "data", num_workers=1, placement=ON_CLUSTER
+    )
+    assert convert.convert(placed) == ExitCode.DONE
+    assert tree(tmp_path / "data") == tree(dataset)
+
+
+def _count(monkeypatch):
+    """Counts the headers that are read; returns what tells it, and counts anew."""
+    read, count = header_unit.read_header_facts, [0]
+
+    def counting(probed: probe.Probe):
+        count[0] += 1
+        return read(probed)
+
+    def told():
+        found, count[0] = count[0], 0
+        return found
+
+    monkeypatch.setattr(header_unit, "read_header_facts", counting)
+    return told
+
+
+def _stop(*_, **__):
+    raise KeyboardInterrupt
+
+
+def test_what_is_read_of_headers_is_gone_with_the_plan(config, monkeypatch, engine):
+    with monkeypatch.context() as patch:
+        patch.setattr(convert.publishing, "publish", _stop)
+        with pytest.raises(KeyboardInterrupt):
+            films.run(patch, on_cluster(config))
+    work = config.output / ".work"
+    assert not (work / "headers").exists()
+    head = durable.read_json(work / "plan" / "plan.json", fix="")
+    assert len(head["costs"]) == len(list((work / "plan" / "shards").iterdir()))
