@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from data_prep.build import stratified_groups
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.labels.rle_csv import read_pairs
@@ -86,9 +87,6 @@ def assign(
     Raises:
       CommandError: fewer groups, or fewer positive images, than folds.
     """
-    # Imported late: it takes a second, and no worker needs it.
-    from sklearn.model_selection import StratifiedGroupKFold
-
     ids = sorted(labels)
     classes = np.array([labels[i] for i in ids])
     # The seed changes the groups' names, which break ties. StratifiedGroupKFold's own
@@ -105,11 +103,8 @@ def assign(
             "Every image is its own group: PatientID is missing or differs in "
             "every file, so images of one patient may be in several folds."
         )
-    splitter = StratifiedGroupKFold(num_folds)
-    folds = {}
-    for fold, (_, members) in enumerate(splitter.split(ids, classes, names)):
-        folds |= {ids[k]: fold for k in members}
-    return folds
+    fold_of = _deal(classes, names, num_folds).tolist()
+    return dict(zip(ids, fold_of, strict=True))
 
 
 def read_published(
@@ -174,6 +169,19 @@ def warn_of_divided(
 def read_patients(path: pathlib.Path) -> dict[str, str]:
     """Reads {name of an image: patient id} from a csv of these two columns."""
     return read_pairs(path, _ID_COLUMNS)
+
+
+def _deal(classes: np.ndarray, names: Sequence[str], num_folds: int) -> np.ndarray:
+    if len(np.unique(classes)) == 2:
+        return stratified_groups.deal(classes, names, num_folds)
+    # Of positives alone, which are few. It takes a second to import.
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    fold_of = np.zeros(len(names), np.int64)
+    splitter = StratifiedGroupKFold(num_folds)
+    for fold, (_, members) in enumerate(splitter.split(names, classes, names)):
+        fold_of[members] = fold
+    return fold_of
 
 
 def _shuffled_name(group: str, seed: int) -> str:

@@ -92,8 +92,8 @@ class HeaderWork:
 
     def write_asked(self, name: str, items: list, stamps: list) -> None:
         """Writes down what a chunk asks for."""
-        asked = {"items": items, "stamps": stamps}
-        durable.write_json(self.path(name, ASKED), durable.to_jsonable(asked))
+        rows = plan_json.packed(zip(items, stamps, strict=True))
+        durable.write_json(self.path(name, ASKED), {"items": rows})
 
     def has_read(self, name: str) -> bool:
         """Returns whether a chunk was read, of the same files with the same stamps.
@@ -105,13 +105,15 @@ class HeaderWork:
         stored = durable.read_json(self.path(name, READ), fix=FIX)
         if stored["asked_sha256"] != durable.sha256(self.path(name, ASKED)):
             return False
-        return all(r.get("code") not in OF_THE_MACHINE for r in stored["results"])
+        results = plan_json.unpacked(stored["results"])
+        return all(r.get("code") not in OF_THE_MACHINE for r in results)
 
     def results(self, name: str) -> list:
         """Returns what was read, in the order of the items; InputErrors among it."""
         stored = durable.read_json(self.path(name, READ), fix=FIX)
         to_value = _TO_VALUE[self.kind]
-        return [plan_json.to_result(r, to_value) for r in stored["results"]]
+        results = plan_json.unpacked(stored["results"])
+        return [plan_json.to_result(result, to_value) for result in results]
 
 
 def read_chunk(work: HeaderWork, name: str) -> str:
@@ -123,7 +125,8 @@ def read_chunk(work: HeaderWork, name: str) -> str:
     asked_file = work.path(name, ASKED)
     asked_sha256 = durable.sha256(asked_file)
     asked = durable.read_json(asked_file, fix=FIX)
-    items = [_TO_ITEM[work.kind](item) for item in asked["items"]]
+    to_item = _TO_ITEM[work.kind]
+    items = [to_item(item) for item, _ in plan_json.unpacked(asked["items"])]
     functions = (facts_reader(work.group_salt), read_sop_instance_uid)
     with unit_pool.pool(
         *functions, num_workers=work.num_workers, limits=work.limits
@@ -132,7 +135,7 @@ def read_chunk(work: HeaderWork, name: str) -> str:
             plan_json.of_result(result, _OF_VALUE[work.kind])
             for _, result in p.imap_ordered(work.function(), items)
         ]
-    read = {"asked_sha256": asked_sha256, "results": results}
+    read = {"asked_sha256": asked_sha256, "results": plan_json.packed(results)}
     durable.write_json(work.path(name, READ), read)
     return name
 

@@ -96,11 +96,12 @@ def make(config: ConvertConfig, reader: HeaderReader, quarantine: Quarantine) ->
         i: patient or folds.group_of("", i, config.group_salt)
         for i, patient in patients.items()
     }
+    # Each of these tables has a row for each image, of which there may be millions.
+    del patients
     groups = folds.join(groups, {i: f.pixels_digest for i, f in facts.items()})
     labelled = {i: _label(inputs, i, facts[i]) for i in inputs.train if i in facts}
     causes = [c for c in (shared, _unusable(quarantine, len(facts))) if c]
     fold_of = _folds(config, inputs, labelled, groups, causes)
-    paths = inputs.train | inputs.test
     expected = {}
     if config.source_manifest:
         expected = inputs.resolver(config).values_of(
@@ -111,7 +112,7 @@ def make(config: ConvertConfig, reader: HeaderReader, quarantine: Quarantine) ->
     tasks = [
         Task(
             image_id=i,
-            file=paths[i],
+            file=inputs.train.get(i) or inputs.test[i],
             rows=tuple(inputs.rows[i]) if i in fold_of and inputs.rows else None,
             mask_file=inputs.masks.get(i) if i in fold_of else None,
             label=labelled.get(i, schema.UNKNOWN_LABEL),

@@ -120,7 +120,9 @@ def write(
         for _, _, *keyed in rows:
             kept.update(pair[0] for pair in keyed if pair)
         value = {"split": shard.split, "fold": shard.fold, "label": shard.label}
-        durable.write_json(_shard_file(config, shard.name), value | {"tasks": rows})
+        durable.write_json(
+            _shard_file(config, shard.name), value | {"tasks": plan_json.packed(rows)}
+        )
     others = (
         [key, plan_json.of_file(file), list(planned.stamps[key])]
         for key, file in planned.files.items()
@@ -248,7 +250,7 @@ def _write_table(folder: pathlib.Path, name: str, rows: Iterable) -> int:
     rows, num_rows = iter(rows), 0
     while piece := list(itertools.islice(rows, _ROWS)):
         path = folder / f"{name}-{num_rows // _ROWS:05}.json"
-        durable.write_json(path, {"rows": piece})
+        durable.write_json(path, {"rows": plan_json.packed(piece)})
         num_rows += len(piece)
     return num_rows
 
@@ -256,11 +258,12 @@ def _write_table(folder: pathlib.Path, name: str, rows: Iterable) -> int:
 def _read_table(folder: pathlib.Path, name: str, head: PlanHead) -> Iterator:
     for first in range(0, head.num_rows[name], _ROWS):
         path = folder / f"{name}-{first // _ROWS:05}.json"
-        yield from durable.read_json(path, fix=_FIX)["rows"]
+        yield from plan_json.unpacked(durable.read_json(path, fix=_FIX)["rows"])
 
 
 def _read_shard_file(config: ConvertConfig, name: str) -> dict:
-    return durable.read_json(_shard_file(config, name), fix=_FIX)
+    stored = durable.read_json(_shard_file(config, name), fix=_FIX)
+    return stored | {"tasks": list(plan_json.unpacked(stored["tasks"]))}
 
 
 def _shard_file(config: ConvertConfig, name: str) -> pathlib.Path:

@@ -79,7 +79,7 @@ def with_absolute_paths(config: ConvertConfig) -> ConvertConfig:
     """
     placement = config.placement
     shares = placement.cluster or placement.part or placement.plan_only
-    if not shares and not (path(config) / "plan").exists():
+    if not shares and not (path(config) / "plan" / "plan.json").exists():
         return config
     paths = {
         field.name: getattr(config, field.name).absolute()
@@ -87,8 +87,13 @@ def with_absolute_paths(config: ConvertConfig) -> ConvertConfig:
         if isinstance(getattr(config, field.name), pathlib.Path)
     }
     for name in ("label_csv", "fold_lists"):
-        paths[name] = tuple(p.absolute() for p in getattr(config, name))
+        paths[name] = tuple(_absolute(p) for p in getattr(config, name))
     return dataclasses.replace(config, **paths)
+
+
+def _absolute(path: pathlib.Path) -> pathlib.Path:
+    # An address of an object store is absolute as it is.
+    return path.absolute() if isinstance(path, pathlib.Path) else path
 
 
 def claim(config: ConvertConfig, planned: Plan) -> None:

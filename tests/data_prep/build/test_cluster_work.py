@@ -137,7 +137,7 @@ def test_no_patient_and_no_secret_is_written(config, monkeypatch, engine):
     with monkeypatch.context() as patch:
         # The work folder as it is before it is deleted.
         patch.setattr(convert.publishing, "publish", _stop)
-        patch.setattr(plan_choice.shutil, "rmtree", lambda *_, **__: None)
+        patch.setattr(plan_choice.remote, "remove_tree", lambda path: None)
         with pytest.raises(KeyboardInterrupt):
             films.run(patch, on_cluster(config))
     stored = [p for p in (config.output / ".work").rglob("*") if p.is_file()]
