@@ -21,8 +21,6 @@ from data_prep.core.errors import CommandError
 from inference.prediction.prediction_folder import PARTS
 
 _FOLDER = "notes"
-# Set on lines of the driver that repeat another process's line.
-_REPEATED = "repeats_a_note"
 
 
 class ProcessNotes(logging.Handler):
@@ -51,7 +49,7 @@ class ProcessNotes(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Writes a warning of ours; libraries have loggers with names."""
         line = record.getMessage()
-        if record.name != "root" or hasattr(record, _REPEATED) or line in self._lines:
+        if record.name != "root" or line in self._lines:
             return
         self._lines.append(line)
         try:
@@ -79,4 +77,4 @@ class NotesReader:
             for said in [(notes["host"], line) for line in notes["lines"]]:
                 if said not in self._said:
                     self._said.add(said)
-                    logging.warning("%s: %s", *said, extra={_REPEATED: True})
+                    logging.warning("%s: %s", *said)
