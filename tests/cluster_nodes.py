@@ -175,6 +175,7 @@ class Cluster:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                preexec_fn=_end_with_parent,
                 cwd="/",
             )
         node = ClusterNode(process)
@@ -186,6 +187,12 @@ class Cluster:
                 raise RuntimeError(f"ray start has failed: {log.read_text()[-2000:]}")
             time.sleep(0.05)
         return node
+
+
+def _end_with_parent() -> None:
+    # Also where the tests are killed: see prctl(2), PR_SET_PDEATHSIG. `ray start`
+    # then ends its daemons.
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def _environment() -> dict[str, str]:
@@ -242,7 +249,7 @@ def _kill(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 120) -> None:
     """Waits for a condition; fails when it does not come true."""
     deadline = time.monotonic() + seconds
     while not condition():

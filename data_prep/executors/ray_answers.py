@@ -19,6 +19,11 @@ _LOST = (
     ray.exceptions.OutOfMemoryError,
     ray.exceptions.WorkerCrashedError,
 )
+# What Ray raises where the machine that a call was sent to is no longer there.
+_GONE = (
+    ray.exceptions.ActorUnschedulableError,
+    ray.exceptions.TaskUnschedulableError,
+)
 # How long one wait lasts, after which lost machines are looked for.
 _WAIT_SECONDS = 1
 
@@ -32,6 +37,11 @@ def finished(refs: Sequence[ray.ObjectRef]) -> list[ray.ObjectRef]:
     return ready
 
 
+def is_gone(answer: Exception) -> bool:
+    """Returns whether a call has not begun since its machine is no longer there."""
+    return isinstance(answer, _GONE)
+
+
 def of(ref: ray.ObjectRef) -> Answer | Exception:
     """Returns the answer of a call that has ended, or why there is none.
 
@@ -41,7 +51,7 @@ def of(ref: ray.ObjectRef) -> Answer | Exception:
     """
     try:
         return ray.get(ref)
-    except _LOST as e:
+    except (*_LOST, *_GONE) as e:
         return e
     except ray.exceptions.RuntimeEnvSetupError as e:
         raise CommandError(

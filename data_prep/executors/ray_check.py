@@ -11,7 +11,6 @@ from typing import Any
 
 import ray
 from ray import cloudpickle
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from data_prep.core import installing
 from data_prep.core.errors import CommandError
@@ -19,6 +18,7 @@ from data_prep.core.errors import ExitCode
 from data_prep.executors import code_hash
 from data_prep.executors import ray_probe
 from data_prep.executors.ray_nodes import Node
+from data_prep.executors.ray_nodes import pinned
 
 # A worker process of Ray starts within seconds, on a loaded machine within a minute.
 _PROBE_SECONDS = 180
@@ -97,7 +97,7 @@ def _answers(
                 num_cpus=0,
                 max_retries=0,
                 runtime_env=environment,
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False),
+                **pinned(node.id),
             ).remote(files, list(installing.TENSORFLOWS)): node.host
             for node in nodes
         }

@@ -189,6 +189,8 @@ def _init(address: str) -> None:
         # Else it prints the last log lines of each daemon that is lost.
         ray._private.worker._worker_logs_enabled = False
     except (ray.exceptions.RayError, ConnectionError, RuntimeError, OSError) as e:
+        # What it has begun would speak for the next cluster, too.
+        ray.shutdown()
         text = str(e)
         versions = re.findall(r"Python: (\S+)", text)
         if "mismatch" in text and len(versions) > 1:

@@ -6,8 +6,11 @@ work, as it does on one machine.
 """
 
 import contextlib
+import dataclasses
 import logging
 import pathlib
+import time
+from collections import Counter
 from collections import deque
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -26,11 +29,19 @@ from data_prep.executors.executor import Resources
 from data_prep.executors.ray_loaded import LoadedRound
 from data_prep.executors.ray_losses import Job
 from data_prep.executors.ray_losses import Losses
+from data_prep.executors.ray_nodes import Node
 from data_prep.executors.ray_nodes import Nodes
+from data_prep.executors.ray_nodes import pinned
 
 _ONE_CORE = Resources()
-# Units sent ahead for each that runs: Ray has the next one when one is finished.
-_SENT_AHEAD = 2
+
+
+@dataclasses.dataclass
+class _Sent:
+    """A unit that a machine has, by the machine's id."""
+
+    job: Job
+    node: str
 
 
 class RayExecutor:
@@ -44,17 +55,14 @@ class RayExecutor:
     def __init__(self, placement: Placement, *, shared: Sequence[pathlib.Path]):
         self._placement, self._shared = placement, shared
         self._stack = contextlib.ExitStack()
+        self._answers: dict[str, dict] = {}
+        self._needs_tensorflow = False
 
     def __enter__(self) -> "RayExecutor":
         with contextlib.ExitStack() as stack:
             stack.enter_context(ray_connection.connected(self._placement))
-            self._nodes = Nodes()
+            self._nodes = Nodes(self._probe)
             self._nodes.check_fit(_ONE_CORE)
-            self._answers = ray_check.probe(
-                list(self._nodes.alive.values()),
-                self._shared,
-                _options(_ONE_CORE)["runtime_env"],
-            )
             self._stack = stack.pop_all()
         return self
 
@@ -75,31 +83,60 @@ class RayExecutor:
             return
         self._begin(resources)
         losses = Losses(self._nodes)
-        attempt = ray.remote(ray_worker.attempt).options(
-            **_options(resources), max_retries=0
-        )
-        running: dict[ray.ObjectRef, Job] = {}
+        attempt = ray.remote(ray_worker.attempt)
+        options = _options(resources) | {"max_retries": 0}
+        code = code_hash.of_this_machine()
+        running: dict[ray.ObjectRef, _Sent] = {}
+        used: Counter[str] = Counter()
         try:
             while jobs or running:
                 fits = self._nodes.num_fitting(resources)
                 losses.check_machines(fits)
-                while jobs and len(running) < _SENT_AHEAD * max(1, fits):
+                while jobs and (
+                    # At the end, what waits at one machine could run on another.
+                    node := self._nodes.free(resources, used, ahead=len(jobs) > fits)
+                ):
                     job = jobs.popleft()
-                    code = code_hash.of_this_machine()
-                    running[attempt.remote(code, function, job.unit)] = job
-                for ref in ray_answers.finished(list(running)):
-                    job = running.pop(ref)
-                    answer = ray_answers.of(ref)
-                    if isinstance(answer, Exception):
-                        losses.add(job, type(answer).__name__)
-                        jobs.appendleft(job)
+                    task = attempt.options(**options, **pinned(node))
+                    ref = task.remote(code, function, job.unit)
+                    running[ref] = _Sent(job, node)
+                    used[node] += 1
+                for ref in self._ended(running):
+                    sent = running.pop(ref)
+                    used[sent.node] -= 1
+                    answer = self._answer(ref, sent)
+                    if isinstance(answer, str):
+                        jobs.appendleft(sent.job)
+                        losses.add(sent.job, answer)
                     else:
-                        yield job.unit, answer.result()
+                        yield sent.job.unit, answer.result()
                 losses.tell()
         finally:
             for ref in running:
                 ray.cancel(ref, force=True)
             losses.tell(now=True)
+
+    def _ended(self, running: dict[ray.ObjectRef, "_Sent"]) -> list[ray.ObjectRef]:
+        """Waits a moment; returns what has ended, and what went with its machine."""
+        if not running:
+            # No machine is left.
+            time.sleep(1)
+            self._nodes.look()
+            return []
+        ended = set(ray_answers.finished(list(running)))
+        lost = {r for r, sent in running.items() if sent.node not in self._nodes.alive}
+        return list(ended | lost)
+
+    def _answer(self, ref: ray.ObjectRef, sent: "_Sent") -> ray_worker.Answer | str:
+        """Returns the answer, or why there is none."""
+        if sent.node not in self._nodes.alive:
+            return "its node"
+        answer = ray_answers.of(ref)
+        if not isinstance(answer, Exception):
+            return answer
+        if ray_answers.is_gone(answer):
+            self._nodes.lose(sent.node)
+        return type(answer).__name__
 
     def run_loaded(
         self,
@@ -113,6 +150,7 @@ class RayExecutor:
         jobs = _costliest_first(units, cost_of)
         if not jobs:
             return
+        self._needs_tensorflow = True
         ray_check.check_tensorflow(self._answers)
         self._begin(resources)
         yield from LoadedRound(
@@ -138,6 +176,13 @@ class RayExecutor:
     def note(self) -> str:
         """See `Executor.note`."""
         return self._nodes.note()
+
+    def _probe(self, nodes: list[Node]) -> None:
+        environment = _options(_ONE_CORE)["runtime_env"]
+        answers = ray_check.probe(nodes, self._shared, environment)
+        if self._needs_tensorflow:
+            ray_check.check_tensorflow(answers)
+        self._answers |= answers
 
     def _begin(self, resources: Resources) -> None:
         """Refuses what can never run, and tells of what has to wait.

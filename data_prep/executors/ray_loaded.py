@@ -1,5 +1,7 @@
 """Runs units by processes on a cluster that each keep a loaded function."""
 
+import time
+from collections import Counter
 from collections import deque
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ from data_prep.executors.ray_losses import MOST_REPEATS
 from data_prep.executors.ray_losses import Job
 from data_prep.executors.ray_losses import Losses
 from data_prep.executors.ray_nodes import Nodes
+from data_prep.executors.ray_nodes import pinned
 
 # The next unit waits at the process, which so loses no time between two.
 _UNITS_EACH = 2
@@ -27,11 +30,14 @@ class _Process:
 
     Args:
       actor: Ray's handle of it.
+      node: the id of its machine.
       load: what it makes its function with.
     """
 
-    def __init__(self, actor: ray.actor.ActorHandle, load: Callable[[], Callable]):
-        self._actor = actor
+    def __init__(
+        self, actor: ray.actor.ActorHandle, node: str, load: Callable[[], Callable]
+    ):
+        self._actor, self.node = actor, node
         # The reference of the loading itself has no job.
         self.calls: dict[ray.ObjectRef, Job | None] = {actor.load.remote(load): None}
         self.is_loaded = False
@@ -66,7 +72,8 @@ class LoadedRound:
         self._load, self._jobs = load, jobs
         self._nodes, self._resources = nodes, resources
         self._losses = Losses(nodes)
-        self._actor = ray.remote(ray_worker.LoadedProcess).options(**options)
+        self._actor = ray.remote(ray_worker.LoadedProcess)
+        self._options = options
         self._processes: list[_Process] = []
         self._lost_in_loading = 0
 
@@ -77,9 +84,15 @@ class LoadedRound:
                 self._start()
                 self._give()
                 owner_of = {ref: p for p in self._processes for ref in p.calls}
-                for ref in ray_answers.finished(list(owner_of)):
+                if not owner_of:
+                    # No machine is left.
+                    time.sleep(1)
+                for ref in ray_answers.finished(list(owner_of)) if owner_of else ():
                     yield from self._ended(owner_of[ref], ref)
                 self._losses.tell()
+                for process in list(self._processes):
+                    if process.node not in self._nodes.alive:
+                        self._lose(process, "its node")
         finally:
             for process in self._processes:
                 process.end()
@@ -90,9 +103,14 @@ class LoadedRound:
         fits = self._nodes.num_fitting(self._resources)
         self._losses.check_machines(fits)
         busy = sum(p.is_loaded and bool(p.calls) for p in self._processes)
-        while len(self._processes) < min(max(1, fits), len(self._jobs) + busy):
-            actor = self._actor.remote(code_hash.of_this_machine())
-            self._processes.append(_Process(actor, self._load))
+        used = Counter(process.node for process in self._processes)
+        while len(self._processes) < len(self._jobs) + busy and (
+            node := self._nodes.free(self._resources, used, ahead=False)
+        ):
+            options = self._options | pinned(node)
+            actor = self._actor.options(**options).remote(code_hash.of_this_machine())
+            self._processes.append(_Process(actor, node, self._load))
+            used[node] += 1
 
     def _give(self) -> None:
         # At the end, a unit that waits at one process could be done by another.
@@ -109,7 +127,9 @@ class LoadedRound:
             return
         answer = ray_answers.of(ref)
         if isinstance(answer, Exception):
-            self._lose(process, answer)
+            if ray_answers.is_gone(answer):
+                self._nodes.lose(process.node)
+            self._lose(process, type(answer).__name__)
             return
         value, job = answer.result(), process.calls.pop(ref)
         if job:
@@ -118,17 +138,16 @@ class LoadedRound:
             process.is_loaded = True
             self._lost_in_loading = 0
 
-    def _lose(self, process: _Process, why: Exception) -> None:
+    def _lose(self, process: _Process, why: str) -> None:
         """Takes the units of a process that is lost back."""
         self._processes.remove(process)
         # What Ray calls unavailable may live on.
         process.end()
         jobs = [job for job in process.calls.values() if job]
         self._jobs.extendleft(reversed(jobs))
-        name = type(why).__name__
         if jobs:
             # It worked on the first; the others have done nothing.
-            self._losses.add(jobs[0], name)
+            self._losses.add(jobs[0], why)
             return
         self._losses.add_processes(1)
         self._lost_in_loading += 1
@@ -136,6 +155,6 @@ class LoadedRound:
             raise CommandError(
                 ExitCode.ENVIRONMENT,
                 f"{self._lost_in_loading} processes in a row were lost while they "
-                f"loaded ({name})",
+                f"loaded ({why})",
                 fix="see Ray's logs on the nodes: memory may be short",
             )

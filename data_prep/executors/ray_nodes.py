@@ -1,9 +1,14 @@
 """The machines of a cluster: which there are, what they have, and which are lost."""
 
 import dataclasses
+import logging
 import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
@@ -36,23 +41,49 @@ class Node:
 
 
 class Nodes:
-    """The machines of the cluster that do work: those that offer a core."""
+    """The machines of the cluster that do work: those that offer a core.
 
-    def __init__(self):
-        self.alive: dict[str, Node] = {}
+    Args:
+      probe: raises a CommandError for machines that cannot do the work. One that is
+        there at the beginning ends it; one that joins later is left out.
+    """
+
+    def __init__(self, probe: Callable[[list[Node]], None]):
+        self._probe = probe
+        self.alive = {node.id: node for node in _working()}
+        probe(list(self.alive.values()))
         self._lost: dict[str, Node] = {}
+        self._refused: set[str] = set()
         self._told: set[str] = set()
-        self._seen_at = 0.0
-        self.look(now=True)
+        self._seen_at = time.monotonic()
 
     def look(self, *, now: bool = False) -> None:
         """Asks the head which machines are alive, unless it was asked just now."""
         if not now and time.monotonic() - self._seen_at < _POLL_SECONDS:
             return
-        alive = {node.id: node for node in map(_node, _of_ray()) if node.num_cpus}
-        gone = {i: node for i, node in self.alive.items() if i not in alive}
-        self._lost |= gone
-        self.alive, self._seen_at = alive, time.monotonic()
+        found = {node.id: node for node in _working()}
+        for i in self.alive.keys() - found.keys():
+            self.lose(i)
+        # One that was declared lost stays so: Ray gives it another id when it is back.
+        known = self.alive.keys() | self._lost.keys() | self._refused
+        for i in found.keys() - known:
+            self._admit(found[i])
+        self._seen_at = time.monotonic()
+
+    def _admit(self, node: Node) -> None:
+        try:
+            self._probe([node])
+        except CommandError as e:
+            self._refused.add(node.id)
+            logging.warning("A node has joined and is not used: %s.", e)
+        else:
+            self.alive[node.id] = node
+            logging.info("%s has joined: %s.", node.host, self.note())
+
+    def lose(self, node_id: str) -> None:
+        """Notes that a machine is no longer there, before the head says so."""
+        if node := self.alive.pop(node_id, None):
+            self._lost[node_id] = node
 
     def newly_lost(self) -> list[str]:
         """Returns the hosts of machines that were lost since the last call."""
@@ -63,6 +94,19 @@ class Nodes:
     def num_fitting(self, resources: Resources) -> int:
         """Returns how many units the machines can run at once."""
         return sum(node.num_fitting(resources) for node in self.alive.values())
+
+    def free(self, resources: Resources, used: Counter[str], *, ahead: bool) -> str:
+        """Returns the id of the machine that has the most room for a unit, or ''.
+
+        Args:
+          resources: what the unit occupies.
+          used: how many units each machine has.
+          ahead: whether units may wait at a machine until it has room.
+        """
+        most = {i: node.num_fitting(resources) for i, node in self.alive.items()}
+        room = {i: m * (1 + ahead) - used[i] for i, m in most.items() if m}
+        best = max(room, key=lambda i: room[i] / most[i], default="")
+        return best if best and room[best] > 0 else ""
 
     def check_fit(self, resources: Resources) -> None:
         """Raises a CommandError if no machine can ever run a unit."""
@@ -84,8 +128,9 @@ class Nodes:
         return text + f", {len(self._lost)} lost" * bool(self._lost)
 
 
-def _of_ray() -> list[dict]:
-    return [node for node in ray.nodes() if node["Alive"]]
+def _working() -> list[Node]:
+    nodes = [_node(found) for found in ray.nodes() if found["Alive"]]
+    return [node for node in nodes if node.num_cpus]
 
 
 def _node(found: dict) -> Node:
@@ -97,3 +142,12 @@ def _node(found: dict) -> Node:
         num_cpus=int(offers.get("CPU", 0)),
         num_gpus=int(offers.get("GPU", 0)),
     )
+
+
+def pinned(node_id: str) -> dict[str, Any]:
+    """Returns Ray's option that has a call run on one machine or nowhere.
+
+    Left to itself, Ray gives calls to a machine that hangs, and waits for its answer
+    for minutes after it was declared dead.
+    """
+    return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node_id, soft=False)}

@@ -1,0 +1,162 @@
+import importlib.util
+import subprocess
+import sys
+
+import pytest
+
+from data_prep.config import Placement
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
+from data_prep.executors import choose
+from data_prep.executors.executor import InProcess
+from tests import cluster_nodes
+
+with_ray = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="Ray is not installed"
+)
+HOST = "192.0.2.77"
+TOKEN = "0123456789abcdef" * 4
+WITH_TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
+
+
+@pytest.fixture(scope="module")
+def network():
+    """A network of this process's own, with an address besides loopback."""
+    with cluster_nodes.loopback_only() as is_own:
+        if not is_own:
+            pytest.skip("a network namespace needs root")
+        subprocess.run(f"ip addr add {HOST}/24 dev lo".split(), check=True)
+        yield
+
+
+@pytest.fixture(scope="module")
+def closed(network):
+    with cluster_nodes.Cluster(WITH_TOKEN, host=HOST) as cluster:
+        cluster.add()
+        yield cluster
+
+
+@pytest.fixture
+def no_token(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    yield
+    monkeypatch.undo()
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    _read_environment()
+
+
+def _error(address, shared=(), **options) -> CommandError:
+    placement = Placement(cluster=address, **options)
+    with (
+        pytest.raises(CommandError) as caught,
+        choose.executor(placement, shared=shared),
+    ):
+        pass
+    return caught.value
+
+
+def _read_environment():
+    from data_prep.executors import ray_channel
+
+    # Ray has read the variables when it was imported.
+    ray_channel.Config.initialize("")
+
+
+def test_no_cluster_is_this_process():
+    assert isinstance(choose.executor(Placement(), shared=[]), InProcess)
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(CommandError, match="needs the package ray.*pip install") as e:
+        choose.executor(Placement(cluster="auto"), shared=[])
+    assert e.value.exit_code == ExitCode.ENVIRONMENT
+
+
+@with_ray
+@pytest.mark.parametrize(
+    "address", ["host", "ray://host:10001", "http://host:8265", "host:port", ":6379"]
+)
+def test_other_addresses_are_refused(address):
+    error = _error(address)
+    assert error.exit_code == ExitCode.FLAGS
+    assert f"host:port of a Ray head, or auto, and not {address!r}" in str(error)
+
+
+@with_ray
+def test_nobody_at_the_address_is_told_at_once():
+    error = _error("127.0.0.1:9")
+    assert error.exit_code == ExitCode.ENVIRONMENT
+    assert "no Ray cluster answers at 127.0.0.1:9 (UNAVAILABLE" in str(error)
+
+
+@with_ray
+def test_auto_takes_the_variable(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    assert "no Ray cluster answers at 127.0.0.1:9" in str(_error("auto"))
+
+
+@pytest.mark.slow
+@with_ray
+def test_auto_without_a_cluster_is_told(network, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    services = "ray._private.services"
+    monkeypatch.setattr(f"{services}.find_gcs_addresses", lambda: [])
+    monkeypatch.setattr(f"{services}.get_ray_address_from_environment", lambda *_: None)
+    assert "found no Ray cluster on this machine" in str(_error("auto"))
+
+
+@pytest.mark.slow
+@with_ray
+def test_a_cluster_asks_for_its_token(closed, no_token, monkeypatch, tmp_path):
+    assert "asks for a token, and this machine has none" in str(_error(closed.address))
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "another" * 9)
+    assert "asks for another token than this" in str(_error(closed.address))
+    monkeypatch.delenv("RAY_AUTH_TOKEN")
+    path = tmp_path / ".ray/auth_token"
+    path.parent.mkdir()
+    path.write_text(TOKEN + "\n")
+    # It is not open, so nothing has to be allowed.
+    placement = Placement(cluster=closed.address)
+    with choose.executor(placement, shared=[tmp_path]) as executor:
+        assert executor.note() == "1 node"
+
+
+@pytest.mark.slow
+@with_ray
+def test_other_versions_are_told(closed, monkeypatch):
+    for name, value in WITH_TOKEN.items():
+        monkeypatch.setenv(name, value)
+    _read_environment()
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "ray._private.utils.compute_version_info", lambda: ("2.60.0", "3.9.1")
+        )
+        text = str(_error(closed.address))
+        assert "has Python 3." in text
+        assert "and this machine 3.9.1" in text
+    monkeypatch.setattr("ray.__version__", "2.47.0")
+    assert "has Ray 2.60.0, and this machine 2.47.0" in str(_error(closed.address))
+
+
+@pytest.mark.slow
+@with_ray
+def test_an_open_cluster_that_others_reach_is_refused(network, caplog, no_token):
+    with cluster_nodes.Cluster(host=HOST) as cluster:
+        error = _error(cluster.address)
+        assert f"asks for no token, and other machines reach it at {HOST}" in str(error)
+        assert "--allow_open_cluster" in str(error)
+        # It goes on to its nodes, of which it has none that works.
+        text = str(_error(cluster.address, allow_open_cluster=True))
+        assert "no node of the cluster has them" in text
+        assert "(--allow_open_cluster)." in caplog.text
+
+
+@pytest.mark.slow
+@with_ray
+def test_an_open_cluster_on_loopback_is_used(network, no_token, tmp_path):
+    with cluster_nodes.Cluster() as cluster:
+        text = str(_error(cluster.address, shared=[tmp_path]))
+        assert "no node of the cluster has them" in text
