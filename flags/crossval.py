@@ -29,9 +29,22 @@ GROUPS = Groups(
         ),
         *_MEMBER.common,
     ),
-    rare=_MEMBER.rare,
+    rare=(
+        *_MEMBER.rare,
+        common.CLUSTER,
+        common.ALLOW_OPEN_CLUSTER,
+        fields.define(
+            CrossValidation,
+            "gpus_per_member",
+            "How many `GPUs` of a --cluster each member gets; if it is not given, one "
+            "where there are GPUs. Members without one get all cores of a machine.",
+        ),
+    ),
     meanings={
         **_MEMBER.meanings,
+        "cluster": "`Address` host:port of a Ray cluster that trains all members at "
+        "once, or auto for the one that this machine belongs to; if it is not given, "
+        "this machine trains one after the other.",
         "output": "`Folder` to write: a run folder for each member, and their scores.",
     },
     decided=_DECIDED,
@@ -46,6 +59,7 @@ def cross_validation() -> CrossValidation:
         folds=() if _FOLDS.value == ["all"] else fields.integers(_FOLDS),
         flagfile=command.as_flagfile(_MEMBER),
         passed_over=tuple(_passed_over()),
+        placement=common.placement(),
     )
 
 

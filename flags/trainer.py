@@ -155,9 +155,9 @@ GROUPS = Groups(
         _define_execution(
             "strategy",
             "Which devices train: single the first one; mirrored all GPUs, or the CPU "
-            "where there is none; multi_worker those of all processes in TF_CONFIG; "
-            "auto takes multi_worker where TF_CONFIG is set, single where there is one "
-            "device, else mirrored.",
+            "where there is none; multi_worker those of all processes in TF_CONFIG, or "
+            "of all tasks of Slurm's srun; auto takes multi_worker where TF_CONFIG is "
+            "set, single where there is one device, else mirrored.",
         ),
         _define_execution(
             "steps_per_call",

@@ -45,7 +45,7 @@ ARROWS = {
         "trainer.distributed",
         "trainer.optim",
     },
-    "trainer.run": SHARED | {"trainer.machine", "trainer.optim"},
+    "trainer.run": SHARED | {"data_prep.executors", "trainer.machine", "trainer.optim"},
     "trainer.models.weights": {"data_prep.core", "trainer.models", "trainer.run"},
     "trainer.step": {"data_prep.core", "trainer.augment", "trainer.optim"},
     "trainer.step_memory": {

@@ -6,6 +6,7 @@ import re
 from typing import Annotated
 from typing import Literal
 
+from data_prep.config import Placement
 from data_prep.core.errors import ConfigError
 from data_prep.core.ranges import Range
 from data_prep.core.ranges import check_ranges
@@ -161,7 +162,7 @@ class Execution:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CrossValidation:
-    """Training of the members of an ensemble, one after the other.
+    """Training of the members of an ensemble, one after the other or on a cluster.
 
     Attributes:
       data: dataset folder of one size.
@@ -172,6 +173,9 @@ class CrossValidation:
       strategy: as in `Execution`; each member reads it from `flagfile`.
       require_gpu: as in `Execution`; each member reads it from `flagfile`.
       passed_over: lines of the user's flagfile that have no effect.
+      gpus_per_member: number of GPUs that each member gets on a cluster; None for one
+        where the cluster has GPUs. A member without a GPU gets all cores of a machine.
+      placement: where the members train.
     """
 
     data: pathlib.Path
@@ -182,8 +186,11 @@ class CrossValidation:
     strategy: str
     require_gpu: bool
     passed_over: tuple[str, ...]
+    gpus_per_member: Annotated[int, Range(at_least=0)] | None = None
+    placement: Placement = Placement()
 
     def __post_init__(self):
+        check_ranges(self)
         for name in ("folds", "seeds"):
             values = getattr(self, name)
             if len(set(values)) != len(values) or min(values, default=0) < 0:
@@ -192,6 +199,25 @@ class CrossValidation:
                 )
         if not self.seeds:
             raise ConfigError("Expected one or more seeds. Received: none")
+        self._check_cluster()
+
+    def _check_cluster(self) -> None:
+        on_cluster, count = bool(self.placement.cluster), self.gpus_per_member
+        if count is not None and not on_cluster:
+            raise ConfigError(
+                "Expected --cluster with --gpus_per_member. Received: "
+                f"gpus_per_member={count} alone"
+            )
+        if on_cluster and self.strategy == "multi_worker":
+            raise ConfigError(
+                "Expected a --strategy in which each member is one process, with "
+                f"--cluster. Received: strategy={self.strategy}"
+            )
+        if self.strategy == "single" and (count or 0) > 1:
+            raise ConfigError(
+                "Expected at most one GPU for each member with --strategy=single. "
+                f"Received: gpus_per_member={count}"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Trains the folds and seeds of an ensemble, one member after the other.
+"""Trains the folds and seeds of an ensemble, one after the other or on a cluster.
 
     python -m trainer.crossval --data=data/siim/256 --folds=all --seeds=0,1 \\
         --preset=uefficientnetpp_b4_256 --output=runs/b4

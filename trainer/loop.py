@@ -21,6 +21,7 @@ from trainer.config import Execution
 from trainer.config import TrainConfig
 from trainer.distributed import cluster
 from trainer.distributed import joining
+from trainer.distributed import slurm
 from trainer.input.fold_dataset import FoldDataset
 from trainer.machine import determinism
 from trainer.machine import device_memory
@@ -87,6 +88,8 @@ def _host_memory_explained(execution: Execution) -> Iterator[None]:
 
 def _train(config: TrainConfig, execution: Execution) -> dict[str, Any]:
     started = time.monotonic()
+    # Before TensorFlow looks for devices: it may hide some.
+    slurm.set_up(execution.strategy)
     devices.announce(
         config.precision,
         most_gpus=1 if execution.strategy == "single" else None,
@@ -107,9 +110,8 @@ def _train(config: TrainConfig, execution: Execution) -> dict[str, Any]:
         _locked_by_chief(rank, execution.workdir),
         run_mirror.opened(execution.workdir, index=rank.index) as folder,
         joining.lost_worker_explained(rank),
+        joining.joined(rank, config, execution, data.manifest),
     ):
-        if rank.num_workers > 1:
-            joining.join(rank, config, execution, data.manifest)
         run = RunFolder(
             folder.path,
             read_only=not rank.is_chief,

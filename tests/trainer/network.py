@@ -5,6 +5,7 @@ interfaces, addresses and ports of their own, as two hosts have.
 """
 
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -29,6 +30,28 @@ class Loopback:
         """Returns the command that runs `argv` where a worker lives."""
         del worker
         return argv
+
+    def variables(self, worker: int, hosts: list[str]) -> dict[str, str]:
+        """Returns the variables that tell a worker of all `hosts`."""
+        task = {"type": "worker", "index": worker}
+        return {"TF_CONFIG": json.dumps({"cluster": {"worker": hosts}, "task": task})}
+
+
+class SlurmOnLoopback(Loopback):
+    """All workers on this host, as tasks of an srun that starts them on one node."""
+
+    def variables(self, worker: int, hosts: list[str]) -> dict[str, str]:
+        # Not the ports of `hosts`: they come of the job's number.
+        return {
+            "SLURM_JOB_ID": str(os.getpid()),
+            "SLURM_STEP_ID": "0",
+            "SLURM_PROCID": str(worker),
+            "SLURM_STEP_NUM_TASKS": str(len(hosts)),
+            "SLURM_STEP_NODELIST": "localhost",
+            "SLURM_STEP_TASKS_PER_NODE": str(len(hosts)),
+            "SLURM_NODEID": "0",
+            "SLURM_LOCALID": str(worker),
+        }
 
 
 class TwoNamespaces(Loopback):

@@ -55,10 +55,6 @@ def start(
             "spoiled": (spoiled or {}).get(k),
             "digest": str(workdir.parent / f"digest{k}.json"),
         }
-        tf_config = {
-            "cluster": {"worker": hosts},
-            "task": {"type": "worker", "index": k},
-        }
         processes.append(
             subprocess.Popen(
                 network.command(
@@ -70,7 +66,7 @@ def start(
                         json.dumps(run),
                     ],
                 ),
-                env=os.environ | {"TF_CONFIG": json.dumps(tf_config)},
+                env=os.environ | network.variables(k, hosts),
                 stderr=subprocess.PIPE,
                 text=True,
             )

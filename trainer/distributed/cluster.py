@@ -1,8 +1,9 @@
 """The worker processes that train one model; a single process is a cluster of one.
 
 The environment variable TF_CONFIG tells each worker about the others, as TensorFlow
-documents it for MultiWorkerMirroredStrategy. All workers see the same dataset folder
-and the same run folder; only the chief writes to it.
+documents it for MultiWorkerMirroredStrategy; trainer/distributed/slurm.py makes it of
+what Slurm says. All workers see the same dataset folder and the same run folder; only
+the chief writes to it.
 """
 
 import dataclasses
@@ -15,8 +16,8 @@ import tensorflow as tf
 
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
+from trainer.distributed.slurm import VARIABLE
 
-_VARIABLE = "TF_CONFIG"
 _JOBS = ("chief", "worker")
 
 
@@ -56,7 +57,7 @@ def worker_rank(strategy: str) -> WorkerRank:
     Raises:
       CommandError: TF_CONFIG is missing, or does not name this process.
     """
-    text = os.environ.get(_VARIABLE, "")
+    text = os.environ.get(VARIABLE, "")
     if strategy not in ("auto", "multi_worker") or (strategy == "auto" and not text):
         return SINGLE
     try:
@@ -71,10 +72,18 @@ def worker_rank(strategy: str) -> WorkerRank:
     except (ValueError, KeyError, TypeError, AttributeError) as e:
         raise CommandError(
             ExitCode.ENVIRONMENT,
-            f"{_VARIABLE}={text[:200]!r} does not name the workers and this one",
+            f"{VARIABLE}={text[:200]!r} does not name the workers and this one",
             fix='set it like {"cluster": {"worker": ["host0:2222", "host1:2222"]}, '
-            '"task": {"type": "worker", "index": 0}}, or give --strategy=mirrored',
+            '"task": {"type": "worker", "index": 0}}, start it by srun of Slurm, or '
+            "give --strategy=mirrored",
         ) from e
+
+
+def chief_host() -> str:
+    """Returns name or address of worker 0's machine, of a TF_CONFIG that is valid."""
+    workers = json.loads(os.environ[VARIABLE])["cluster"]
+    first = next(host for job in _JOBS for host in workers.get(job, []))
+    return first.rpartition(":")[0].strip("[]")
 
 
 class Cluster:

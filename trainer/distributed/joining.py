@@ -6,27 +6,35 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from data_prep.core.errors import CommandError
-from data_prep.core.errors import ExitCode
 from data_prep.dataset.manifest import Manifest
 from trainer.config import Execution
 from trainer.config import TrainConfig
+from trainer.distributed import heartbeat
 from trainer.distributed import runtime
 from trainer.distributed.cluster import Cluster
 from trainer.distributed.cluster import WorkerRank
+from trainer.distributed.cluster import chief_host
+from trainer.distributed.heartbeat import Heartbeat
 
 
-def join(
+@contextlib.contextmanager
+def joined(
     rank: WorkerRank,
     config: TrainConfig,
     execution: Execution,
     manifest: Manifest,
-) -> None:
+) -> Iterator[None]:
     """Joins the other workers, and raises in all of them if their flags differ.
+
+    Until the end of the context, the loss of another worker ends this one. A single
+    process has nobody to join.
 
     This comes before any error that a single worker may raise: the others would wait
     for it forever.
     """
+    if rank.num_workers == 1:
+        yield
+        return
     strategy = runtime.start(config, execution.strategy)
     # These decide where calls of the graph end, which all workers make together.
     calls = [
@@ -44,6 +52,8 @@ def join(
         fix="see with `python -m trainer.doctor` why some use none, or give "
         "--deterministic=true or false to all",
     )
+    with Heartbeat(rank, cluster, chief_host()):
+        yield
 
 
 @contextlib.contextmanager
@@ -59,9 +69,4 @@ def lost_worker_explained(rank: WorkerRank) -> Iterator[None]:
     ) as e:
         if rank.num_workers == 1:
             raise
-        raise CommandError(
-            ExitCode.ENVIRONMENT,
-            f"worker {rank.index} of {rank.num_workers} has lost another one "
-            f"({e.message.splitlines()[0][:200]})",
-            fix="start all workers again: they go on from the last checkpoint",
-        ) from e
+        raise heartbeat.loss(rank, e.message.splitlines()[0][:200]) from e

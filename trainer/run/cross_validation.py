@@ -1,13 +1,14 @@
-"""Trains every fold with every seed, one member after the other, and summarises.
+"""Trains every fold with every seed, and summarises.
 
-Each member trains in its own process, which releases its devices and memory when it
-ends.
+One member trains after the other, or all at once on a cluster. Each trains in its own
+process, which releases its devices and memory when it ends.
 """
 
 import dataclasses
 import logging
 import math
 import os
+import pathlib
 import statistics
 import subprocess
 import sys
@@ -22,11 +23,13 @@ from trainer.config import CrossValidation
 from trainer.config import TrainConfig
 from trainer.machine import determinism
 from trainer.machine import devices
+from trainer.run import member_unit
+from trainer.run import members_on_cluster
 from trainer.run import run_folder
+from trainer.run.member_unit import Member
 
 SUMMARY = "summary.json"
 _FLAGS = "flags.txt"
-_SECONDS_TO_STOP = 60
 
 
 def run(config: CrossValidation, member: TrainConfig) -> ExitCode:
@@ -43,12 +46,13 @@ def run(config: CrossValidation, member: TrainConfig) -> ExitCode:
       CommandError: a bad fold, a member of another configuration in the folder, or a
         GPU that is required and not used.
     """
-    # With --require_gpu this raises before the first member starts.
-    devices.announce(
-        member.precision,
-        most_gpus=1 if config.strategy == "single" else None,
-        require_gpu=config.require_gpu,
-    )
+    if not config.placement.cluster:
+        # With --require_gpu this raises before the first member starts.
+        devices.announce(
+            member.precision,
+            most_gpus=1 if config.strategy == "single" else None,
+            require_gpu=config.require_gpu,
+        )
     if config.passed_over:
         logging.info(
             "of the flagfile, these have no effect here: %s; --folds, --seeds and "
@@ -58,6 +62,10 @@ def run(config: CrossValidation, member: TrainConfig) -> ExitCode:
     folds = config.folds or tuple(range(manifests.read(config.data).num_folds))
     manifests.read(config.data).check_folds(folds)
     durable.write_text(config.output / _FLAGS, config.flagfile)
+    if config.placement.cluster:
+        code = _train_on_cluster(config, member, folds)
+        if code:
+            return code
     rows = []
     for seed in config.seeds:
         for fold in folds:
@@ -113,28 +121,11 @@ def _finished(folder, wanted: TrainConfig) -> bool:
 
 
 def _train(config: CrossValidation, fold: int, seed: int) -> ExitCode:
-    command = [
-        sys.executable,
-        "-m",
-        "trainer.main",
-        f"--flagfile={config.output / _FLAGS}",
-        f"--fold={fold}",
-        f"--seed={seed}",
-        f"--workdir={config.output / name(fold, seed)}",
-    ]
+    command = [sys.executable, "-m", "trainer.main", *_arguments(config, fold, seed)]
     # This process has already warned of unused GPUs.
     environment = os.environ | {devices.WARNED: "1"}
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
-    try:
-        code = child.wait()
-    except BaseException:
-        # Interrupted or terminated: the member must save its state as well.
-        child.terminate()
-        try:
-            child.wait(_SECONDS_TO_STOP)
-        except subprocess.TimeoutExpired:
-            child.kill()
-        raise
+    code = member_unit.wait(child)
     if code and code not in set(ExitCode):
         raise CommandError(
             ExitCode.BUG,
@@ -142,6 +133,45 @@ def _train(config: CrossValidation, fold: int, seed: int) -> ExitCode:
             fix="see the lines above; the same command goes on from there",
         )
     return ExitCode(code)
+
+
+def _train_on_cluster(
+    config: CrossValidation, member: TrainConfig, folds: tuple[int, ...]
+) -> ExitCode:
+    """Trains all members that are not finished."""
+    absolute = dataclasses.replace(config, output=config.output.absolute())
+    # Other machines start in other folders.
+    paths = [f"--data={config.data.absolute()}"]
+    if member.init_from:
+        paths.append(f"--init_from={pathlib.Path(member.init_from).absolute()}")
+    if pathlib.Path(member.encoder_weights).exists():
+        file = pathlib.Path(member.encoder_weights).absolute()
+        paths.append(f"--encoder_weights={file}")
+    pending = [
+        Member(
+            folder=absolute.output / name(fold, seed),
+            arguments=(*_arguments(absolute, fold, seed), *paths),
+        )
+        for seed in config.seeds
+        for fold in folds
+        if not _finished(
+            config.output / name(fold, seed),
+            dataclasses.replace(member, fold=fold, seed=seed),
+        )
+    ]
+    if not pending:
+        return ExitCode.DONE
+    return members_on_cluster.train(absolute, pending)
+
+
+def _arguments(config: CrossValidation, fold: int, seed: int) -> list[str]:
+    """Returns the flags of a member."""
+    return [
+        f"--flagfile={config.output / _FLAGS}",
+        f"--fold={fold}",
+        f"--seed={seed}",
+        f"--workdir={config.output / name(fold, seed)}",
+    ]
 
 
 def _flat(scores: dict[str, Any]) -> dict[str, float | None]:
