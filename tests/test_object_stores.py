@@ -69,6 +69,7 @@ def conversion(folder, output):
 def training(data, workdir):
     config = TrainConfig(
         fold=0,
+        seed=0,
         model="tiny",
         epochs=3,
         global_batch_size=4,
@@ -143,6 +144,7 @@ def _kill_after_epoch(last, monkeypatch):
     monkeypatch.setattr(RunMirror, "upload", killed)
 
 
+@pytest.mark.slow
 def test_a_film_of_a_store_that_is_damaged_is_named(tmp_path, s3):
     films = tmp_path / "films"
     synthetic_folder.write(

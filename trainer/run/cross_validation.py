@@ -5,6 +5,7 @@ process, which releases its devices and memory when it ends.
 """
 
 import dataclasses
+import hashlib
 import logging
 import math
 import os
@@ -15,6 +16,7 @@ import sys
 from typing import Any
 
 from data_prep.core import durable
+from data_prep.core import local_copy
 from data_prep.core import text_table
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
@@ -167,11 +169,20 @@ def _train_on_cluster(
 def _arguments(config: CrossValidation, fold: int, seed: int) -> list[str]:
     """Returns the flags of a member."""
     return [
-        f"--flagfile={config.output / _FLAGS}",
+        f"--flagfile={_local_flagfile(config)}",
         f"--fold={fold}",
         f"--seed={seed}",
         f"--workdir={config.output / name(fold, seed)}",
     ]
+
+
+def _local_flagfile(config: CrossValidation) -> pathlib.Path:
+    """Returns the flagfile on this machine, since absl reads no object store."""
+    return local_copy.of(
+        config.output / _FLAGS,
+        sha256=hashlib.sha256(config.flagfile.encode()).hexdigest(),
+        fix="see that no other run writes there, and run this command again",
+    )
 
 
 def _flat(scores: dict[str, Any]) -> dict[str, float | None]:
