@@ -111,10 +111,10 @@ def test_from_films_to_a_submission(tmp_path, s3, gs, cache, monkeypatch):
     assert list(verification.verify(s3 / "data").issues) == []
 
     expected = training(local / "data", local / "run")
-    _kill_after_epoch(1, monkeypatch)
-    with pytest.raises(Killed):
-        training(s3 / "data", s3 / "run")
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        _kill_after_epoch(1, patch)
+        with pytest.raises(Killed):
+            training(s3 / "data", s3 / "run")
     monkeypatch.setenv("PNEUMOTHORAX_CACHE", str(tmp_path / "another machine"))
     result = training(s3 / "data", s3 / "run")
     assert result["weights"] == expected["weights"]

@@ -194,10 +194,10 @@ def test_parts_of_an_upload_that_dies_leave_nothing(s3, monkeypatch):
             raise ConnectionError("no")
         return await call(self, method, *args, **kwargs)
 
-    monkeypatch.setattr(type(fs), "_call_s3", dying)
-    with pytest.raises(CommandError, match="does not do what was asked"):
-        durable.write_bytes(s3 / "large", bytes(101 << 20))
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(type(fs), "_call_s3", dying)
+        with pytest.raises(CommandError, match="does not do what was asked"):
+            durable.write_bytes(s3 / "large", bytes(101 << 20))
     assert not (s3 / "large").exists()
 
 
