@@ -17,6 +17,7 @@ from typing import Any
 
 from data_prep.core import durable
 from data_prep.core import local_copy
+from data_prep.core import remote
 from data_prep.core import text_table
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
@@ -141,11 +142,17 @@ def _train_on_cluster(
     config: CrossValidation, member: TrainConfig, folds: tuple[int, ...]
 ) -> ExitCode:
     """Trains all members that are not finished."""
+    if remote.is_remote(config.output):
+        raise CommandError(
+            ExitCode.FLAGS,
+            f"--cluster does not train members in {config.output}, an object store",
+            fix="give an --output that all machines share, or leave out --cluster",
+        )
     absolute = dataclasses.replace(config, output=config.output.absolute())
     # Other machines start in other folders.
     paths = [f"--data={config.data.absolute()}"]
     if member.init_from:
-        paths.append(f"--init_from={pathlib.Path(member.init_from).absolute()}")
+        paths.append(f"--init_from={remote.parse(member.init_from).absolute()}")
     if pathlib.Path(member.encoder_weights).exists():
         file = pathlib.Path(member.encoder_weights).absolute()
         paths.append(f"--encoder_weights={file}")
