@@ -13,7 +13,6 @@ ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "a",
     "AWS_SECRET_ACCESS_KEY": "b",
     "AWS_DEFAULT_REGION": "us-east-1",
-    "FSSPEC_GS_TOKEN": "anon",
     "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
 }
 
@@ -46,6 +45,9 @@ def gs() -> Iterator[str]:
     emulator = pytest.importorskip(
         "gcp_storage_emulator.server", reason="gcp-storage-emulator is not installed"
     )
+    import fsspec.config
+
+    fsspec.config.conf["gs"] = {"token": "anon"}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -121,6 +123,8 @@ def faulty() -> Iterator[Faults]:  # noqa: C901 - the methods of two classes
                 return memory.MemoryFile(
                     data=faults.change(self.store[path].getvalue())
                 )
+            if mode == "xb" and path in self.store:
+                raise FileExistsError(path)
             file = File(self, path)
             if autocommit:
                 file.commit()

@@ -5,6 +5,7 @@ process, which releases its devices and memory when it ends.
 """
 
 import dataclasses
+import hashlib
 import logging
 import math
 import os
@@ -15,6 +16,8 @@ import sys
 from typing import Any
 
 from data_prep.core import durable
+from data_prep.core import local_copy
+from data_prep.core import remote
 from data_prep.core import text_table
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
@@ -139,11 +142,17 @@ def _train_on_cluster(
     config: CrossValidation, member: TrainConfig, folds: tuple[int, ...]
 ) -> ExitCode:
     """Trains all members that are not finished."""
+    if remote.is_remote(config.output):
+        raise CommandError(
+            ExitCode.FLAGS,
+            f"--cluster does not train members in {config.output}, an object store",
+            fix="give an --output that all machines share, or leave out --cluster",
+        )
     absolute = dataclasses.replace(config, output=config.output.absolute())
     # Other machines start in other folders.
     paths = [f"--data={config.data.absolute()}"]
     if member.init_from:
-        paths.append(f"--init_from={pathlib.Path(member.init_from).absolute()}")
+        paths.append(f"--init_from={remote.parse(member.init_from).absolute()}")
     if pathlib.Path(member.encoder_weights).exists():
         file = pathlib.Path(member.encoder_weights).absolute()
         paths.append(f"--encoder_weights={file}")
@@ -167,11 +176,20 @@ def _train_on_cluster(
 def _arguments(config: CrossValidation, fold: int, seed: int) -> list[str]:
     """Returns the flags of a member."""
     return [
-        f"--flagfile={config.output / _FLAGS}",
+        f"--flagfile={_local_flagfile(config)}",
         f"--fold={fold}",
         f"--seed={seed}",
         f"--workdir={config.output / name(fold, seed)}",
     ]
+
+
+def _local_flagfile(config: CrossValidation) -> pathlib.Path:
+    """Returns the flagfile on this machine, since absl reads no object store."""
+    return local_copy.of(
+        config.output / _FLAGS,
+        sha256=hashlib.sha256(config.flagfile.encode()).hexdigest(),
+        fix="see that no other run writes there, and run this command again",
+    )
 
 
 def _flat(scores: dict[str, Any]) -> dict[str, float | None]:

@@ -12,6 +12,7 @@ import sys
 import pytest
 
 from data_prep.core import folder_lock
+from data_prep.core import remote
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 
@@ -22,6 +23,7 @@ import errno, fcntl, pathlib, sys
 def refuse(*_): raise OSError(errno.ENOLCK, "No locks available")
 fcntl.flock = refuse
 from data_prep.core import folder_lock
+from data_prep.core import remote
 with folder_lock.locked(pathlib.Path(sys.argv[1])):
     print("locked", flush=True)
     sys.stdin.read()
@@ -226,3 +228,67 @@ def test_of_a_part_and_a_run_that_start_at_once_not_both_start(
     monkeypatch.setattr(folder_lock, "_drop_stale", meet)
     with folder_lock.locked(tmp_path, shared=True):
         assert met == [tmp_path / ".lock.owner"]
+
+
+@pytest.fixture(params=["memory", "s3"])
+def strict_store(_stores, cache, request):
+    """Returns a folder of each store that offers to make an object where none is.
+
+    Google's does, and its emulator does not.
+    """
+    pytest.importorskip("fsspec", reason="fsspec is not installed")
+    name = request.node.name.partition("[")[0]
+    return remote.parse(f"{_stores(request.param)}/{name}")
+
+
+def test_an_object_keeps_other_runs_out(strict_store):
+    store = strict_store
+    with folder_lock.locked(store):
+        owner = store / ".lock.owner"
+        assert json.loads(owner.read_text())["pid"] == os.getpid()
+        with (
+            pytest.raises(CommandError, match=f"if it has ended, delete {owner}") as e,
+            folder_lock.locked(store),
+        ):
+            pass
+        assert e.value.exit_code == ExitCode.CONFLICT
+        assert owner.exists()
+    assert not owner.exists()
+    with folder_lock.locked(store, shared=True), folder_lock.locked(store, shared=True):
+        with (
+            pytest.raises(CommandError, match="parts of a job are running"),
+            folder_lock.locked(store),
+        ):
+            pass
+        assert not owner.exists()
+
+
+def test_the_object_of_a_killed_run_is_seen_through_on_its_machine(strict_store):
+    store = strict_store
+    gone = folder_lock._this_process() | {"pid": 2**22 + 1, "started": "1"}
+    owner = store / ".lock.owner"
+    owner.write_bytes(json.dumps(gone).encode())
+    with folder_lock.locked(store):
+        assert json.loads(owner.read_text())["pid"] == os.getpid()
+    owner.write_bytes(json.dumps(gone | {"host": "other"}).encode())
+    with (
+        pytest.raises(CommandError, match="process 4194305 on other"),
+        folder_lock.locked(store),
+    ):
+        pass
+
+
+def test_a_store_that_replaces_the_lock_is_told_of(faulty, monkeypatch, caplog):
+    folder = remote.parse("faulty://films/run")
+    with folder_lock.locked(folder):
+        assert "are not kept apart" not in caplog.text
+
+    def create(path, data):
+        path.write_bytes(data)
+        return True
+
+    monkeypatch.setattr(remote.RemotePath, "create", create)
+    with folder_lock.locked(folder):
+        assert "two runs that start at the same moment are not kept apart" in (
+            caplog.text
+        )

@@ -67,9 +67,9 @@ def test_no_room_is_known_before_anything_is_fetched(store, monkeypatch):
     assert e.value.exit_code == ExitCode.ENVIRONMENT
 
 
-def test_several_at_once_end_with_one_copy(store, cache):
-    durable.write_bytes(store / "a", DATA)
+def test_several_at_once_end_with_one_copy(s3, cache):
+    durable.write_bytes(s3 / "a", DATA)
     with concurrent.futures.ThreadPoolExecutor(8) as threads:
-        found = set(threads.map(copy_of, [store / "a"] * 8))
+        found = set(threads.map(copy_of, [s3 / "a"] * 8))
     (copy,) = found
     assert [p for p in (cache / "copies").rglob("*") if p.is_file()] == [copy]

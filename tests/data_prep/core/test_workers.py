@@ -14,6 +14,7 @@ import traceback
 import pytest
 
 from data_prep.core import memory
+from data_prep.core import store_errors
 from data_prep.core import tiles
 from data_prep.core import worker_process
 from data_prep.core import workers
@@ -504,3 +505,30 @@ def test_a_fault_names_the_file_at_which_it_came():
     with pool, pytest.raises(worker_process.WorkerError) as e:
         list(pool.imap_ordered(touch_wrongly, [film]))
     assert "in a worker process, at /a/b.dcm:\n" in lines_of(e.value)
+
+
+def wait_for_store(seconds):
+    store_errors.asked("s3://b/x", lambda: time.sleep(seconds))
+    return seconds
+
+
+def fail_for_store(_):
+    raise store_errors.explained("s3://b/x", ConnectionResetError(104, "x"))
+
+
+def test_a_slow_store_is_no_fault_of_an_input():
+    limits = workers.Limits(memory_bytes=256 << 20, seconds=1)
+    with workers.WorkerPool(wait_for_store, slow, num_workers=1, limits=limits) as pool:
+        assert [r for _, r in pool.imap_ordered(wait_for_store, [1.5])] == [1.5]
+        # The limit counts again after that.
+        ((_, result),) = pool.imap_ordered(slow, [60])
+    assert result.code == "DCM_TIMEOUT"
+
+
+def test_a_store_that_fails_in_a_worker_ends_the_command():
+    with (
+        workers.WorkerPool(fail_for_store, num_workers=1, limits=LIMITS) as pool,
+        pytest.raises(CommandError, match="the store of s3://b/x") as e,
+    ):
+        list(pool.imap_ordered(fail_for_store, [1]))
+    assert e.value.exit_code == ExitCode.ENVIRONMENT

@@ -1,0 +1,178 @@
+import json
+
+import pytest
+
+from data_prep.core import durable
+from data_prep.core import remote
+from data_prep.core.errors import CommandError
+from trainer.run import run_mirror
+
+ORIGIN = "faulty://films/run"
+
+
+class Killed(BaseException):
+    """What a kill is here: nothing handles it."""
+
+
+@pytest.fixture
+def origin(faulty):
+    path = remote.parse(ORIGIN)
+    path.remove_tree()
+    return path
+
+
+def checkpoint(folder, epoch, text):
+    """Writes what trainer/run/checkpoints.py writes, with text for arrays."""
+    path = folder / f"checkpoints/epoch-{epoch:05d}-step-0000000"
+    durable.write_text(path / "arrays.npz", text)
+    digest = durable.sha256(path / "arrays.npz")
+    durable.write_json(path / "commit.json", {"arrays_sha256": digest})
+
+
+def trained(folder, epoch):
+    """Makes a folder that of a run after an epoch."""
+    durable.write_text(folder / "config.json", "{}")
+    durable.write_text(folder / f"checkpoints/weights/epoch{epoch}.weights.h5", "w")
+    checkpoint(folder, epoch, f"arrays {epoch}")
+    durable.write_text(folder / "log.csv", f"{epoch}")
+    durable.write_text(folder / "best.weights.h5", f"best {epoch}")
+    for old in sorted(folder.glob("checkpoints/epoch-*"))[:-2]:
+        remote.remove_tree(old)
+
+
+def finish(folder):
+    best = durable.sha256(folder / "best.weights.h5")
+    durable.write_json(folder / "result.json", {"best": best})
+
+
+def newest(folder):
+    """Returns the newest epoch of a folder, whose checkpoints must all be intact."""
+    epochs = [0]
+    for path in folder.glob("checkpoints/epoch-*"):
+        commit = json.loads((path / "commit.json").read_text())
+        assert durable.sha256(path / "arrays.npz") == commit["arrays_sha256"]
+        epochs.append(int(path.name[6:11]))
+        assert (folder / f"checkpoints/weights/epoch{epochs[-1]}.weights.h5").exists()
+        assert (folder / "config.json").exists()
+    result = folder / "result.json"
+    if result.exists():
+        best = durable.read_json(result, fix="")["best"]
+        assert durable.sha256(folder / "best.weights.h5") == best
+    return max(epochs)
+
+
+def train(origin, done=lambda epoch: None):
+    with run_mirror.opened(origin, index=0) as folder:
+        for epoch in range(newest(folder.path) + 1, 4):
+            trained(folder.path, epoch)
+            folder.upload()
+            done(epoch)
+        finish(folder.path)
+
+
+def test_a_local_folder_is_itself(tmp_path):
+    with run_mirror.opened(tmp_path, index=0) as folder:
+        assert folder.path == tmp_path
+        folder.upload()
+        folder.try_upload()
+
+
+def test_a_killed_run_goes_on_from_whatever_the_store_holds(origin, faulty):
+    faulty.calls.clear()
+    train(origin)
+    num_calls = len(faulty.calls)
+    expected = {str(p): p.read_bytes() for p in origin.files()}
+    for last in range(0, num_calls, 3):
+        origin.remove_tree()
+        faulty.calls.clear()
+
+        def kill(name, key, last=last):
+            if len(faulty.calls) > last:
+                raise Killed
+
+        faulty.on_call = kill
+        uploaded = [0]
+        with pytest.raises(Killed):
+            train(origin, uploaded.append)
+        faulty.on_call = lambda name, key: None
+        # Another machine: it gets an intact run, with all that was uploaded.
+        with run_mirror.opened(origin, index=0) as folder:
+            assert newest(folder.path) >= uploaded[-1]
+        train(origin)
+        # An old checkpoint is left if the kill came before its end.
+        found = {str(p): p.read_bytes() for p in origin.files()}
+        assert expected.items() <= found.items()
+
+
+def test_what_is_named_is_uploaded_before_what_names_it(origin, faulty):
+    with run_mirror.opened(origin, index=0) as folder:
+        for epoch in (1, 2, 3):
+            trained(folder.path, epoch)
+        finish(folder.path)
+        faulty.calls.clear()
+        folder.upload()
+    order = [key.rpartition("/")[2] for name, key in faulty.calls if name == "write"]
+    assert order[-1] == "result.json"
+    assert order.index("commit.json") > order.index("arrays.npz")
+    assert max(order.index("best.weights.h5"), order.index("config.json")) < (
+        order.index("commit.json")
+    )
+
+
+def test_a_checkpoint_saved_again_is_never_a_damaged_one(origin, faulty):
+    with run_mirror.opened(origin, index=0) as folder:
+        trained(folder.path, 1)
+        trained(folder.path, 2)
+        folder.upload()
+        checkpoint(folder.path, 2, "other arrays")
+
+        def kill(name, key):
+            if name == "write" and key.endswith("commit.json"):
+                raise Killed
+
+        faulty.on_call = kill
+        with pytest.raises(Killed):
+            folder.upload()
+        faulty.on_call = lambda name, key: None
+        other = run_mirror.RunMirror(origin, folder.path.with_name("other"))
+        other.fetch()
+        assert newest(other.path) == 1
+
+
+def test_what_did_not_change_is_not_uploaded_again(origin, faulty):
+    with run_mirror.opened(origin, index=0) as folder:
+        trained(folder.path, 1)
+        folder.upload()
+        faulty.calls.clear()
+        durable.write_text(folder.path / "log.csv", "new")
+        folder.upload()
+    assert {key for name, key in faulty.calls if name == "write"} == {
+        "/films/run/log.csv"
+    }
+
+
+def test_only_the_chief_uploads_and_curves_are_not_fetched(origin, cache):
+    durable.write_text(origin / "tensorboard/events", "old")
+    durable.write_text(origin / "steps.csv", "1")
+    with run_mirror.opened(origin, index=1) as folder:
+        assert [p.name for p in folder.path.iterdir()] == ["steps.csv"]
+        durable.write_text(folder.path / "steps.csv", "2")
+    assert (origin / "steps.csv").read_text() == "1"
+    with run_mirror.opened(origin, index=0) as folder:
+        pass
+    assert (origin / "tensorboard/events").exists()
+    assert list((cache / "runs").iterdir()) == []
+
+
+def test_training_goes_on_while_the_store_is_away(origin, faulty, caplog):
+    with run_mirror.opened(origin, index=0) as folder:
+        trained(folder.path, 1)
+        faulty.fail(ConnectionError("x"), times=99, name="write")
+        folder.try_upload()
+        assert "1 epochs are not in the store yet" in caplog.text
+        with pytest.raises(CommandError, match="does not do what was asked"):
+            folder.upload()
+        faulty.on_call = lambda name, key: None
+        trained(folder.path, 2)
+    with run_mirror.opened(origin, index=0) as folder:
+        assert newest(folder.path) == 2
