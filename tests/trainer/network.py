@@ -60,8 +60,8 @@ class TwoNamespaces(Loopback):
     # Nothing else listens in a new namespace.
     _PORT = 2222
 
-    def __init__(self, names: tuple[str, str], addresses: tuple[str, str]):
-        self._names, self._addresses = names, addresses
+    def __init__(self, names: tuple[str, str], addresses: tuple[str, str], cable: str):
+        self._names, self._addresses, self._cable = names, addresses, cable
 
     def hosts(self, count: int) -> list[str]:
         assert count == len(self._addresses)
@@ -70,6 +70,10 @@ class TwoNamespaces(Loopback):
     def command(self, worker: int, argv: list[str]) -> list[str]:
         # It replaces itself by the command: signals reach that.
         return ["ip", "netns", "exec", self._names[worker], *argv]
+
+    def set_link(self, state: str) -> None:
+        """Takes the link between the hosts "down", or "up" again."""
+        _ip("-n", self._names[0], "link", "set", self._cable, state)
 
 
 @contextlib.contextmanager
@@ -95,7 +99,7 @@ def two_namespaces() -> Iterator[TwoNamespaces]:
             _ip("-n", name, "addr", "add", f"{address}/30", "dev", cable)
             _ip("-n", name, "link", "set", cable, "up")
             _ip("-n", name, "link", "set", "lo", "up")
-        yield TwoNamespaces(names, addresses)
+        yield TwoNamespaces(names, addresses, cables[0])
     finally:
         # The cables go with the namespaces.
         for name in names:

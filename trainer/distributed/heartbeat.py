@@ -1,7 +1,8 @@
-"""Ends this worker when another one is lost, where TensorFlow would wait for it.
+"""Ends this worker when another one is lost, even where TensorFlow would wait for it.
 
-A collective waits for all workers. TensorFlow notices a process that has ended, but not
-in each phase, and a link that is down or a frozen process only after minutes, if ever.
+A collective waits for all workers. TensorFlow's own service notices most losses after
+10 to 25 s and aborts it: this comes after that, for a collective that does not end then
+or a program that hangs as it ends. It does not depend on TensorFlow.
 """
 
 import contextlib
@@ -12,13 +13,11 @@ import secrets
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 
 import numpy as np
 
 from data_prep.core.errors import CommandError
-from data_prep.core.errors import ExitCode
-from trainer.distributed.cluster import Cluster
-from trainer.distributed.cluster import WorkerRank
 
 _ROOT = pathlib.Path(__file__).parents[2]
 _CODE = (
@@ -28,15 +27,8 @@ _CODE = (
 # How long TensorFlow may take to raise an error of its own, which ends the worker in
 # the usual way, and how long that may take.
 _USUAL_END_S = 5.0
-
-
-def loss(rank: WorkerRank, why: str) -> CommandError:
-    """Returns the error of a worker that has lost another one."""
-    return CommandError(
-        ExitCode.ENVIRONMENT,
-        f"worker {rank.index} of {rank.num_workers} has lost another one ({why})",
-        fix="start all workers again: they go on from the last checkpoint",
-    )
+# How long the other process may take to end.
+_HEART_END_S = 10.0
 
 
 class Heartbeat:
@@ -47,17 +39,28 @@ class Heartbeat:
     and the loss of a worker is noticed as TensorFlow does.
 
     Args:
-      rank: this worker's.
-      cluster: all workers, who have met.
+      index: this worker's number; 0 is the chief.
+      num_workers: number of workers.
+      gathered: joins arrays of all workers, see `cluster.Cluster.gathered`.
       chief_host: name or address of the chief's machine.
+      loss: makes the error that ends this worker of the words that say why.
     """
 
-    def __init__(self, rank: WorkerRank, cluster: Cluster, chief_host: str):
-        self._rank, self._cluster, self._chief_host = rank, cluster, chief_host
+    def __init__(
+        self,
+        *,
+        index: int,
+        num_workers: int,
+        gathered: Callable[[np.ndarray], np.ndarray],
+        chief_host: str,
+        loss: Callable[[str], CommandError],
+    ):
+        self._index, self._num_workers = index, num_workers
+        self._gathered, self._chief_host, self._loss = gathered, chief_host, loss
         self._ended = threading.Event()
 
     def __enter__(self) -> "Heartbeat":
-        code = _CODE.format(root=str(_ROOT), index=self._rank.index)
+        code = _CODE.format(root=str(_ROOT), index=self._index)
         self._process = subprocess.Popen(
             # Without the site's packages, which it does not need.
             [sys.executable, "-I", "-S", "-c", code],
@@ -67,17 +70,27 @@ class Heartbeat:
         )
         port = int(self._process.stdout.readline().split()[1])
         secret = secrets.randbits(62)
-        values = self._cluster.gathered(np.array([[port, secret]], np.int64))
+        values = self._gathered(np.array([[port, secret]], np.int64))
         port, secret = values[0]
-        count = self._rank.num_workers
+        count = self._num_workers
         self._command(f"watch {self._chief_host} {port} {secret} {count}")
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
         return self
 
     def __exit__(self, *_) -> None:
         self._ended.set()
         self._command("left")
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(_HEART_END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        # Python must not end while a thread reads.
+        self._listener.join()
+        self._process.stdout.close()
 
     def _command(self, line: str) -> None:
         # `_listen` notices a broken pipe.
@@ -92,7 +105,7 @@ class Heartbeat:
                     "worker %s and the chief's machine, %s, have no connection for "
                     "signs of life: if a worker freezes or a cable breaks, the others "
                     "may wait for it for long",
-                    self._rank.index if self._rank.index else rest[0],
+                    self._index or rest[0],
                     self._chief_host,
                 )
             elif event == "lost":
@@ -104,7 +117,7 @@ class Heartbeat:
         """Ends this process unless it does so by itself."""
         if self._ended.wait(_USUAL_END_S):
             return
-        error = loss(self._rank, why)
+        error = self._loss(why)
         logging.shutdown()
         text = f"ERROR {error.exit_code.name}: {error}\n"
         # At once: the main thread may wait in TensorFlow, with sys.stderr locked.

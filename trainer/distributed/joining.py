@@ -2,19 +2,23 @@
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Iterator
 
 import tensorflow as tf
 
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from data_prep.dataset.manifest import Manifest
 from trainer.config import Execution
 from trainer.config import TrainConfig
-from trainer.distributed import heartbeat
 from trainer.distributed import runtime
 from trainer.distributed.cluster import Cluster
 from trainer.distributed.cluster import WorkerRank
 from trainer.distributed.cluster import chief_host
 from trainer.distributed.heartbeat import Heartbeat
+
+_ABORTED = "Collective ops is aborted by: "
 
 
 @contextlib.contextmanager
@@ -52,7 +56,13 @@ def joined(
         fix="see with `python -m trainer.doctor` why some use none, or give "
         "--deterministic=true or false to all",
     )
-    with Heartbeat(rank, cluster, chief_host()):
+    with Heartbeat(
+        index=rank.index,
+        num_workers=rank.num_workers,
+        gathered=cluster.gathered,
+        chief_host=chief_host(),
+        loss=functools.partial(_loss, rank),
+    ):
         yield
 
 
@@ -69,4 +79,21 @@ def lost_worker_explained(rank: WorkerRank) -> Iterator[None]:
     ) as e:
         if rank.num_workers == 1:
             raise
-        raise heartbeat.loss(rank, e.message.splitlines()[0][:200]) from e
+        raise _loss(rank, _reason(e.message)) from e
+
+
+def _loss(rank: WorkerRank, why: str) -> CommandError:
+    return CommandError(
+        ExitCode.ENVIRONMENT,
+        f"worker {rank.index} of {rank.num_workers} has lost another one ({why})",
+        fix="start all workers again: they go on from the last checkpoint",
+    )
+
+
+def _reason(message: str) -> str:
+    """Returns the line of TensorFlow's message that says what has happened."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    aborted = [line for line in lines if line.startswith(_ABORTED)]
+    # The first line may be a heading over those of the graph's node.
+    told = aborted or [line for line in lines if not line.endswith(":")] or lines
+    return told[0].removeprefix(_ABORTED)[:200] if told else "no reason given"

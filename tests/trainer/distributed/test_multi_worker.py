@@ -10,12 +10,14 @@ import json
 import signal
 
 import pytest
+import tensorflow as tf
 
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from tests.trainer import network
 from tests.trainer import processes
 from trainer.distributed import cluster
+from trainer.distributed import joining
 
 
 @pytest.fixture(scope="module", params=["two namespaces", "one host"])
@@ -100,6 +102,39 @@ def test_processes_that_are_stopped_or_lost_go_on(dataset, two, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_link_that_goes_down_and_a_chief_that_freezes(dataset, two, hosts, tmp_path):
+    """All others end, and go on from the last checkpoint when they are started."""
+    if not isinstance(hosts, network.TwoNamespaces):
+        pytest.skip("there is no link to take down")
+    workdir = tmp_path / "run"
+    started = processes.start(dataset, workdir, 2, network=hosts)
+    processes.wait_for_checkpoint(workdir)
+    hosts.set_link("down")
+    try:
+        ends = processes.ended(started)
+    finally:
+        hosts.set_link("up")
+    assert [code for code, _ in ends] == [ExitCode.ENVIRONMENT] * 2
+    assert all("has lost another one" in stderr for _, stderr in ends)
+
+    before = set(workdir.glob("checkpoints/epoch-*"))
+    chief, other = processes.start(dataset, workdir, 2, network=hosts)
+    try:
+        processes.wait_for_checkpoint(workdir, before)
+        chief.send_signal(signal.SIGSTOP)
+        ((code, stderr),) = processes.ended([other])
+    finally:
+        chief.kill()
+        chief.communicate()
+    assert code == ExitCode.ENVIRONMENT, stderr
+    assert "has lost another one" in stderr
+
+    assert not (workdir / "result.json").exists()
+    processes.succeed(processes.start(dataset, workdir, 2, network=hosts))
+    processes.assert_same(two, workdir, rtol=0, atol=0)
+
+
+@pytest.mark.slow
 def test_workers_with_different_flags_are_refused(dataset, tmp_path):
     started = processes.start(
         dataset, tmp_path / "run", 2, worker_changes={1: {"seed": 9}}
@@ -144,3 +179,31 @@ def test_ranks(monkeypatch):
         assert (rank.index, rank.num_workers) == (index, 3)
         assert rank.is_chief == (index == 0)
         assert rank.share(12) == (4 * index, 4 * index + 4)
+
+
+_HEADING = "Graph execution error:\n\nDetected at node a defined at:\n<no stack>\n"
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (f"{_HEADING}Collective ops is aborted by: No beat\n\nRPC: /Beat", "No beat"),
+        ("Graph execution error:\n\nSocket closed\n", "Socket closed"),
+        ("Connection reset by peer", "Connection reset by peer"),
+        ("", "no reason given"),
+    ],
+)
+def test_the_line_that_says_why_a_worker_is_lost(message, reason):
+    error = tf.errors.UnavailableError(None, None, message)
+    with (
+        pytest.raises(CommandError) as e,
+        joining.lost_worker_explained(cluster.WorkerRank(0, 2)),
+    ):
+        raise error
+    assert f"has lost another one ({reason})" in str(e.value)
+    # A process that is alone has lost nobody.
+    with (
+        pytest.raises(tf.errors.UnavailableError),
+        joining.lost_worker_explained(cluster.WorkerRank()),
+    ):
+        raise error

@@ -227,11 +227,11 @@ def test_contradictions(config, changes, message):
 @pytest.mark.slow
 def test_the_summary_is_that_of_one_machine(dataset, cluster, tmp_path, capsys):
     flagfile = (
-        "--model=unet(start_filters=2)\n--epochs=1\n--swa_epochs=1\n--augment=none\n"
+        "--model=nested_unetpp(start_filters=2)\n--epochs=1\n--swa_epochs=1\n--augment=none\n"
         f"--data={dataset / '32'}\n--strategy=single\n"
     )
     member = fakes.train_config(
-        model="unet(start_filters=2)", epochs=1, swa_epochs=1, augment="none"
+        model="nested_unetpp(start_filters=2)", epochs=1, swa_epochs=1, augment="none"
     )
     cluster.device = Resources(num_cpus=1)
     summaries = []
