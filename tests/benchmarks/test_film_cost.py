@@ -19,6 +19,7 @@ def cost(**changed):
         "plan_s": 0.0001,
         "work_s": 0.01,
         "publish_s": 0.0002,
+        "header_bytes": 100_000,
         "read_bytes": 400_000,
         "written_bytes": 100_000,
     }
@@ -59,6 +60,8 @@ def test_a_job_takes_its_three_stages():
         (arithmetic.STORE, {"written_bytes": 4e6}, {"store_bytes_s": 1e8}),
         (arithmetic.PLAN, {"plan_s": 0.1}, {}),
         (arithmetic.PLAN, {"header_s": 5}, {}),
+        (arithmetic.PLAN, {"header_bytes": 4e6}, {"node_bytes_s": 1e7}),
+        (arithmetic.PLAN, {"header_bytes": 4e6}, {"store_bytes_s": 1e8}),
         (arithmetic.PUBLISH, {"publish_s": 0.1}, {}),
     ],
 )
@@ -123,12 +126,13 @@ def job(films, per_film, start):
 def test_a_start_is_not_in_the_cost_of_a_film():
     per_film = [("plan", 0.25, 0.5), ("part", 1, 2), ("publish", 0.125, -0.5)]
     further = job(40, per_film, start=9).per_film(job(8, per_film, start=9))
-    assert film_cost.film_cost(further) == FilmCost(
+    assert film_cost.film_cost(further, reads_twice=True) == FilmCost(
         header_s=0.5,
         plan_s=0.25,
         work_s=3,
         # What comes out below zero by chance counts as nothing.
         publish_s=0.125,
+        header_bytes=7,
         read_bytes=7,
         written_bytes=3,
     )

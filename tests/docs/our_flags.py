@@ -25,10 +25,7 @@ _COMMANDS: dict[str, tuple[Groups, list[Callable[[], Any]]]] = {
     "inference.main": (inference_flags.GROUPS, [inference_flags.predict_config]),
     "inference.evaluate": (evaluate_flags.GROUPS, [evaluate_flags.evaluate_config]),
     "inference.tune": (tune_flags.GROUPS, [tune_flags.tune_config]),
-    "trainer.crossval": (
-        crossval_flags.GROUPS,
-        [crossval_flags.cross_validation, trainer_flags.execution],
-    ),
+    "trainer.crossval": (crossval_flags.GROUPS, [crossval_flags.cross_validation]),
     "trainer.doctor": (doctor_flags.GROUPS, []),
     "trainer.main": (
         trainer_flags.GROUPS,

@@ -52,8 +52,14 @@ ON_GPUS = Units(films=_RECORDS, processors=(1,))
 _PACKAGES = ("tensorflow", "pydicom", "opencv-python-headless", "numpy")
 
 
-def film_cost(job: Job) -> FilmCost:
-    """Returns the cost of a film from what it used in each step."""
+def film_cost(job: Job, *, reads_twice: bool) -> FilmCost:
+    """Returns the cost of a film from what it used in each step.
+
+    Args:
+      job: what a further film used.
+      reads_twice: whether the plan reads a film's whole file, too, as that of a
+        conversion does, which hashes the pixels to find one film under two names.
+    """
 
     def seconds(step: str, name: str) -> float:
         # The difference of two runs may be below zero where a step costs nothing.
@@ -68,6 +74,7 @@ def film_cost(job: Job) -> FilmCost:
         # On a cluster the whole part runs on the nodes.
         work_s=both("part"),
         publish_s=both("publish"),
+        header_bytes=max(0.0, job.read_bytes) if reads_twice else 0.0,
         read_bytes=max(0.0, job.read_bytes),
         written_bytes=max(0.0, job.written_bytes),
     )
@@ -110,7 +117,8 @@ def cost_row(what: str, cost: FilmCost) -> tuple:
     return (
         what,
         *(f"{1000 * s:.2f}" for s in milliseconds),
-        *(f"{b / 1e3:.0f}" for b in (cost.read_bytes, cost.written_bytes)),
+        f"{(cost.header_bytes + cost.read_bytes) / 1e3:.0f}",
+        f"{cost.written_bytes / 1e3:.0f}",
     )
 
 
@@ -125,13 +133,19 @@ def measure(folder: pathlib.Path, *, quick: bool) -> dict[str, FilmCost]:
                 film_steps.conversion(drawn, folder, sizes, n)
                 for n in ((20, 40) if quick else counts[side])
             )
-            costs[f"{side} px to {sizes}"] = film_cost(many.per_film(few))
+            further = many.per_film(few)
+            costs[f"{side} px to {sizes}"] = film_cost(further, reads_twice=True)
+    # What the driver does for a film does not depend on its pixels, and needs more
+    # films to show than are drawn of the large ones.
+    small, large = (f"{side} px to {SIZES[-1]}" for side in (1024, 2560))
+    driver = {"plan_s": costs[small].plan_s, "publish_s": costs[small].publish_s}
+    costs[large] = dataclasses.replace(costs[large], **driver)
     for name, network in MEMBERS.items():
         few, many = (
             film_steps.prediction(network, folder, n)
             for n in ((4, 12) if quick else (16, 112))
         )
-        costs[name] = film_cost(many.per_film(few))
+        costs[name] = film_cost(many.per_film(few), reads_twice=False)
     return costs
 
 

@@ -21,7 +21,8 @@ class FilmCost:
       plan_s: its part of the plan, on the driver alone.
       work_s: decoding, or the networks, on any node.
       publish_s: its part of publishing or joining, on the driver alone.
-      read_bytes: what a node reads from the store.
+      header_bytes: what a node reads from the store for the plan.
+      read_bytes: what a node reads from it for the work.
       written_bytes: what a node writes to it.
     """
 
@@ -29,6 +30,7 @@ class FilmCost:
     plan_s: float
     work_s: float
     publish_s: float
+    header_bytes: float
     read_bytes: float
     written_bytes: float
 
@@ -75,7 +77,8 @@ class Estimate:
     """Seconds of a job's stages, and what limits it.
 
     Attributes:
-      plan_s: headers on all nodes, then the plan on the driver.
+      plan_s: headers on all nodes, as long as the slowest of cores, network and store,
+        then the plan on the driver.
       work_s: the shards, as long as the slowest of processors, network and store.
       publish_s: on the driver.
       limit: what takes longest, one of this module's names; SHARDS where processors
@@ -100,7 +103,11 @@ def estimate(cost: FilmCost, films: int, units: Units, site: Site) -> Estimate:
     """
     work_s, share = min(_rounds(cost, films, units, site))
     both_ways = films * (cost.read_bytes + cost.written_bytes)
-    headers_s = films * cost.header_s / (site.nodes * site.cores)
+    slowest_way = min(site.nodes * site.node_bytes_s, site.store_bytes_s)
+    headers_s = max(
+        films * cost.header_s / (site.nodes * site.cores),
+        films * cost.header_bytes / slowest_way,
+    )
     seconds = {
         PLAN: headers_s + films * cost.plan_s,
         PROCESSORS if share == 1 else SHARDS: work_s,
