@@ -41,6 +41,7 @@ OTHER := build/python$(shell $(OTHER_PYTHON) -c 'import sys; print(sys.version_i
 OTHER_TESTS := $(filter-out %/test_dicom_tfio.py,$(TFIO_TESTS)) tests/test_package.py \
     tests/trainer/test_step.py tests/trainer/test_keras_settings.py \
     tests/inference/ensemble/test_openvino_engine.py tests/inference/prediction/test_predict.py
+DEV_FILES := $(addprefix requirements-,dev.txt codecs.txt openvino.txt ray.txt cloud.txt)
 # The benchmarks' peers live in an environment of their own.
 BENCH := build/bench-venv
 BENCH_FLAGS ?=
@@ -134,8 +135,7 @@ $(TFIO)/installed: requirements-tensorflow-io.txt constraints-tensorflow-io.txt
 	touch $@
 
 # The package is installed for its dependencies: as pip finds them, without our list.
-$(OTHER)/installed: pyproject.toml requirements-dev.txt requirements-codecs.txt \
-    requirements-openvino.txt constraints.txt
+$(OTHER)/installed: pyproject.toml $(DEV_FILES) constraints.txt
 	$(call check_python,$(OTHER_PYTHON),11,13,make test-other-python OTHER_PYTHON=python3.13)
 	$(OTHER_PYTHON) -m venv --clear $(OTHER)
 	rm -rf build/lib build/bdist.*
@@ -143,7 +143,7 @@ $(OTHER)/installed: pyproject.toml requirements-dev.txt requirements-codecs.txt 
 	rm -rf build/lib build/bdist.*
 	touch $@
 
-$(VENV)/installed-dev: requirements-dev.txt requirements-codecs.txt requirements-openvino.txt $(INSTALLED)
+$(VENV)/installed-dev: $(DEV_FILES) $(INSTALLED)
 	$(call pip_install,$(VENV),-r requirements-dev.txt -c constraints.txt)
 	touch $@
 

@@ -217,6 +217,8 @@ def assert_within(pin: Requirement, wanted: Requirement) -> None:
         ("requirements-gpu.txt", "gpu"),
         ("requirements-openvino.txt", "openvino"),
         ("requirements-codecs.txt", "codecs"),
+        ("requirements-ray.txt", "ray"),
+        ("requirements-cloud.txt", "cloud"),
     ],
 )
 def test_ranges_hold_the_pins(file, extra):

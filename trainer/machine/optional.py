@@ -16,6 +16,8 @@ _EXTRAS = (
     ("extra gpu", "nvidia-cudnn-cu12", "CUDA and cuDNN for NVIDIA GPUs"),
     ("extra codecs", "pyjpegls", _CODECS["pyjpegls"] + " in DICOM"),
     ("extra openvino", "openvino", "faster prediction on CPUs (--engine=openvino)"),
+    ("extra ray", "ray", "several machines (--cluster)"),
+    ("extra cloud", "fsspec", "paths such as gs:// and s3://"),
     (
         "tensorflow-io",
         "tensorflow-io",
