@@ -160,6 +160,8 @@ def test_it_works_where_it_is_installed(python, tmp_path):
 
 # Imported modules that a separate environment ("") or the named extra provides.
 OPTIONAL = {
+    "fsspec": "cloud",
+    "ray": "ray",
     "tensorflow_io": "",
     "openvino": "openvino",
     "jpeg_ls": "codecs",
