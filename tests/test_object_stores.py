@@ -85,7 +85,10 @@ def training(data, workdir):
 def prediction(data, run, output):
     config = PredictConfig(
         data=(data,),
+        source=None,
         members=(run,),
+        num_workers=1,
+        require_gpu=False,
         output=output,
         outputs=("csv", "probabilities", "report"),
     )
