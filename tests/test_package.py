@@ -161,6 +161,7 @@ def test_it_works_where_it_is_installed(python, tmp_path):
 # Imported modules that a separate environment ("") or the named extra provides.
 OPTIONAL = {
     "fsspec": "cloud",
+    "grpc": "ray",
     "ray": "ray",
     "tensorflow_io": "",
     "openvino": "openvino",
