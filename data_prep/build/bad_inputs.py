@@ -4,7 +4,7 @@ import logging
 
 from data_prep.build import reasons
 from data_prep.build.plan import PlannedShard
-from data_prep.build.work_folder import ShardFacts
+from data_prep.build.shard_facts import ShardFacts
 from data_prep.config import ConvertConfig
 from data_prep.core.errors import OF_THE_MACHINE
 from data_prep.core.errors import CommandError

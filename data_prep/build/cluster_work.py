@@ -4,12 +4,15 @@ import contextlib
 import dataclasses
 import functools
 
+from data_prep.build import shard_facts
 from data_prep.build import shard_unit
+from data_prep.build import work_folder
 from data_prep.build.header_reader import ClusterHeaderReader
 from data_prep.build.header_unit import HeaderReader
 from data_prep.build.plan import PlannedShard
 from data_prep.config import ConvertConfig
 from data_prep.config import Placement
+from data_prep.core import shared_files
 from data_prep.core.progress import Tracker
 from data_prep.executors.executor import Executor
 from data_prep.executors.executor import Resources
@@ -46,8 +49,9 @@ class ClusterWork:
         costs = {s.name: sum(t.num_pixels for t in s.tasks) for s in pending}
         # What an engine passes on has no secret: the plan holds the hashes.
         config = dataclasses.replace(self._config, group_salt="", placement=Placement())
+        building = work_folder.building(config)
         finished = self._engine.run(
-            functools.partial(shard_unit.convert_shard, config),
+            functools.partial(shard_unit.convert_shard, config, building),
             list(shard_of),
             cost_of=costs.__getitem__,
             resources=Resources(num_cpus=config.num_workers),
@@ -57,6 +61,23 @@ class ClusterWork:
             for name, _ in finished:
                 num_done = len(shard_of[name].tasks)
                 tracker.advance(num_done, note=self._engine.note())
+        _await_facts(config, list(shard_of))
+
+
+def _await_facts(config: ConvertConfig, names: list[str]) -> None:
+    """Waits until this machine sees the facts that others have written.
+
+    Raises:
+      CommandError: it does not.
+    """
+    folder = work_folder.path(config)
+    if not shared_files.wait(
+        lambda: set(names) <= shard_facts.finished(config).keys(),
+        folder,
+        what="the last shards",
+    ):
+        missing = set(names) - shard_facts.finished(config).keys()
+        raise shared_files.not_seen(folder, f"{len(missing)} shard(s)")
 
 
 def _engine(config: ConvertConfig) -> Executor:

@@ -11,17 +11,19 @@ from collections.abc import Iterator
 
 from data_prep.build import bad_inputs
 from data_prep.build import clahe
+from data_prep.build import claim
 from data_prep.build import parts
 from data_prep.build import plan
 from data_prep.build import plan_choice
 from data_prep.build import publishing
 from data_prep.build import reasons
+from data_prep.build import shard_facts
 from data_prep.build import source_inputs
 from data_prep.build import work_folder
 from data_prep.build.cluster_work import ClusterWork
 from data_prep.build.local_work import LocalWork
 from data_prep.build.plan import PlannedShard
-from data_prep.build.work_folder import ShardFacts
+from data_prep.build.shard_facts import ShardFacts
 from data_prep.config import ConvertConfig
 from data_prep.core import folder_lock
 from data_prep.core import remote
@@ -64,7 +66,7 @@ def convert(config: ConvertConfig) -> ExitCode:
             bad_inputs.warn_of_this_machine(config)
         else:
             # What is published is not written again.
-            sizes = work_folder.sizes_to_build(config, published)
+            sizes = claim.sizes_to_build(config, published)
             wanted = dataclasses.replace(config, sizes=sizes)
             if config.placement.plan_only:
                 return plan_only(wanted, inputs)
@@ -92,7 +94,8 @@ def plan_only(config: ConvertConfig, inputs: str) -> ExitCode:
     bad = bad_inputs.none_yet(config)
     with LocalWork(config) as work:
         planned = plan_choice.choose(config, work.reader, bad, inputs, keep=True)
-    num_left = sum(not work_folder.has_facts(config, s.name) for s in planned.shards)
+    finished = shard_facts.finished(config)
+    num_left = sum(shard.name not in finished for shard in planned.shards)
     num_parts = min(_MOST_PARTS, max(1, num_left))
     bad_inputs.show(config, bad)
     logging.info(
@@ -170,16 +173,17 @@ def _write_all(
     facts: dict[str, ShardFacts] = {}
     left = list(planned)
     while left:
-        work.write([s for s in left if not work_folder.has_facts(config, s.name)])
+        finished = shard_facts.finished(config)
+        work.write([s for s in left if s.name not in finished])
         publishing.drop_lost_attempts(config)
-        read = {s.name: work_folder.read_facts(config, s.name) for s in left}
+        read = {s.name: shard_facts.read(config, s.name) for s in left}
         facts |= read
-        mixed = work_folder.drop_mixed(config, read)
+        mixed = shard_facts.drop_mixed(config, read)
         left = [s for s in left if s.name in mixed]
     return {shard.name: facts[shard.name] for shard in planned}
 
 
 def _noticed(facts: dict[str, ShardFacts]) -> Iterator[notices.Row]:
-    for shard_facts in facts.values():
-        for image_id, codes in shard_facts.notices.items():
+    for of_shard in facts.values():
+        for image_id, codes in of_shard.notices.items():
             yield from ((image_id, code) for code in codes)

@@ -10,9 +10,11 @@ import logging
 import pathlib
 import time
 
+from data_prep.build import claim
 from data_prep.build import input_stamps
 from data_prep.build import plan_store
 from data_prep.build import publishing
+from data_prep.build import shard_facts
 from data_prep.build import source_inputs
 from data_prep.build import work_folder
 from data_prep.build.local_work import LocalWork
@@ -51,7 +53,8 @@ def run(config: ConvertConfig) -> None:
             )
             return
         _refuse_replaced(config, mine)
-        pending = [n for n in mine if not work_folder.has_facts(config, n)]
+        finished = shard_facts.finished(config)
+        pending = [name for name in mine if name not in finished]
         _note(config, part, num_parts, has_ended=False)
         if pending:
             shards = [plan_store.read_shard(config, name) for name in pending]
@@ -80,10 +83,11 @@ def log_unfinished(config: ConvertConfig, names: list[str]) -> None:
       names: of all shards of the plan, in its order.
     """
     num_parts, ended = _begun(config)
+    finished = shard_facts.finished(config)
     left = collections.Counter(
         k % num_parts
         for k, name in enumerate(names)
-        if num_parts and not work_folder.has_facts(config, name)
+        if num_parts and name not in finished
     )
     if not left:
         return
@@ -115,7 +119,7 @@ def _checked(config: ConvertConfig, head: PlanHead) -> ConvertConfig:
     durable.refuse_other_config(
         config.output, head.options, plan_store.options(config), fix=_AGAIN
     )
-    sizes = work_folder.sizes_of(config, head.fingerprint)
+    sizes = claim.sizes_of(config, head.fingerprint)
     if not sizes or head.listing != source_inputs.listing_digest(config):
         raise CommandError(
             ExitCode.CONFLICT,

@@ -3,6 +3,7 @@
 import logging
 
 from data_prep.build import bad_inputs
+from data_prep.build import claim
 from data_prep.build import plan
 from data_prep.build import plan_store
 from data_prep.build import source_inputs
@@ -49,7 +50,7 @@ def choose(
             raise
     # Checked before hours of decoding, and again with the images that fail in it.
     bad_inputs.refuse(config, plan.num_images(planned.shards), bad)
-    work_folder.claim(config, planned)
+    claim.claim(config, planned)
     if is_new and keep:
         plan_store.write(config, planned, bad.rows(), inputs=inputs, listing=listing)
     # The plan holds what they said.

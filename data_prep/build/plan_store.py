@@ -24,8 +24,6 @@ from data_prep.core import remote
 from data_prep.source.quarantine import Row
 from data_prep.source.source_file import SourceFile
 
-_FOLDER = "plan"
-_HEAD = "plan.json"
 _SHARDS = "shards"
 # The tables, in files of their own: what no shard has.
 _FILES = "files"
@@ -109,9 +107,9 @@ def write(
       inputs: `source_inputs.digest` from before the plan was made.
       listing: `source_inputs.listing_digest` from then.
     """
-    folder = _folder(config)
+    folder = work_folder.plan_path(config)
     # The head goes first, so that a plan is whole or not there.
-    (folder / _HEAD).unlink(missing_ok=True)
+    work_folder.plan_head(config).unlink(missing_ok=True)
     remote.remove_tree(folder)
     key_of = _key_of(planned)
     kept: set[str] = set()
@@ -143,7 +141,7 @@ def write(
         num_rows=num_rows,
     )
     value = {"format": _FORMAT, **dataclasses.asdict(head)}
-    durable.write_json(folder / _HEAD, value)
+    durable.write_json(work_folder.plan_head(config), value)
 
 
 def read_head(config: ConvertConfig) -> PlanHead | None:
@@ -152,7 +150,7 @@ def read_head(config: ConvertConfig) -> PlanHead | None:
     Raises:
       CommandError: it is damaged.
     """
-    path = _folder(config) / _HEAD
+    path = work_folder.plan_head(config)
     if not path.exists():
         return None
     stored = durable.read_json(path, fix=_FIX)
@@ -185,7 +183,7 @@ def read(config: ConvertConfig, head: PlanHead) -> StoredPlan:
     Raises:
       CommandError: a part of it is missing or damaged.
     """
-    folder = _folder(config)
+    folder = work_folder.plan_path(config)
     shards, names, files, stamps = [], {}, {}, {}
     for name in head.costs:
         stored = _read_shard_file(config, name)
@@ -267,11 +265,7 @@ def _read_shard_file(config: ConvertConfig, name: str) -> dict:
 
 
 def _shard_file(config: ConvertConfig, name: str) -> pathlib.Path:
-    return _folder(config) / _SHARDS / f"{name}.json"
-
-
-def _folder(config: ConvertConfig) -> pathlib.Path:
-    return work_folder.path(config) / _FOLDER
+    return work_folder.plan_path(config) / _SHARDS / f"{name}.json"
 
 
 def _plain(value: Any) -> Any:

@@ -11,7 +11,7 @@ from data_prep.build import side_tables
 from data_prep.build import work_folder
 from data_prep.build.plan import Plan
 from data_prep.build.plan import PlannedShard
-from data_prep.build.work_folder import ShardFacts
+from data_prep.build.shard_facts import ShardFacts
 from data_prep.config import ConvertConfig
 from data_prep.core import durable
 from data_prep.core.errors import CommandError

@@ -7,8 +7,11 @@ from data_prep.build import plan_store
 from data_prep.build import shard_writing
 from data_prep.build import unit_pool
 from data_prep.build import work_folder
+from data_prep.build.attempt import Attempt
 from data_prep.build.image_records import Task
+from data_prep.build.work_folder import Building
 from data_prep.config import ConvertConfig
+from data_prep.core import shared_files
 from data_prep.core import workers
 
 LIMITS = workers.Limits(memory_bytes=2 << 30, seconds=30)
@@ -20,7 +23,7 @@ _TFIO_LIMITS = workers.Limits(memory_bytes=32 << 30, seconds=120)
 _partial = functools.cache(functools.partial)
 
 
-def convert_shard(config: ConvertConfig, name: str) -> str:
+def convert_shard(config: ConvertConfig, building: Building, name: str) -> str:
     """Writes one shard of the stored plan at every size, then its facts.
 
     It may be done twice, or by two machines at once, see shard_writing.py.
@@ -28,15 +31,24 @@ def convert_shard(config: ConvertConfig, name: str) -> str:
     Args:
       config: the conversion, with absolute paths and the sizes to write; the plan holds
         the hashes that its `group_salt` was for.
+      building: what the shard is of.
       name: of the shard.
 
     Returns:
       The name.
 
     Raises:
-      CommandError: the plan lacks the shard, or is damaged.
+      CommandError: the plan lacks the shard, or is damaged; or something else is being
+        built by now.
     """
-    if work_folder.has_facts(config, name):
+    # This machine may see the plan later than the one that has written it.
+    shared_files.wait(
+        lambda: work_folder.building(config) == building,
+        work_folder.path(config),
+        what="the plan",
+    )
+    attempt = Attempt(config, name, building)
+    if not attempt.is_wanted():
         return name
     shard = plan_store.read_shard(config, name)
     to_records = record_maker(config)
@@ -47,7 +59,7 @@ def convert_shard(config: ConvertConfig, name: str) -> str:
         outcomes = pool.imap_ordered(
             to_records, shard.tasks, memory_of=Task.most_memory
         )
-        shard_writing.write(config, shard, outcomes)
+        shard_writing.write(attempt, shard, outcomes)
     return name
 
 

@@ -3,9 +3,14 @@
 A shard is the unit of work. Its files are written aside and renamed, then its facts
 are written to the work folder: a shard with facts is whole.
 
-Two attempts may write a shard at once. Each sees that it is wanted after it has begun
-its files, and who publishes drops unfinished files after all facts are there: so an
-attempt that was given up and lives on replaces no file after that.
+Two attempts may write a shard at once, and with different bytes, if only one of them
+lacks memory or time for a film. The one that comes second gives way, even if it notices
+only when it wants to rename its files. If both rename at once, who publishes sees that
+the files are not those of the facts.
+
+An attempt that was given up and lives on has begun its files before it sees that it is
+wanted, and who publishes drops unfinished files after all facts are there: so it
+replaces no file after that, see `durable.drop_incomplete`.
 """
 
 import collections
@@ -16,11 +21,12 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 
 from data_prep.build import work_folder
+from data_prep.build.attempt import Attempt
 from data_prep.build.image_records import Converted
 from data_prep.build.image_records import Task
 from data_prep.build.plan import PlannedShard
-from data_prep.build.work_folder import FileFacts
-from data_prep.build.work_folder import ShardFacts
+from data_prep.build.shard_facts import FileFacts
+from data_prep.build.shard_facts import ShardFacts
 from data_prep.config import ConvertConfig
 from data_prep.core.errors import InputError
 from data_prep.core.progress import tracked
@@ -45,39 +51,50 @@ def write_all(
     num_images = sum(len(shard.tasks) for shard in pending)
     tasks = itertools.chain.from_iterable(shard.tasks for shard in pending)
     outcomes = tracked(convert_in_order(tasks), "convert", num_images, unit="images")
+    building = work_folder.building(config)
     for shard in pending:
-        write(config, shard, itertools.islice(outcomes, len(shard.tasks)))
+        attempt = Attempt(config, shard.name, building)
+        write(attempt, shard, itertools.islice(outcomes, len(shard.tasks)))
 
 
-def write(
-    config: ConvertConfig, shard: PlannedShard, outcomes: Iterable[Outcome]
-) -> None:
+def write(attempt: Attempt, shard: PlannedShard, outcomes: Iterable[Outcome]) -> None:
     """Writes one shard at every size, and then its facts, if nobody else has done so.
 
     Args:
-      config: the conversion.
+      attempt: the attempt at it.
       shard: the shard.
       outcomes: of its tasks, in their order.
+
+    Raises:
+      CommandError: what the attempt is part of was ended.
     """
     try:
-        facts = _write_shard(config, shard, outcomes)
+        facts = _write_shard(attempt, shard, outcomes)
     except _NotWantedError:
         # Those of the next shard follow them.
         collections.deque(outcomes, maxlen=0)
     else:
-        work_folder.write_facts(config, shard.name, facts)
+        attempt.write_facts(facts)
 
 
 class _NotWantedError(Exception):
     """Another attempt has written the shard."""
 
 
+def _require_wanted(attempt: Attempt) -> None:
+    if not attempt.is_wanted():
+        raise _NotWantedError
+
+
 def _write_shard(
-    config: ConvertConfig, shard: PlannedShard, outcomes: Iterable[Outcome]
+    attempt: Attempt, shard: PlannedShard, outcomes: Iterable[Outcome]
 ) -> ShardFacts:
     """Writes one shard at every size, record by record."""
+    config = attempt.config
     sources, pixels, looks, rejected, notices = {}, {}, {}, {}, {}
     sums = {size: [0, 0] for size in config.sizes}
+    # Before a folder of the output is made for it, too.
+    _require_wanted(attempt)
     with contextlib.ExitStack() as stack:
         writers = {
             size: stack.enter_context(
@@ -85,8 +102,7 @@ def _write_shard(
             )
             for size in config.sizes
         }
-        if not work_folder.is_wanted(config, shard.name):
-            raise _NotWantedError
+        _require_wanted(attempt)
         for task, outcome in outcomes:
             if isinstance(outcome, InputError):
                 rejected[task.image_id] = (outcome.code, outcome.reason, outcome.fix)
@@ -100,6 +116,8 @@ def _write_shard(
                 writers[size].write(record)
                 sums[size][0] += outcome.sums[size][0]
                 sums[size][1] += outcome.sums[size][1]
+        # They are renamed now.
+        _require_wanted(attempt)
     return ShardFacts(
         sources=sources,
         pixels=pixels,

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from data_prep.build import near_duplicates
 from data_prep.build import source_ids
 from data_prep.build.plan import Plan
-from data_prep.build.work_folder import ShardFacts
+from data_prep.build.shard_facts import ShardFacts
 from data_prep.config import ConvertConfig
 from data_prep.core import durable
 from data_prep.dataset import schema

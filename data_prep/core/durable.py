@@ -71,12 +71,19 @@ def aside(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 @contextlib.contextmanager
-def atomic_write(path: pathlib.Path) -> Iterator[pathlib.Path]:
+def atomic_write(
+    path: pathlib.Path, *, make_folder: bool = True
+) -> Iterator[pathlib.Path]:
     """Yields a path in the same folder to write to; syncs and renames it on success.
 
     For a remote path it yields a local one and uploads that.
 
     An OSError that names no file, such as that of a full disk, gets the name of `path`.
+
+    Args:
+      path: the file.
+      make_folder: whether the folder is made if it is missing; otherwise that is as if
+        another attempt had dropped what was written.
 
     Raises:
       CommandError: another attempt has dropped what was written, see
@@ -86,7 +93,8 @@ def atomic_write(path: pathlib.Path) -> Iterator[pathlib.Path]:
         with remote.written_whole(path) as local:
             yield local
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if make_folder:
+        path.parent.mkdir(parents=True, exist_ok=True)
     with aside(path) as incomplete:
         try:
             yield incomplete
@@ -123,9 +131,9 @@ def sync_directory(path: pathlib.Path) -> None:
         os.close(descriptor)
 
 
-def write_text(path: pathlib.Path, text: str) -> None:
-    """Writes `text` to `path`, whole or not at all."""
-    with atomic_write(path) as incomplete:
+def write_text(path: pathlib.Path, text: str, *, make_folder: bool = True) -> None:
+    """Writes `text` to `path`, whole or not at all; see `atomic_write`."""
+    with atomic_write(path, make_folder=make_folder) as incomplete:
         incomplete.write_text(text, encoding="utf-8", newline="")
 
 
@@ -171,9 +179,12 @@ def drop_incomplete(directory: pathlib.Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def write_json(path: pathlib.Path, value: dict[str, Any]) -> None:
+def write_json(
+    path: pathlib.Path, value: dict[str, Any], *, make_folder: bool = True
+) -> None:
     """Writes `value` as indented JSON with its own sha256 as the last key."""
-    write_text(path, _dump(value | {_CHECKSUM_KEY: _checksum(value)}) + "\n")
+    text = _dump(value | {_CHECKSUM_KEY: _checksum(value)}) + "\n"
+    write_text(path, text, make_folder=make_folder)
 
 
 def read_json(path: pathlib.Path, *, fix: str) -> dict[str, Any]:

@@ -20,11 +20,12 @@ from data_prep.build import bad_inputs
 from data_prep.build import plan
 from data_prep.build import plan_store
 from data_prep.build import publishing
+from data_prep.build import shard_facts
 from data_prep.build import source_inputs
 from data_prep.build import work_folder
+from data_prep.build.shard_facts import FileFacts
+from data_prep.build.shard_facts import ShardFacts
 from data_prep.build.source_inputs import SourceInputs
-from data_prep.build.work_folder import FileFacts
-from data_prep.build.work_folder import ShardFacts
 from data_prep.config import ConvertConfig
 from data_prep.dataset import rle
 from data_prep.source.probe import HeaderFacts
@@ -105,6 +106,7 @@ def inputs(num_films: int) -> SourceInputs:
 
 def publish(config: ConvertConfig, planned: plan.Plan) -> None:
     """Publishes shards that nobody has written."""
+    claimed = work_folder.claim_digest(config)
     for shard in planned.shards:
         ids = [task.image_id for task in shard.tasks]
         facts = ShardFacts(
@@ -120,9 +122,9 @@ def publish(config: ConvertConfig, planned: plan.Plan) -> None:
                 for size in config.sizes
             },
         )
-        work_folder.write_facts(config, shard.name, facts)
+        shard_facts.write(config, shard.name, facts, claim=claimed)
     with phase("reading the facts of shards"):
-        found = {s.name: work_folder.read_facts(config, s.name) for s in planned.shards}
+        found = {s.name: shard_facts.read(config, s.name) for s in planned.shards}
     with phase("publishing"):
         publishing.publish(config, planned, found, "")
 

@@ -18,8 +18,10 @@ from data_prep.build import plan_choice
 from data_prep.build import shard_unit
 from data_prep.build import shard_writing
 from data_prep.build import unit_pool
+from data_prep.build import work_folder
 from data_prep.config import Placement
 from data_prep.core import durable
+from data_prep.core import shared_files
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.core.errors import InputError
@@ -137,7 +139,7 @@ def test_no_patient_and_no_secret_is_written(config, monkeypatch, engine):
     with monkeypatch.context() as patch:
         # The work folder as it is before it is deleted.
         patch.setattr(convert.publishing, "publish", _stop)
-        patch.setattr(plan_choice.remote, "remove_tree", lambda path: None)
+        patch.setattr(plan_choice.remote, "remove_tree", lambda _: None)
         with pytest.raises(KeyboardInterrupt):
             films.run(patch, on_cluster(config))
     stored = [p for p in (config.output / ".work").rglob("*") if p.is_file()]
@@ -241,7 +243,25 @@ def test_a_finished_shard_is_not_written_twice(config, monkeypatch, engine):
             films.run(patch, on_cluster(config))
     names = [s for s in engine.seen if isinstance(s, str) and "tfrecord" in s]
     monkeypatch.setattr(shard_unit.plan_store, "read_shard", _stop)
-    assert shard_unit.convert_shard(config, names[0]) == names[0]
+    building = work_folder.building(config)
+    assert shard_unit.convert_shard(config, building, names[0]) == names[0]
+
+
+def test_a_unit_of_another_plan_is_refused(config, monkeypatch, engine):
+    monkeypatch.setattr(shared_files, "SECONDS", 0)
+    run = engine.run
+
+    def replacing(function, units, **kwargs):
+        if function.func is shard_unit.convert_shard:
+            head = work_folder.plan_head(config)
+            durable.write_json(head, {"of": "another conversion"})
+        return run(function, units, **kwargs)
+
+    monkeypatch.setattr(engine, "run", replacing)
+    with pytest.raises(CommandError) as refused:
+        films.run(monkeypatch, on_cluster(config))
+    assert refused.value.exit_code == ExitCode.CONFLICT
+    assert not list(config.output.glob("*/*.tfrecord*"))
 
 
 def test_a_pool_is_kept_for_the_next_unit_and_not_after_a_fault(config, monkeypatch):

@@ -13,9 +13,10 @@ import sys
 import pytest
 
 from data_prep.build import convert
+from data_prep.build import shard_facts
 from data_prep.build import shard_writing
-from data_prep.build import work_folder
 from data_prep.config import Placement
+from data_prep.core import durable
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from tests.data_prep.build import films
@@ -146,7 +147,7 @@ def test_the_plain_command_says_which_parts_left_shards_and_does_them(
     # As if counted from 1: 3/3 is refused, 0/3 forgotten; and 2/3 is ended in between.
     part(monkeypatch, config, 1, 3)
     with monkeypatch.context() as patch:
-        patch.setattr(work_folder, "write_facts", _stop)
+        patch.setattr(shard_facts, "write", _stop)
         with pytest.raises(KeyboardInterrupt):
             part(patch, config, 2, 3)
     caplog.clear()
@@ -192,7 +193,7 @@ def test_a_part_of_a_plan_that_was_replaced(config, monkeypatch):
     claim = config.output / ".work/plan.json"
     stored = json.loads(claim.read_text())
     del stored["sha256"]
-    work_folder.durable.write_json(claim, stored | {"inputs": "another plan's"})
+    durable.write_json(claim, stored | {"inputs": "another plan's"})
     assert "of other inputs" in str(refusal(monkeypatch, config))
 
 
@@ -307,7 +308,7 @@ def test_a_dry_run_has_no_parts(config, flag):
     assert text.splitlines()[-1].startswith("ERROR FLAGS: Expected --dry_run")
 
 
-def _stop(*_):
+def _stop(*_, **__):
     raise KeyboardInterrupt
 
 

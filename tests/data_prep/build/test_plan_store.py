@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from data_prep.build import bad_inputs
+from data_prep.build import claim
 from data_prep.build import header_unit
 from data_prep.build import plan
 from data_prep.build import plan_choice
 from data_prep.build import plan_store
 from data_prep.build import source_inputs
-from data_prep.build import work_folder
 from data_prep.config import Placement
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
@@ -209,7 +209,7 @@ def test_a_plan_of_another_conversion_is_refused(config):
     assert refused.value.exit_code == ExitCode.CONFLICT
     # The stored one is still that of the claim.
     head = plan_store.read_head(config)
-    assert work_folder.sizes_of(config, head.fingerprint) == (32,)
+    assert claim.sizes_of(config, head.fingerprint) == (32,)
 
 
 def _stop(*_):

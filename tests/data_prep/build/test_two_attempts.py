@@ -9,14 +9,18 @@ import shutil
 
 import pytest
 
+from data_prep.build import claim
 from data_prep.build import convert
 from data_prep.build import plan
+from data_prep.build import shard_facts
 from data_prep.build import shard_writing
 from data_prep.build import work_folder
+from data_prep.build.attempt import Attempt
 from data_prep.build.image_records import Converted
 from data_prep.build.plan import PlannedShard
 from data_prep.core import durable
 from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from data_prep.core.errors import InputError
 from tests.data_prep.core import interleaving
 
@@ -73,18 +77,18 @@ def config(convert_config, tmp_path):
 @pytest.fixture(autouse=True)
 def stepwise(monkeypatch):
     """Ends a step before every call that others can see."""
-    replace, is_wanted = pathlib.Path.replace, work_folder.is_wanted
+    replace, is_wanted = pathlib.Path.replace, Attempt.is_wanted
 
     def replace_later(path, target):
         interleaving.step()
         return replace(path, target)
 
-    def is_wanted_later(config, name):
+    def is_wanted_later(attempt):
         interleaving.step()
-        return is_wanted(config, name)
+        return is_wanted(attempt)
 
     monkeypatch.setattr(pathlib.Path, "replace", replace_later)
-    monkeypatch.setattr(work_folder, "is_wanted", is_wanted_later)
+    monkeypatch.setattr(Attempt, "is_wanted", is_wanted_later)
     monkeypatch.setattr(durable, "sync_directory", lambda _: None)
     monkeypatch.setattr(durable.os, "fsync", lambda _: None)
 
@@ -100,8 +104,13 @@ def _of_other_processes(monkeypatch):
     monkeypatch.setattr(durable, "_unfinished", NoSet())
 
 
+def write(config, outcomes):
+    attempt = Attempt(config, NAME, work_folder.building(config))
+    shard_writing.write(attempt, SHARD, outcomes)
+
+
 def attempt(config, refused):
-    return lambda: shard_writing.write(config, SHARD, outcomes(*refused))
+    return lambda: write(config, outcomes(*refused))
 
 
 def begin(config):
@@ -118,9 +127,9 @@ class Work:
         self._config, self.num_written = config, 0
 
     def write(self, pending):
-        for shard in pending:
+        for _ in pending:
             self.num_written += 1
-            shard_writing.write(self._config, shard, outcomes())
+            write(self._config, outcomes())
 
 
 def publish(config):
@@ -149,14 +158,14 @@ def num_steps(config):
 
 def test_every_order_of_two_attempts(config, refused):
     count = num_steps(config)
-    # Before it is seen to be wanted, two renames, the facts', and after that.
-    assert count == 5
+    # Before it is seen to be wanted, thrice, two renames, the facts', and after that.
+    assert count == 7
     functions = [attempt(config, one) for one in refused]
     again = 0
     # That both begin their files comes first: it does not matter when they do.
-    for order in interleaving.orders(count - 1, count - 1):
+    for order in interleaving.orders(count - 2, count - 2):
         begin(config)
-        for one in interleaving.run(functions, (0, 1, *order)):
+        for one in interleaving.run(functions, (0, 1, 0, 1, *order)):
             assert one.finish() is None
         facts, was_again = publish(config)
         check(config, facts)
@@ -169,21 +178,58 @@ def test_one_that_lives_on_while_the_other_is_published(config, refused):
     count, results = num_steps(config), []
     functions = [attempt(config, one) for one in refused]
     for num_before in range(count):
-        for order in interleaving.orders(count - 1, num_before):
+        for order in interleaving.orders(count - 2, num_before):
             begin(config)
-            whole, frozen = interleaving.run(functions, (0, *order))
+            whole, frozen = interleaving.run(functions, (0, 0, *order))
             assert whole.finish() is None
             facts, _ = publish(config)
             results.append(type(frozen.finish()).__name__)
             check(config, facts)
-            assert not work_folder.has_facts(config, NAME)
+            assert not shard_facts.exist(config, NAME)
     assert {"CommandError", "NoneType"} <= set(results)
+
+
+def test_the_second_to_end_gives_way(config):
+    """Its decoder was late; it notices when it wants to rename."""
+    begin(config)
+    # Until it has written its files, and is about to look a third time.
+    (late,) = interleaving.run([attempt(config, "a")], (0, 0, 0))
+    write(config, outcomes())
+    before = shard_facts.read(config, NAME)
+    assert late.finish() is None
+    assert shard_facts.read(config, NAME) == before
+    check(config, before)
+
+
+@pytest.mark.parametrize("num_before", range(7))
+def test_an_attempt_at_what_is_not_built_any_more(config, num_before):
+    """It ends with an error, and makes no folder anew."""
+    begin(config)
+    (late,) = interleaving.run([attempt(config, "")], (0,) * num_before)
+    shutil.rmtree(config.output, ignore_errors=True)
+    ended = late.finish()
+    assert isinstance(ended, CommandError)
+    assert ended.exit_code == ExitCode.CONFLICT
+    assert not config.output.exists()
+
+
+def test_an_attempt_at_an_earlier_plan_changes_nothing(config):
+    begin(config)
+    durable.write_json(work_folder.plan_head(config), {"made": 1})
+    # A first one has begun, a second one is about to rename.
+    late = interleaving.run([attempt(config, "")] * 2, (0, 1, 1, 1))
+    durable.write_json(work_folder.plan_head(config), {"made": 2})
+    for one in late:
+        ended = one.finish()
+        assert isinstance(ended, CommandError)
+        assert ended.exit_code == ExitCode.CONFLICT
+    assert not [path for path in config.output.rglob("*tfrecord*") if path.is_file()]
 
 
 def test_a_shard_that_is_not_wanted_does_not_shift_the_next(config):
     begin(config)
-    shard_writing.write(config, SHARD, outcomes())
-    before = work_folder.read_facts(config, NAME)
+    write(config, outcomes())
+    before = shard_facts.read(config, NAME)
     other = dataclasses.replace(SHARD, name=NAME.replace("test", "train-fold0"))
     both = itertools.chain(outcomes("a"), outcomes("b"))
     tasks = []
@@ -191,14 +237,14 @@ def test_a_shard_that_is_not_wanted_does_not_shift_the_next(config):
         config, [SHARD, other], lambda given: tasks.extend(given) or both
     )
     assert len(tasks) == 4
-    assert work_folder.read_facts(config, NAME) == before
-    assert list(work_folder.read_facts(config, other.name).sources) == ["a"]
+    assert shard_facts.read(config, NAME) == before
+    assert list(shard_facts.read(config, other.name).sources) == ["a"]
 
 
 def test_a_mixture_is_told(config, caplog):
     begin(config)
     caplog.set_level(logging.WARNING)
-    shard_writing.write(config, SHARD, outcomes())
+    write(config, outcomes())
     durable.write_bytes(config.output / "64" / NAME, b"another's")
     publish(config)
     (record,) = caplog.records
@@ -213,12 +259,12 @@ def test_a_conversion_without_a_finished_shard_gives_way(config, monkeypatch):
     planned = plan.Plan(
         shards=[], names={}, labels_without_image=(), files={}, stamps={}
     )
-    work_folder.claim(config, planned)
+    claim.claim(config, planned)
     other = dataclasses.replace(config, clahe="none")
-    work_folder.claim(other, planned)
-    shard_writing.write(other, SHARD, outcomes())
+    claim.claim(other, planned)
+    write(other, outcomes())
     with pytest.raises(CommandError, match="clahe: stored 'none'"):
-        work_folder.claim(config, planned)
+        claim.claim(config, planned)
 
 
 def test_a_stored_plan_is_no_less_than_a_shard(config, monkeypatch):
@@ -227,7 +273,7 @@ def test_a_stored_plan_is_no_less_than_a_shard(config, monkeypatch):
     planned = plan.Plan(
         shards=[], names={}, labels_without_image=(), files={}, stamps={}
     )
-    work_folder.claim(config, planned)
+    claim.claim(config, planned)
     (work_folder.path(config) / "plan").mkdir()
     with pytest.raises(CommandError, match="clahe: stored 'opencv"):
-        work_folder.claim(dataclasses.replace(config, clahe="none"), planned)
+        claim.claim(dataclasses.replace(config, clahe="none"), planned)
