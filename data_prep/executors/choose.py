@@ -28,13 +28,11 @@ def executor(placement: Placement, *, shared: Sequence[pathlib.Path]) -> Executo
     # Else Ray reports to its makers how it is used.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     try:
-        import ray  # noqa: F401
+        from data_prep.executors import ray_executor
     except ImportError as e:
         raise CommandError(
             ExitCode.ENVIRONMENT,
             f"--cluster needs the package ray, and this Python has none ({e})",
             fix=installing.ray(),
         ) from e
-    from data_prep.executors import ray_executor
-
     return ray_executor.RayExecutor(placement, shared=shared)
