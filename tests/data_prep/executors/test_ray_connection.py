@@ -1,4 +1,5 @@
 import importlib.util
+import pathlib
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ from data_prep.executors import choose
 from data_prep.executors.executor import InProcess
 from tests import cluster_nodes
 
+ROOT = pathlib.Path(__file__).parents[3]
 with_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="Ray is not installed"
 )
@@ -68,11 +70,19 @@ def test_no_cluster_is_this_process():
     assert isinstance(choose.executor(Placement(), shared=[]), InProcess)
 
 
-def test_a_missing_package_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(CommandError, match="needs the package ray.*pip install") as e:
-        choose.executor(Placement(cluster="auto"), shared=[])
-    assert e.value.exit_code == ExitCode.ENVIRONMENT
+def test_a_missing_package_is_named():
+    code = (
+        "import sys; sys.modules['ray'] = None\n"
+        "from data_prep.config import Placement\n"
+        "from data_prep.executors import choose\n"
+        "choose.executor(Placement(cluster='auto'), shared=[])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
+    )
+    line = done.stderr.splitlines()[-1]
+    assert "CommandError: --cluster needs the package ray" in line
+    assert "; pip install " in line
 
 
 @with_ray
