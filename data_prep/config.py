@@ -216,10 +216,10 @@ class ConvertConfig:
             "fold_seed": self.fold_seed,
             "published_folds": bool(self.folds_csv or self.fold_lists),
             "records_per_shard": self.records_per_shard,
-            "group_salt_check": self._salt_check(),
+            "group_salt_check": self.salt_check(),
         }
 
-    def _salt_check(self) -> str | None:
+    def salt_check(self) -> str | None:
         """Returns what shows that the secret is another one, without telling it."""
         if not self.group_salt:
             return None

@@ -104,9 +104,13 @@ def _part(text: str) -> tuple[int, int] | None:
         raise ConfigError(
             f"Expected --part=K/N, such as --part=0/8. Received: part={text}"
         )
+    if not int(count):
+        raise ConfigError(
+            f"Expected --part=K/N with N of at least 1. Received: part={text}"
+        )
     if int(index) >= int(count):
         raise ConfigError(
-            f"Expected a part from 0/{count} to {max(0, int(count) - 1)}/{count}, for "
+            f"Expected a part from 0/{count} to {int(count) - 1}/{count}, for "
             f"parts are counted from 0. Received: part={text}"
         )
     return int(index), int(count)

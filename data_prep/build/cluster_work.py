@@ -1,4 +1,9 @@
-"""The work of a conversion on the machines of a cluster: chunks of headers, shards."""
+"""The work of a conversion on the machines of a cluster: chunks of headers, shards.
+
+The secret of the patient hash goes to the machines with each chunk of headers, in the
+engine's memory and messages. A file for it in the shared folder would be no safer, and
+would outlive a killed command. Shards are written without it.
+"""
 
 import contextlib
 import dataclasses
@@ -47,7 +52,7 @@ class ClusterWork:
         """Has shards written that are in the stored plan, the costliest first."""
         shard_of = {shard.name: shard for shard in pending}
         costs = {s.name: sum(t.num_pixels for t in s.tasks) for s in pending}
-        # What an engine passes on has no secret: the plan holds the hashes.
+        # These units need no secret: the plan holds the hashes.
         config = dataclasses.replace(self._config, group_salt="", placement=Placement())
         building = work_folder.building(config)
         finished = self._engine.run(

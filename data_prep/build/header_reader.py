@@ -50,12 +50,14 @@ class ClusterHeaderReader:
             folder=work_folder.headers_path(self._config) / str(self._num_passes),
             kind="ids" if function is read_sop_instance_uid else "facts",
             group_salt=self._config.group_salt,
+            salt_check=self._config.salt_check(),
             num_workers=self._config.num_workers,
             limits=self._limits,
         )
         self._num_passes += 1
         names = _write_chunks(work, items)
-        pending = [name for name in names if not work.has_read(name)]
+        read = work.take_read(names)
+        pending = [name for name in names if name not in read]
         finished = self._engine.run(
             functools.partial(header_unit.read_chunk, work),
             pending,
@@ -80,9 +82,9 @@ def _write_chunks(work: HeaderWork, items: Collection) -> list[str]:
     stamp = input_stamps.stamper()
     left = iter(items)
     while chunk := list(itertools.islice(left, CHUNK)):
-        names.append(f"{len(names):06}")
         stamps = [[stamp(file) for file in _files(item)] for item in chunk]
-        work.write_asked(names[-1], [work.of_item(item) for item in chunk], stamps)
+        items_as_json = [work.of_item(item) for item in chunk]
+        names.append(work.write_asked(len(names), items_as_json, stamps))
     return names
 
 

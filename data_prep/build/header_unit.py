@@ -1,11 +1,15 @@
 """Reads the headers of a chunk of files: the unit of work of the header pass.
 
-What is asked lies in a JSON file of the work folder, and so does what was read. A
-patient is hashed where its header is read, so that no patient id is written or sent.
+What is asked lies in a JSON file of the work folder, and so does what was read. The
+names of both have a digest of what is asked, so that an attempt at another pass that
+was given up, and ends late, writes no file of this one. A patient is hashed where its
+header is read, so that no patient id is written or sent.
 """
 
 import dataclasses
 import functools
+import hashlib
+import json
 import pathlib
 from collections.abc import Callable
 from collections.abc import Collection
@@ -17,8 +21,12 @@ from data_prep.build import folds
 from data_prep.build import plan_json
 from data_prep.build import unit_pool
 from data_prep.core import durable
+from data_prep.core import shared_files
 from data_prep.core import workers
 from data_prep.core.errors import OF_THE_MACHINE
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
+from data_prep.executors import code_hash
 from data_prep.source.image_ids import read_sop_instance_uid
 from data_prep.source.probe import HeaderFacts
 from data_prep.source.probe import Probe
@@ -65,7 +73,9 @@ class HeaderWork:
     Attributes:
       folder: where the chunks are.
       kind: "facts" of images, or "ids" that their headers give them.
-      group_salt: secret key of the patient hash.
+      group_salt: secret key of the patient hash. It goes to the machines with the
+        unit: a file for it in the shared folder would outlive a killed command.
+      salt_check: what shows that the secret is another one, without telling it.
       num_workers: number of reading processes.
       limits: of each of them.
     """
@@ -73,6 +83,7 @@ class HeaderWork:
     folder: pathlib.Path
     kind: str
     group_salt: str = dataclasses.field(repr=False)
+    salt_check: str | None
     num_workers: int
     limits: workers.Limits
 
@@ -90,30 +101,65 @@ class HeaderWork:
         """Returns the file of a chunk that holds what is asked, or what was read."""
         return self.folder / f"{name}.{part}.json"
 
-    def write_asked(self, name: str, items: list, stamps: list) -> None:
-        """Writes down what a chunk asks for."""
-        rows = plan_json.packed(zip(items, stamps, strict=True))
-        durable.write_json(self.path(name, ASKED), {"items": rows})
+    def write_asked(self, index: int, items: list, stamps: list) -> str:
+        """Writes down what a chunk asks for.
 
-    def has_read(self, name: str) -> bool:
-        """Returns whether a chunk was read, of the same files with the same stamps.
+        Args:
+          index: of the chunk.
+          items: as JSON.
+          stamps: of the files of each of them.
 
-        A chunk in which a file failed because of the machine counts as not read.
+        Returns:
+          The name of the chunk: its index, and a digest of all that decides what is
+          read, which are the files, the options, the secret and the code.
         """
-        if not self.path(name, READ).exists():
-            return False
-        stored = durable.read_json(self.path(name, READ), fix=FIX)
-        if stored["asked_sha256"] != durable.sha256(self.path(name, ASKED)):
-            return False
-        results = plan_json.unpacked(stored["results"])
-        return all(r.get("code") not in OF_THE_MACHINE for r in results)
+        asked = {
+            "kind": self.kind,
+            "salt_check": self.salt_check,
+            "code": code_hash.of_this_machine(),
+            "items": plan_json.packed(zip(items, stamps, strict=True)),
+        }
+        name = f"{index:06}-{_digest(asked)}"
+        durable.write_json(self.path(name, ASKED), asked)
+        return name
+
+    def take_read(self, names: list[str]) -> set[str]:
+        """Returns the chunks that were read before, of the same as is asked now.
+
+        A chunk in which a file failed because of the machine counts as not read; what
+        was read of it is deleted.
+        """
+        listed = {file.name for file in self.folder.glob(f"*.{READ}.json")}
+        names = [name for name in names if self.path(name, READ).name in listed]
+        failed = {name for name in names if self._has_failed(name)}
+        for name in failed:
+            self.path(name, READ).unlink()
+        return set(names) - failed
+
+    def _has_failed(self, name: str) -> bool:
+        return any(r.get("code") in OF_THE_MACHINE for r in self._read(name))
 
     def results(self, name: str) -> list:
-        """Returns what was read, in the order of the items; InputErrors among it."""
-        stored = durable.read_json(self.path(name, READ), fix=FIX)
+        """Returns what was read, in the order of the items; InputErrors among it.
+
+        Raises:
+          CommandError: this machine does not see it, or it is damaged.
+        """
+        file = self.path(name, READ)
+        if not shared_files.wait(file.exists, self.folder, what=f"chunk {name}"):
+            raise shared_files.not_seen(self.folder, "headers")
         to_value = _TO_VALUE[self.kind]
-        results = plan_json.unpacked(stored["results"])
-        return [plan_json.to_result(result, to_value) for result in results]
+        return [plan_json.to_result(result, to_value) for result in self._read(name)]
+
+    def _read(self, name: str) -> Iterator:
+        stored = durable.read_json(self.path(name, READ), fix=FIX)
+        if stored["asked"] != _asked(name):
+            raise CommandError(
+                ExitCode.CORRUPT,
+                f"{self.path(name, READ)} is of other files than its name says",
+                fix=FIX,
+            )
+        return plan_json.unpacked(stored["results"])
 
 
 def read_chunk(work: HeaderWork, name: str) -> str:
@@ -122,9 +168,14 @@ def read_chunk(work: HeaderWork, name: str) -> str:
     Raises:
       CommandError: the chunk is missing or damaged.
     """
-    asked_file = work.path(name, ASKED)
-    asked_sha256 = durable.sha256(asked_file)
-    asked = durable.read_json(asked_file, fix=FIX)
+    file = work.path(name, ASKED)
+    # This machine may see it later than the one that has written it.
+    shared_files.wait(file.exists, work.folder, what=f"chunk {name}")
+    asked = durable.read_json(file, fix=FIX)
+    if _digest(asked) != _asked(name):
+        raise CommandError(
+            ExitCode.CORRUPT, f"{file} asks for other files than its name says", fix=FIX
+        )
     to_item = _TO_ITEM[work.kind]
     items = [to_item(item) for item, _ in plan_json.unpacked(asked["items"])]
     functions = (facts_reader(work.group_salt), read_sop_instance_uid)
@@ -135,9 +186,20 @@ def read_chunk(work: HeaderWork, name: str) -> str:
             plan_json.of_result(result, _OF_VALUE[work.kind])
             for _, result in p.imap_ordered(work.function(), items)
         ]
-    read = {"asked_sha256": asked_sha256, "results": plan_json.packed(results)}
-    durable.write_json(work.path(name, READ), read)
+    read = {"asked": _asked(name), "results": plan_json.packed(results)}
+    # Who has deleted the folder has the plan, or has given this attempt up.
+    durable.write_json(work.path(name, READ), read, make_folder=False)
     return name
+
+
+def _digest(asked: dict) -> str:
+    text = json.dumps(asked, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _asked(name: str) -> str:
+    """Returns the digest in the name of a chunk."""
+    return name.partition("-")[2]
 
 
 def _same(value: str) -> str:

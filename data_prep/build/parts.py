@@ -22,8 +22,10 @@ from data_prep.build.plan_store import PlanHead
 from data_prep.config import ConvertConfig
 from data_prep.core import durable
 from data_prep.core import folder_lock
+from data_prep.core import remote
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
+from data_prep.executors import code_hash
 
 _FOLDER = "parts"
 _AGAIN = "run --plan_only again"
@@ -103,6 +105,11 @@ def log_unfinished(config: ConvertConfig, names: list[str]) -> None:
     )
 
 
+def forget(config: ConvertConfig) -> None:
+    """Deletes the notes of parts; call it when a plan is made that they are not of."""
+    remote.remove_tree(_folder(config))
+
+
 def _end_without_plan(config: ConvertConfig) -> None:
     """Says that all is published, or refuses."""
     inputs = source_inputs.digest(config)
@@ -119,6 +126,12 @@ def _checked(config: ConvertConfig, head: PlanHead) -> ConvertConfig:
     durable.refuse_other_config(
         config.output, head.options, plan_store.options(config), fix=_AGAIN
     )
+    if head.code != code_hash.of_this_machine():
+        raise CommandError(
+            ExitCode.CONFLICT,
+            f"the plan in {config.output} was made by other code than this",
+            fix=f"{_AGAIN} with this code",
+        )
     sizes = claim.sizes_of(config, head.fingerprint)
     if not sizes or head.listing != source_inputs.listing_digest(config):
         raise CommandError(

@@ -4,6 +4,7 @@ import logging
 
 from data_prep.build import bad_inputs
 from data_prep.build import claim
+from data_prep.build import parts
 from data_prep.build import plan
 from data_prep.build import plan_store
 from data_prep.build import source_inputs
@@ -15,6 +16,7 @@ from data_prep.config import ConvertConfig
 from data_prep.core import remote
 from data_prep.core.errors import OF_THE_MACHINE
 from data_prep.core.errors import CommandError
+from data_prep.executors import code_hash
 from data_prep.source.quarantine import Quarantine
 
 
@@ -52,6 +54,7 @@ def choose(
     bad_inputs.refuse(config, plan.num_images(planned.shards), bad)
     claim.claim(config, planned)
     if is_new and keep:
+        parts.forget(config)
         plan_store.write(config, planned, bad.rows(), inputs=inputs, listing=listing)
     # The plan holds what they said.
     remote.remove_tree(work_folder.headers_path(config))
@@ -83,6 +86,8 @@ def _stored(config: ConvertConfig, bad: Quarantine, inputs: str) -> Plan | None:
 def _differs(config: ConvertConfig, head: PlanHead, inputs: str) -> str:
     if head.options != plan_store.options(config):
         return "it is of another configuration"
+    if head.code != code_hash.of_this_machine():
+        return "it was made by other code"
     if head.inputs != inputs:
         return "a film, a label or a csv was added, removed or changed"
     return ""

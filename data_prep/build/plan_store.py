@@ -7,6 +7,7 @@ file that says what the plan is of comes last: a plan that has it is whole.
 import dataclasses
 import itertools
 import pathlib
+import secrets
 from collections.abc import Iterable
 from collections.abc import Iterator
 from typing import Any
@@ -21,6 +22,7 @@ from data_prep.build.plan import PlannedShard
 from data_prep.config import ConvertConfig
 from data_prep.core import durable
 from data_prep.core import remote
+from data_prep.executors import code_hash
 from data_prep.source.quarantine import Row
 from data_prep.source.source_file import SourceFile
 
@@ -30,7 +32,7 @@ _FILES = "files"
 _WITHOUT_IMAGE = "labels_without_image"
 _QUARANTINE = "quarantine"
 # A plan that another version has written is made again.
-_FORMAT = 1
+_FORMAT = 2
 # Rows of one file of a table.
 _ROWS = 10_000
 _FIX = "delete the folder .work in --output, and run --plan_only again"
@@ -55,6 +57,8 @@ class PlanHead:
 
     Attributes:
       options: all of the configuration that decides it.
+      code: `code_hash.of_this_machine` of the code that has made it.
+      made: a random name of it, since one of replaced files may have the same head.
       inputs: `source_inputs.digest` of its inputs.
       listing: `source_inputs.listing_digest` of them.
       fingerprint: `plan.fingerprint` of its shards.
@@ -63,6 +67,8 @@ class PlanHead:
     """
 
     options: dict[str, Any]
+    code: str
+    made: str
     inputs: str
     listing: str
     fingerprint: str
@@ -86,8 +92,7 @@ def options(config: ConvertConfig) -> dict[str, Any]:
         if field.name not in _DECIDES_NOTHING
     }
     shown = {name: _plain(value) for name, value in found.items()}
-    salt_check = config.options(0)["group_salt_check"]
-    return durable.to_jsonable(shown | {"group_salt_check": salt_check})
+    return durable.to_jsonable(shown | {"group_salt_check": config.salt_check()})
 
 
 def write(
@@ -134,6 +139,8 @@ def write(
     num_rows = {name: _write_table(folder, name, t) for name, t in tables.items()}
     head = PlanHead(
         options=options(config),
+        code=code_hash.of_this_machine(),
+        made=secrets.token_hex(16),
         inputs=inputs,
         listing=listing,
         fingerprint=plan.fingerprint(planned.shards),

@@ -58,7 +58,9 @@ def drop_lost_attempts(config: ConvertConfig) -> None:
     """Ends whatever another attempt at this conversion is still writing.
 
     Call it only with the folder's lock, and before publishing only when all facts are
-    there: an attempt that was given up can then replace no shard any more.
+    there: an attempt that was given up can then replace no shard any more, except by
+    an upload to an object store that has begun. What it has replaced before is found
+    by `shard_facts.drop_mixed`.
     """
     for folder in (config.output, *(config.output / str(s) for s in config.sizes)):
         durable.drop_incomplete(folder)

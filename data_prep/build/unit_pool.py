@@ -11,6 +11,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Any
 
+from data_prep.core import cores
 from data_prep.core import workers
 
 
@@ -31,12 +32,17 @@ def pool(
 ) -> Iterator[workers.WorkerPool]:
     """Yields this process's pool for some functions, the same one for the same.
 
-    A pool for others is stopped first, and so is one whose round was broken off.
+    A pool for others is stopped first, and so is one whose round was broken off. The
+    machine may do as many units at once as its cores suffice for, so each takes the
+    memory of its own cores.
     """
     key = (functions, num_workers, limits)
     if _kept.key != key:
         close()
-        made = workers.WorkerPool(*functions, num_workers=num_workers, limits=limits)
+        share = min(1.0, num_workers / cores.available())
+        made = workers.WorkerPool(
+            *functions, num_workers=num_workers, limits=limits, share=share
+        )
         _kept.key, _kept.pool = key, made.__enter__()
     try:
         yield _kept.pool

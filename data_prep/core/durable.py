@@ -164,8 +164,12 @@ def drop_incomplete(directory: pathlib.Path) -> None:
     Call it only while holding the folder's lock, and at the end of a job only after all
     its work is done: whoever else writes there was given up. An attempt that lives on
     unnoticed, on this machine or another, ends with an error when it wants to rename
-    its file. What it began before this call can so replace no file after it. What this
-    process itself is writing stays.
+    its file. What it began before this call can so replace no file after it; what it
+    begins later can, so it must look whether it is still wanted after it has begun a
+    file. What this process itself is writing stays.
+
+    An object store has no unfinished files to delete: there, an attempt whose upload
+    has begun can replace an object after this call.
     """
     if remote.is_remote(directory):
         # An upload that was not completed is no object.

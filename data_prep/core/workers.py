@@ -31,14 +31,20 @@ class WorkerPool:
         modules are imported before the limits are set.
       num_workers: how many processes.
       limits: of each process.
+      share: part of the machine's free memory that the pool may use, in (0, 1]; less
+        than 1 where other pools run beside it.
     """
 
     def __init__(
-        self, *functions: Callable[[Any], Any], num_workers: int, limits: Limits
+        self,
+        *functions: Callable[[Any], Any],
+        num_workers: int,
+        limits: Limits,
+        share: float = 1.0,
     ):
         context = multiprocessing.get_context("spawn")
         self._limits = limits
-        self._available = memory.available()
+        self._available = int(memory.available() * share)
         self._most = max(limits.memory_bytes, self._available)
         self._told = False
         self._workers: list[Worker] = []

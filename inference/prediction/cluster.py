@@ -4,8 +4,8 @@ import dataclasses
 import functools
 import logging
 import pathlib
-import time
 
+from data_prep.core import shared_files
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.core.progress import Tracker
@@ -19,9 +19,6 @@ from inference.prediction.job import Job
 from inference.prediction.job import num_images
 from inference.prediction.prediction_folder import PredictionFolder
 from inference.prediction.process_notes import NotesReader
-
-# NFS tells a machine of another's new files after 60 s at most (nfs(5), acdirmax).
-_WAIT_SECONDS = 90
 
 
 def predict(job: Job, folder: PredictionFolder) -> None:
@@ -113,15 +110,11 @@ def _await_parts(job: Job, folder: PredictionFolder) -> None:
     Raises:
       CommandError: it does not.
     """
-    for attempt in range(_WAIT_SECONDS):
-        # Opening a folder makes NFS ask for its contents.
-        folder.list_parts()
-        left = job.left(folder)
-        if not left:
-            return
-        if not attempt:
-            logging.info("waits until %s shows the last parts", folder.path)
-        time.sleep(1)
+    if shared_files.wait(
+        lambda: not job.left(folder), folder.path, what="the last parts"
+    ):
+        return
+    left = job.left(folder)
     raise CommandError(
         ExitCode.ENVIRONMENT,
         f"{len(left)} shards were predicted on other machines, and {folder.path} does "

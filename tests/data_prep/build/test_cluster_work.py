@@ -149,9 +149,12 @@ def test_no_patient_and_no_secret_is_written(config, monkeypatch, engine):
         data = path.read_bytes()
         assert PATIENT.encode() not in data
         assert b"a-secret-salt" not in data
-    shards = [s for s in engine.seen if isinstance(s, bytes)][1:]
-    assert shards
-    assert not any(b"a-secret-salt" in s for s in shards)
+    # The units that read headers are given the secret, and no other.
+    given = [s for s in engine.seen if isinstance(s, bytes)]
+    with_secret = [b"read_chunk" in s for s in given]
+    assert [b"a-secret-salt" in s for s in given] == with_secret
+    assert set(with_secret) == {True, False}
+    assert not any("a-secret-salt" in s for s in engine.seen if isinstance(s, str))
 
 
 def test_headers_that_were_read_are_not_read_again(config, monkeypatch, engine, caplog):
@@ -171,7 +174,107 @@ def test_headers_that_were_read_are_not_read_again(config, monkeypatch, engine, 
     assert "3 chunks of up to 3 files, of which 2 were read before; 1 node" in (
         caplog.text
     )
-    assert tree(config.output).keys() == expected.keys()
+    found = tree(config.output)
+    # It has the times of the films.
+    times = ".inputs.json"
+    assert found.pop(times) != expected.pop(times)
+    assert found == expected
+
+
+def _plan_alone(monkeypatch, config):
+    """Reads headers; returns {image id: group}."""
+    groups = {}
+
+    def stop(tasks, _):
+        groups.update({task.image_id: task.group for task in tasks})
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(convert.plan_choice.plan, "_deal", stop)
+        with pytest.raises(KeyboardInterrupt):
+            films.run(patch, config)
+    return groups
+
+
+def test_headers_that_were_read_with_another_secret_are_read_again(
+    config, monkeypatch, engine
+):
+    one = on_cluster(films.replaced(config, group_salt="one"))
+    other = films.replaced(one, group_salt="another")
+    groups = _plan_alone(monkeypatch, one)
+    fresh = films.replaced(other, output=config.output.parent / "fresh")
+    expected = _plan_alone(monkeypatch, fresh)
+    assert _plan_alone(monkeypatch, other) == expected
+    assert not set(groups.values()) & set(expected.values())
+
+
+def test_headers_that_other_code_has_read_are_read_again(config, monkeypatch, engine):
+    placed = on_cluster(config)
+    _plan_alone(monkeypatch, placed)
+    num_read = _count(monkeypatch)
+    _plan_alone(monkeypatch, placed)
+    assert num_read() == 0
+    monkeypatch.setattr(header_unit.code_hash, "of_this_machine", lambda: "other")
+    _plan_alone(monkeypatch, placed)
+    assert num_read() == 9
+
+
+def test_an_attempt_at_an_earlier_pass_ends_late(config, monkeypatch, engine):
+    """It accepts all modalities, and the later pass none of these films."""
+    placed, late = on_cluster(config), {}
+    write_json = durable.write_json
+
+    def keep(path, value, **kwargs):
+        if path.name.endswith(".read.json"):
+            late[path] = value
+        write_json(path, value, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "write_json", keep)
+        assert _plan_alone(patch, placed)
+
+    def then_late(path, value, **kwargs):
+        write_json(path, value, **kwargs)
+        for earlier, read in late.items():
+            write_json(earlier, read)
+
+    monkeypatch.setattr(durable, "write_json", then_late)
+    with pytest.raises(CommandError):
+        films.run(monkeypatch, films.replaced(placed, modalities=("MR",)))
+
+
+def test_what_another_machine_has_read_is_waited_for(config, monkeypatch, engine):
+    """As NFS shows it: later than its writer has named it."""
+    expected = expected_of(monkeypatch, config)
+    write_json, hidden, slept = durable.write_json, [], []
+
+    def hide(path, value, **kwargs):
+        if path.name.endswith(".read.json") or ".tfrecord-" in path.name:
+            hidden.append((path, value))
+        else:
+            write_json(path, value, **kwargs)
+
+    def show(seconds):
+        slept.append(seconds)
+        while hidden:
+            write_json(*hidden.pop())
+
+    def planned_too(path, value, **kwargs):
+        (write_json if "plan" in path.parts else hide)(path, value, **kwargs)
+
+    monkeypatch.setattr(durable, "write_json", planned_too)
+    monkeypatch.setattr(shared_files.time, "sleep", show)
+    assert films.run(monkeypatch, on_cluster(config)) == ExitCode.DONE
+    assert len(slept) > 1
+    assert tree(config.output) == expected
+
+
+def test_what_is_never_seen_is_told(config, monkeypatch, engine):
+    monkeypatch.setattr(shared_files, "SECONDS", 0)
+    monkeypatch.setattr(shard_unit.Attempt, "write_facts", lambda *_: None)
+    with pytest.raises(CommandError, match="does not have what they wrote") as refused:
+        films.run(monkeypatch, on_cluster(config))
+    assert refused.value.exit_code == ExitCode.ENVIRONMENT
 
 
 def test_a_chunk_that_the_machine_failed_is_read_again(config, monkeypatch, engine):
@@ -268,20 +371,24 @@ def test_a_pool_is_kept_for_the_next_unit_and_not_after_a_fault(config, monkeypa
     made = []
 
     class Pool(films.InProcess):
-        def __init__(self, *functions, num_workers, **_):
+        def __init__(self, *functions, num_workers, share, **_):
             made.append(self)
+            self.share = share
             super().__init__(*functions, num_workers=num_workers)
 
     monkeypatch.setattr(unit_pool.workers, "WorkerPool", Pool)
+    monkeypatch.setattr(unit_pool.cores, "available", lambda: 8)
     limits = shard_unit.LIMITS
     try:
         for _ in range(2):
             with unit_pool.pool(len, num_workers=1, limits=limits):
                 pass
         assert len(made) == 1
-        with unit_pool.pool(max, num_workers=1, limits=limits):
+        with unit_pool.pool(max, num_workers=2, limits=limits):
             pass
         assert len(made) == 2
+        # Of eight cores, by which the machine's memory is shared out.
+        assert [pool.share for pool in made] == [1 / 8, 2 / 8]
         with (
             pytest.raises(OSError, match="a full disk"),
             unit_pool.pool(max, num_workers=1, limits=limits),
@@ -289,7 +396,7 @@ def test_a_pool_is_kept_for_the_next_unit_and_not_after_a_fault(config, monkeypa
             raise OSError("a full disk")
         with unit_pool.pool(max, num_workers=1, limits=limits):
             pass
-        assert len(made) == 3
+        assert len(made) == 4
     finally:
         unit_pool.close()
 

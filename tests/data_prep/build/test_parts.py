@@ -13,6 +13,7 @@ import sys
 import pytest
 
 from data_prep.build import convert
+from data_prep.build import parts
 from data_prep.build import shard_facts
 from data_prep.build import shard_writing
 from data_prep.config import Placement
@@ -195,6 +196,27 @@ def test_a_part_of_a_plan_that_was_replaced(config, monkeypatch):
     del stored["sha256"]
     durable.write_json(claim, stored | {"inputs": "another plan's"})
     assert "of other inputs" in str(refusal(monkeypatch, config))
+
+
+def test_a_plan_of_other_code(config, written, monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    plan(monkeypatch, config)
+    monkeypatch.setattr(parts.code_hash, "of_this_machine", lambda: "other")
+    error = refusal(monkeypatch, config)
+    assert error.exit_code == ExitCode.CONFLICT
+    assert "was made by other code than this; run --plan_only again" in str(error)
+    assert not written
+    assert films.run(monkeypatch, config) == ExitCode.DONE
+    assert "the stored plan is made again: it was made by other code" in caplog.text
+
+
+def test_notes_of_parts_end_with_their_plan(config, monkeypatch, caplog):
+    plan(monkeypatch, config)
+    part(monkeypatch, config, 0, 2)
+    os.utime(config.source / "film0.png", (1, 1))
+    plan(monkeypatch, config)
+    assert films.run(monkeypatch, config) == ExitCode.DONE
+    assert "not finished" not in caplog.text
 
 
 def test_relative_paths(config, written, monkeypatch):

@@ -126,7 +126,7 @@ def test_a_plan_that_lacks_a_piece_is_refused(config):
 
 def test_a_plan_of_another_version_is_none(config, monkeypatch):
     plan_store.write(config, made(config), [], **INPUTS)
-    monkeypatch.setattr(plan_store, "_FORMAT", 2)
+    monkeypatch.setattr(plan_store, "_FORMAT", 3)
     assert plan_store.read_head(config) is None
 
 

@@ -260,7 +260,7 @@ def test_parts_that_do_not_appear_are_refused(dataset, runs, engine, monkeypatch
             yield from ((unit, "name") for unit in units)
 
     engine.__class__ = Elsewhere
-    monkeypatch.setattr(cluster, "_WAIT_SECONDS", 1)
+    monkeypatch.setattr(cluster.shared_files, "SECONDS", 1)
     with pytest.raises(CommandError, match="2 shards were predicted on other") as e:
         predict.predict(on_cluster(of_one(dataset, runs, runs / "out")))
     assert e.value.exit_code == ExitCode.ENVIRONMENT
@@ -280,7 +280,7 @@ def test_parts_that_appear_late_are_waited_for(dataset, runs, engine, monkeypatc
         hidden.set()
 
     monkeypatch.setattr(engine, "run_loaded", hiding)
-    monkeypatch.setattr(cluster.time, "sleep", lambda seconds: hidden.clear())
+    monkeypatch.setattr(cluster.shared_files.time, "sleep", lambda seconds: hidden.clear())
     assert predict.predict(on_cluster(of_one(dataset, runs, runs / "out"))) == 0
     assert (runs / "out" / "submission.csv").exists()
 
