@@ -1,5 +1,6 @@
 """Conversions on a cluster as commands, whose processes and machines tests kill."""
 
+import contextlib
 import hashlib
 import os
 import pathlib
@@ -123,15 +124,25 @@ def files(folder: pathlib.Path) -> dict[str, str]:
 def writers(output: pathlib.Path) -> list[int]:
     """Returns the processes that have a shard of the output open for writing."""
     found = []
-    for fd in pathlib.Path("/proc").glob("[0-9]*/fd/*"):
-        try:
-            target = os.readlink(fd)
-        except OSError:
-            continue
+    for pid in filter(str.isdecimal, os.listdir("/proc")):
         # The plan of a shard and its facts are JSON files of its name.
-        is_shard = ".tfrecord" in target and ".json" not in target
-        if target.startswith(f"{output}/") and is_shard:
-            found.append(int(fd.parts[2]))
+        if any(
+            file.startswith(f"{output}/")
+            and ".tfrecord" in file
+            and ".json" not in file
+            for file in _open_files(pid)
+        ):
+            found.append(int(pid))
+    return found
+
+
+def _open_files(pid: str) -> list[str]:
+    found = []
+    # A process, and each of its files, may be gone by now.
+    with contextlib.suppress(OSError):
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                found.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
     return found
 
 
