@@ -51,6 +51,8 @@ class Benchmark:
 BENCHMARKS = (
     Benchmark(module="limits", quick=()),
     Benchmark(module="conversion", quick=("--files=40", "--rounds=2")),
+    Benchmark(module="placement"),
+    Benchmark(module="plan_memory"),
     Benchmark(module="augmentation", quick=("--rounds=1", "--sizes=256")),
     Benchmark(module="reading", quick=("--images=256", "--rounds=2")),
     Benchmark(module="input_peers", guarded=True),
