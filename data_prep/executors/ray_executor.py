@@ -177,12 +177,13 @@ class RayExecutor:
         """See `Executor.note`."""
         return self._nodes.note()
 
-    def _probe(self, nodes: list[Node]) -> None:
+    def _probe(self, nodes: list[Node]) -> list[str]:
         environment = _options(_ONE_CORE)["runtime_env"]
-        answers = ray_check.probe(nodes, self._shared, environment)
+        answers, lost = ray_check.probe(nodes, self._shared, environment)
         if self._needs_tensorflow:
             ray_check.check_tensorflow(answers)
         self._answers += answers
+        return lost
 
     def _begin(self, resources: Resources) -> None:
         """Refuses what can never run, and tells of what has to wait.

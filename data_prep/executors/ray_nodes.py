@@ -44,17 +44,21 @@ class Nodes:
     """The machines of the cluster that do work: those that offer a core.
 
     Args:
-      probe: raises a CommandError for machines that cannot do the work. One that is
-        there at the beginning ends it; one that joins later is left out.
+      probe: raises a CommandError for machines that cannot do the work, and returns
+        the ids of those that were lost while they were asked. One that cannot do it
+        and is there at the beginning ends it; one that joins later is left out.
     """
 
-    def __init__(self, probe: Callable[[list[Node]], None]):
+    def __init__(self, probe: Callable[[list[Node]], list[str]]):
         self._probe = probe
         self.alive = {node.id: node for node in _working()}
-        probe(list(self.alive.values()))
         self._lost: dict[str, Node] = {}
         self._refused: set[str] = set()
         self._told: set[str] = set()
+        for i in probe(list(self.alive.values())):
+            # The probe has said so.
+            self.lose(i)
+            self._told.add(i)
         self._seen_at = time.monotonic()
 
     def look(self, *, now: bool = False) -> None:
@@ -72,6 +76,7 @@ class Nodes:
 
     def _admit(self, node: Node) -> None:
         try:
+            # One that was lost at once ends in an error, too: no other was asked.
             self._probe([node])
         except CommandError as e:
             self._refused.add(node.id)
