@@ -10,6 +10,7 @@ from typing import Any
 
 from data_prep.build import header_unit
 from data_prep.build import input_stamps
+from data_prep.build import source_sight
 from data_prep.build import work_folder
 from data_prep.build.header_unit import HeaderWork
 from data_prep.config import ConvertConfig
@@ -52,6 +53,7 @@ class ClusterHeaderReader:
             group_salt=self._config.group_salt,
             num_workers=self._config.num_workers,
             limits=self._limits,
+            sources=source_sight.sources(self._config),
         )
         self._num_passes += 1
         names = _write_chunks(work, items)

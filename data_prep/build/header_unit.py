@@ -15,6 +15,7 @@ from typing import Protocol
 
 from data_prep.build import folds
 from data_prep.build import plan_json
+from data_prep.build import source_sight
 from data_prep.build import unit_pool
 from data_prep.core import durable
 from data_prep.core import workers
@@ -68,6 +69,7 @@ class HeaderWork:
       group_salt: secret key of the patient hash.
       num_workers: number of reading processes.
       limits: of each of them.
+      sources: where the files lie, see source_sight.py.
     """
 
     folder: pathlib.Path
@@ -75,6 +77,7 @@ class HeaderWork:
     group_salt: str = dataclasses.field(repr=False)
     num_workers: int
     limits: workers.Limits
+    sources: tuple[pathlib.Path, ...] = ()
 
     def function(self) -> Callable[[Any], Any]:
         """Returns what is applied to each item of a chunk."""
@@ -121,6 +124,7 @@ def read_chunk(work: HeaderWork, name: str) -> str:
 
     Raises:
       CommandError: the chunk is missing or damaged.
+      MachineError: this machine does not see a source.
     """
     asked_file = work.path(name, ASKED)
     asked_sha256 = durable.sha256(asked_file)
@@ -133,7 +137,9 @@ def read_chunk(work: HeaderWork, name: str) -> str:
     ) as p:
         results = [
             plan_json.of_result(result, _OF_VALUE[work.kind])
-            for _, result in p.imap_ordered(work.function(), items)
+            for _, result in source_sight.checked(
+                work.sources, p.imap_ordered(work.function(), items)
+            )
         ]
     read = {"asked_sha256": asked_sha256, "results": plan_json.packed(results)}
     durable.write_json(work.path(name, READ), read)

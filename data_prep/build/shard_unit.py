@@ -5,6 +5,7 @@ import functools
 from data_prep.build import image_records
 from data_prep.build import plan_store
 from data_prep.build import shard_writing
+from data_prep.build import source_sight
 from data_prep.build import unit_pool
 from data_prep.build import work_folder
 from data_prep.build.image_records import Task
@@ -35,6 +36,7 @@ def convert_shard(config: ConvertConfig, name: str) -> str:
 
     Raises:
       CommandError: the plan lacks the shard, or is damaged.
+      MachineError: this machine does not see a source.
     """
     if work_folder.has_facts(config, name):
         return name
@@ -47,7 +49,8 @@ def convert_shard(config: ConvertConfig, name: str) -> str:
         outcomes = pool.imap_ordered(
             to_records, shard.tasks, memory_of=Task.most_memory
         )
-        shard_writing.write(config, shard, outcomes)
+        seen = source_sight.checked(source_sight.sources(config), outcomes)
+        shard_writing.write(config, shard, seen)
     return name
 
 

@@ -130,9 +130,14 @@ class RayExecutor:
     def _answer(self, ref: ray.ObjectRef, sent: "_Sent") -> ray_worker.Answer | str:
         """Returns the answer, or why there is none."""
         if sent.node not in self._nodes.alive:
+            # One that is left out lives on.
+            ray.cancel(ref, force=True)
             return "its node"
         answer = ray_answers.of(ref)
         if not isinstance(answer, Exception):
+            if error := answer.of_machine():
+                self._nodes.lose(sent.node, str(error))
+                return str(error)
             return answer
         if ray_answers.is_gone(answer):
             self._nodes.lose(sent.node)

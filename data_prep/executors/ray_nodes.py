@@ -55,6 +55,7 @@ class Nodes:
         self._lost: dict[str, Node] = {}
         self._refused: set[str] = set()
         self._told: set[str] = set()
+        self._why: dict[str, str] = {}
         for i in probe(list(self.alive.values())):
             # The probe has said so.
             self.lose(i)
@@ -85,16 +86,22 @@ class Nodes:
             self.alive[node.id] = node
             logging.info("%s has joined: %s.", node.host, self.note())
 
-    def lose(self, node_id: str) -> None:
-        """Notes that a machine is no longer there, before the head says so."""
+    def lose(self, node_id: str, why: str = "") -> None:
+        """Notes that a machine is no longer there, before the head says so.
+
+        Args:
+          node_id: the machine.
+          why: it is left out though it is there; "" otherwise.
+        """
         if node := self.alive.pop(node_id, None):
             self._lost[node_id] = node
+            self._why[node_id] = f", which is left out: {why}" * bool(why)
 
     def newly_lost(self) -> list[str]:
         """Returns the hosts of machines that were lost since the last call."""
         new = self._lost.keys() - self._told
         self._told |= new
-        return sorted(self._lost[i].host for i in new)
+        return sorted(self._lost[i].host + self._why[i] for i in new)
 
     def num_fitting(self, resources: Resources) -> int:
         """Returns how many units the machines can run at once."""

@@ -1,6 +1,7 @@
 """A conversion by units of work, on engines that need no cluster."""
 
 import concurrent.futures
+import copy
 import dataclasses
 import hashlib
 import json
@@ -18,11 +19,13 @@ from data_prep.build import plan_choice
 from data_prep.build import shard_unit
 from data_prep.build import shard_writing
 from data_prep.build import unit_pool
+from data_prep.build import work_folder
 from data_prep.config import Placement
 from data_prep.core import durable
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.core.errors import InputError
+from data_prep.core.errors import MachineError
 from data_prep.executors import choose
 from data_prep.executors.executor import InProcess
 from data_prep.source import probe
@@ -242,6 +245,28 @@ def test_a_finished_shard_is_not_written_twice(config, monkeypatch, engine):
     names = [s for s in engine.seen if isinstance(s, str) and "tfrecord" in s]
     monkeypatch.setattr(shard_unit.plan_store, "read_shard", _stop)
     assert shard_unit.convert_shard(config, names[0]) == names[0]
+
+
+@pytest.mark.parametrize("left", ["nothing", "an empty folder"])
+def test_a_machine_that_loses_the_source_gives_its_unit_back(
+    config, monkeypatch, engine, left
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(convert.publishing, "publish", _stop)
+        with pytest.raises(KeyboardInterrupt):
+            films.run(patch, on_cluster(config))
+    names = [s for s in engine.seen if isinstance(s, str) and "tfrecord" in s]
+    for facts in (config.output / ".work").rglob(f"*{names[0]}*.json"):
+        if "plan" not in facts.parts:
+            facts.unlink()
+    config.source.rename(config.source.with_name("elsewhere"))
+    if left == "an empty folder":
+        config.source.mkdir()
+    with pytest.raises(MachineError, match="films is no longer seen") as caught:
+        shard_unit.convert_shard(config, names[0])
+    copied = copy.copy(caught.value)
+    assert (type(copied), str(copied)) == (MachineError, str(caught.value))
+    assert not work_folder.has_facts(config, names[0])
 
 
 def test_a_pool_is_kept_for_the_next_unit_and_not_after_a_fault(config, monkeypatch):
