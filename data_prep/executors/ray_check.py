@@ -24,13 +24,20 @@ from data_prep.executors.ray_nodes import pinned
 _PROBE_SECONDS = 180
 # Entries of a folder that is only read, of which one file is looked at.
 _MOST_ENTRIES = 1000
+# What Ray raises where a machine was lost.
+_LOST = (
+    ray.exceptions.LocalRayletDiedError,
+    ray.exceptions.NodeDiedError,
+    ray.exceptions.ObjectLostError,
+    ray.exceptions.TaskUnschedulableError,
+)
 
 
 def probe(
     nodes: Sequence[Node],
     shared: Sequence[pathlib.Path],
     environment: dict[str, Any],
-) -> list[tuple[str, dict]]:
+) -> tuple[list[tuple[str, dict]], list[str]]:
     """Asks each machine what it sees and has.
 
     Args:
@@ -40,15 +47,16 @@ def probe(
         their process started.
 
     Returns:
-      The host of each machine, and what `ray_probe.look` has returned there.
+      The host of each machine, and what `ray_probe.look` has returned there; and the
+      ids of machines that were lost while they were asked.
 
     Raises:
       CommandError: a machine does not see a folder, has other code or another Python,
-        or does not answer.
+        or does not answer; or all were lost.
     """
     with _witnesses(shared) as files:
         sizes = {str(path): size for path, (_, size) in files.items()}
-        answers = _answers(nodes, sizes, environment)
+        answers, lost = _answers(nodes, sizes, environment)
     for host, answer in answers:
         for path in answer["unseen"]:
             folder, _ = files[pathlib.Path(path)]
@@ -57,7 +65,7 @@ def probe(
                 fix="it must be a folder that all nodes share at the same path",
             )
         _check_code(host, answer)
-    return answers
+    return answers, lost
 
 
 def _check_code(host: str, answer: dict) -> None:
@@ -88,46 +96,54 @@ def check_tensorflow(answers: Sequence[tuple[str, dict]]) -> None:
 
 def _answers(
     nodes: Sequence[Node], files: dict[str, int], environment: dict[str, Any]
-) -> list[tuple[str, dict]]:
+) -> tuple[list[tuple[str, dict]], list[str]]:
     cloudpickle.register_pickle_by_value(ray_probe)
     try:
         look = ray.remote(ray_probe.look)
-        host_of = {
+        node_of = {
             look.options(
                 num_cpus=0,
                 max_retries=0,
                 runtime_env=environment,
                 **pinned(node.id),
-            ).remote(files, list(installing.TENSORFLOWS)): node.host
+            ).remote(files, list(installing.TENSORFLOWS)): node
             for node in nodes
         }
     finally:
         cloudpickle.unregister_pickle_by_value(ray_probe)
     ready, late = ray.wait(
-        list(host_of), num_returns=len(host_of), timeout=_PROBE_SECONDS
+        list(node_of), num_returns=len(node_of), timeout=_PROBE_SECONDS
     )
     if late:
         raise _error(
-            f"{host_of[late[0]]} does not start a process within {_PROBE_SECONDS} s",
+            f"{node_of[late[0]].host} does not start a process within "
+            f"{_PROBE_SECONDS} s",
             fix="see Ray's logs there, or restart its node",
         )
     # Several nodes may be on one host.
-    answers = []
+    answers, lost = [], []
     for ref in ready:
         try:
-            answers.append((host_of[ref], ray.get(ref)))
-        except (
-            ray.exceptions.NodeDiedError,
-            ray.exceptions.TaskUnschedulableError,
-        ):
-            # The head soon says so, and it gets no work.
-            logging.warning("%s was lost when it was asked.", host_of[ref])
+            answers.append((node_of[ref].host, ray.get(ref)))
+        except _LOST as e:
+            logging.warning(
+                "%s was lost when it was asked what it has (%s); it is not used.",
+                node_of[ref].host,
+                type(e).__name__,
+            )
+            lost.append(node_of[ref].id)
         except ray.exceptions.RayError as e:
             raise _error(
-                f"{host_of[ref]} cannot start a process ({type(e).__name__})",
+                f"{node_of[ref].host} cannot start a process ({type(e).__name__})",
                 fix="see Ray's logs there, or restart its node",
             ) from e
-    return answers
+    if lost and not answers:
+        raise _error(
+            f"{node_of[ready[0]].host} was lost when it was asked, and no other node "
+            "has answered",
+            fix="start nodes, then the same command",
+        )
+    return answers, lost
 
 
 @contextlib.contextmanager

@@ -130,9 +130,14 @@ class RayExecutor:
     def _answer(self, ref: ray.ObjectRef, sent: "_Sent") -> ray_worker.Answer | str:
         """Returns the answer, or why there is none."""
         if sent.node not in self._nodes.alive:
+            # One that is left out lives on.
+            ray.cancel(ref, force=True)
             return "its node"
         answer = ray_answers.of(ref)
         if not isinstance(answer, Exception):
+            if error := answer.of_machine():
+                self._nodes.lose(sent.node, str(error))
+                return str(error)
             return answer
         if ray_answers.is_gone(answer):
             self._nodes.lose(sent.node)
@@ -177,12 +182,13 @@ class RayExecutor:
         """See `Executor.note`."""
         return self._nodes.note()
 
-    def _probe(self, nodes: list[Node]) -> None:
+    def _probe(self, nodes: list[Node]) -> list[str]:
         environment = _options(_ONE_CORE)["runtime_env"]
-        answers = ray_check.probe(nodes, self._shared, environment)
+        answers, lost = ray_check.probe(nodes, self._shared, environment)
         if self._needs_tensorflow:
             ray_check.check_tensorflow(answers)
         self._answers += answers
+        return lost
 
     def _begin(self, resources: Resources) -> None:
         """Refuses what can never run, and tells of what has to wait.

@@ -15,6 +15,7 @@ from data_prep.core import worker_process
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.core.errors import InputError
+from data_prep.core.errors import MachineError
 from data_prep.executors import code_hash
 
 
@@ -31,6 +32,11 @@ class Answer:
     host: str
     value: str = ""
     fault: InputError | worker_process.Fault | worker_process.OutOfMemory | None = None
+
+    def of_machine(self) -> MachineError | None:
+        """Returns what its machine lacks, so that another may do the unit."""
+        error = getattr(self.fault, "error", None)
+        return error if isinstance(error, MachineError) else None
 
     def result(self) -> str:
         """Returns the function's value, or raises its exception."""

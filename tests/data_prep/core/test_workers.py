@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 import errno
 import fcntl
@@ -232,6 +233,20 @@ def test_a_fault_of_ours_is_raised_where_it_can_be_seen():
     assert "in wrong_code\n    {}[value]" in lines
     assert lines.count(PATIENT) == 0, "a message may quote a tag value"
     assert "KeyError\nthe cause of\n" in lines
+
+
+def test_a_fault_in_a_pool_within_another_process_keeps_its_frames():
+    """As that of a decoder in the pool of a unit, on another machine."""
+    with pytest.raises(worker_process.WorkerError) as inner:
+        run([("wrong code", PATIENT)], num_workers=1)
+    answer = copy.deepcopy(worker_process.of_exception(inner.value))
+    with pytest.raises(worker_process.WorkerError, match="^TypeError in a w") as e:
+        answer.throw()
+    lines = lines_of(e.value)
+    assert "in wrong_code\n    {}[value]" in lines
+    assert "KeyError\nthe cause of\n" in lines
+    assert "in finish\n" in lines, "where the pool was read"
+    assert PATIENT not in lines
 
 
 def test_a_result_that_cannot_be_pickled_is_a_fault_of_ours():

@@ -277,6 +277,46 @@ def test_a_folder_that_a_node_does_not_share_is_named(cluster, tmp_path):
         assert _run(executor, ray_units.devices, [1]).keys() == {1}
 
 
+@pytest.mark.parametrize("way", ["run", "run_loaded"])
+def test_a_node_that_lacks_the_films_is_left_out(cluster, tmp_path, caplog, way):
+    units = list(range(20))
+    function = functools.partial(ray_units.needs_other_machine, tmp_path)
+    with choose.executor(_placement(cluster), shared=[tmp_path]) as executor:
+        if way == "run":
+            found = _run(executor, function, units)
+        else:
+            load = functools.partial(ray_units.just, function)
+            loaded = executor.run_loaded(
+                load, units, cost_of=_equal, resources=Resources()
+            )
+            found = dict(loaded)
+        assert found.keys() == set(units)
+        assert executor.note() == "1 node, 1 lost"
+    text = "which is left out: /films is no longer seen (it is empty); mount it"
+    assert caplog.text.count(text) == 1
+
+
+def test_a_node_that_is_lost_when_it_is_asked_is_left_out(
+    cluster, tmp_path, monkeypatch, caplog
+):
+    gone = _name_one_that_is_gone(monkeypatch)
+    with choose.executor(_placement(cluster), shared=[tmp_path]) as executor:
+        assert executor.note() == "2 nodes, 1 lost"
+        assert _run(executor, ray_units.devices, [1, 2, 3]).keys() == {1, 2, 3}
+        assert executor.note() == "2 nodes, 1 lost"
+    assert caplog.text.count(f"{gone.host} was lost when it was asked") == 1
+
+
+def _name_one_that_is_gone(monkeypatch):
+    """Has the head name a node for a first time that no longer is there."""
+    from data_prep.executors import ray_nodes
+
+    gone = ray_nodes.Node(id="ab" * 28, host="gone (192.0.2.9)", num_cpus=1, num_gpus=0)
+    working, first = ray_nodes._working, iter([[gone]])
+    monkeypatch.setattr(ray_nodes, "_working", lambda: working() + next(first, []))
+    return gone
+
+
 def test_other_code_is_refused(cluster, executor, tmp_path, monkeypatch):
     monkeypatch.setattr(code_hash, "of_this_machine", lambda: "other")
     # A node that joins later is found out by its first unit.
