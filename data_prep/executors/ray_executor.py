@@ -50,10 +50,17 @@ class RayExecutor:
     Args:
       placement: has the cluster's address.
       shared: see `choose.executor`.
+      modules: likewise.
     """
 
-    def __init__(self, placement: Placement, *, shared: Sequence[pathlib.Path]):
-        self._placement, self._shared = placement, shared
+    def __init__(
+        self,
+        placement: Placement,
+        *,
+        shared: Sequence[pathlib.Path],
+        modules: Sequence[str] = (),
+    ):
+        self._placement, self._shared, self._modules = placement, shared, modules
         self._stack = contextlib.ExitStack()
         self._answers: list[tuple[str, dict]] = []
         self._needs_tensorflow = False
@@ -109,6 +116,7 @@ class RayExecutor:
                         jobs.appendleft(sent.job)
                         losses.add(sent.job, answer)
                     else:
+                        losses.repeat(answer)
                         yield sent.job.unit, answer.result()
                 losses.tell()
         finally:
@@ -184,7 +192,7 @@ class RayExecutor:
 
     def _probe(self, nodes: list[Node]) -> list[str]:
         environment = _options(_ONE_CORE)["runtime_env"]
-        answers, lost = ray_check.probe(nodes, self._shared, environment)
+        answers, lost = ray_check.probe(nodes, self._shared, environment, self._modules)
         if self._needs_tensorflow:
             ray_check.check_tensorflow(answers)
         self._answers += answers

@@ -68,7 +68,7 @@ class Processes(Noting):
 @pytest.fixture
 def engine(monkeypatch):
     made = Noting()
-    monkeypatch.setattr(choose, "executor", lambda placement, shared: made)
+    monkeypatch.setattr(choose, "executor", lambda *_, **__: made)
     monkeypatch.setattr(header_reader, "CHUNK", 3)
     yield made
     unit_pool.close()
@@ -441,7 +441,7 @@ def test_a_damaged_chunk_is_refused(config, monkeypatch, engine):
 def test_units_in_processes_each_done_twice(
     convert_config, dataset, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(choose, "executor", lambda placement, shared: Processes())
+    monkeypatch.setattr(choose, "executor", lambda *_, **__: Processes())
     monkeypatch.setattr(header_reader, "CHUNK", 20)
     placed = dataclasses.replace(
         convert_config, output=tmp_path / "data", num_workers=1, placement=ON_CLUSTER

@@ -17,6 +17,7 @@ import pytest
 from data_prep.core import memory
 from data_prep.core import store_errors
 from data_prep.core import tiles
+from data_prep.core import worker_handle
 from data_prep.core import worker_process
 from data_prep.core import workers
 from data_prep.core.errors import CommandError
@@ -547,3 +548,18 @@ def test_a_store_that_fails_in_a_worker_ends_the_command():
     ):
         list(pool.imap_ordered(fail_for_store, [1]))
     assert e.value.exit_code == ExitCode.ENVIRONMENT
+
+
+def test_a_killed_process_that_does_not_end_is_left_behind(monkeypatch, caplog):
+    """One that waits for a dead file system takes no signal."""
+    monkeypatch.setattr(worker_handle, "_END_SECONDS", 0.05)
+    with workers.WorkerPool(slow, num_workers=1, limits=LIMITS) as pool:
+        list(pool.imap_ordered(slow, [0]))
+        (worker,) = pool._workers
+        process = worker._process
+        with monkeypatch.context() as patch:
+            patch.setattr(process, "kill", lambda: None)
+            worker.stop()
+            assert f"{process.pid} has not ended within" in caplog.text
+        process.kill()
+        worker._start()

@@ -1,5 +1,6 @@
 """Small units for the tests of the engine; its processes import this module."""
 
+import logging
 import os
 import pathlib
 import signal
@@ -93,6 +94,14 @@ def needs_other_machine(folder: pathlib.Path, unit: str) -> str:
     if here.read_text() == machine:
         raise MachineError("/films is no longer seen (it is empty)", fix="mount it")
     return unit
+
+
+def warns(unit: int) -> str:
+    """Logs a warning of ours that names the unit, twice, and one of a library."""
+    for _ in range(2):
+        logging.warning("unit %d is odd", unit)
+    logging.getLogger("library").warning(CANARY)
+    return ""
 
 
 def kills_itself(unit: str) -> str:
