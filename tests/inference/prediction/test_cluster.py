@@ -280,7 +280,9 @@ def test_parts_that_appear_late_are_waited_for(dataset, runs, engine, monkeypatc
         hidden.set()
 
     monkeypatch.setattr(engine, "run_loaded", hiding)
-    monkeypatch.setattr(cluster.shared_files.time, "sleep", lambda seconds: hidden.clear())
+    monkeypatch.setattr(
+        cluster.shared_files.time, "sleep", lambda seconds: hidden.clear()
+    )
     assert predict.predict(on_cluster(of_one(dataset, runs, runs / "out"))) == 0
     assert (runs / "out" / "submission.csv").exists()
 
