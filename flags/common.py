@@ -3,6 +3,8 @@
 The fields that they fill have no default, so that each default stands in one place.
 """
 
+import dataclasses
+
 from absl import flags
 
 from data_prep.config import Placement
@@ -88,12 +90,14 @@ def placement() -> Placement:
     Raises:
       ConfigError: --part is not K/N with 0 <= K < N, or contradicts other flags.
     """
-    return Placement(
-        cluster=CLUSTER.value,
-        allow_open_cluster=ALLOW_OPEN_CLUSTER.value,
-        part=_part(PART.value),
-        plan_only=PLAN_ONLY.value,
+    return dataclasses.replace(
+        placement_on_cluster(), part=_part(PART.value), plan_only=PLAN_ONLY.value
     )
+
+
+def placement_on_cluster() -> Placement:
+    """Returns these flags of a command whose work has no parts."""
+    return Placement(cluster=CLUSTER.value, allow_open_cluster=ALLOW_OPEN_CLUSTER.value)
 
 
 def _part(text: str) -> tuple[int, int] | None:

@@ -60,7 +60,7 @@ def cross_validation() -> CrossValidation:
         folds=() if _FOLDS.value == ["all"] else fields.integers(_FOLDS),
         flagfile=command.as_flagfile(_MEMBER),
         passed_over=tuple(_passed_over()),
-        placement=common.placement(),
+        placement=common.placement_on_cluster(),
     )
 
 
