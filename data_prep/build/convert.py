@@ -161,6 +161,7 @@ def _build(config: ConvertConfig, inputs: str) -> None:
     num_rejected = bad_inputs.add_rejected(planned.shards, facts, bad)
     num_planned = plan.num_images(planned.shards)
     bad_inputs.refuse(config, num_planned, bad, num_rejected)
+    folder_lock.check_held(config.output)
     bad.write(config.output)
     notices.write(config.output, _noticed(facts))
     publishing.publish(config, planned, facts, inputs)

@@ -11,6 +11,7 @@ AWS_*, GOOGLE_* in the environment, and their files.
 
 import contextlib
 import dataclasses
+import datetime
 import fnmatch
 import functools
 import hashlib
@@ -194,6 +195,19 @@ class RemotePath:
           FileNotFoundError: there is no such object.
         """
         return self._stat or _stat(self._ask("info"))
+
+    def modified(self) -> float | None:
+        """Returns when the store has got the object, in seconds since 1970.
+
+        It is by the clock of the store; None if there is no object, or no time of it.
+        """
+        info = self.info() or {}
+        found = next((info[key] for key in _TIME_KEYS if info.get(key)), None)
+        if isinstance(found, str):
+            found = datetime.datetime.fromisoformat(found.replace("Z", "+00:00"))
+        if isinstance(found, datetime.datetime):
+            found = found.timestamp()
+        return found
 
     def read_bytes(self) -> bytes:
         """Returns the whole object.

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 
 from data_prep.core import cache_folder
 from data_prep.core import durable
+from data_prep.core import folder_lock
 from data_prep.core import machine_lock
 from data_prep.core import remote
 from data_prep.core.errors import CommandError
@@ -163,8 +164,9 @@ class RunMirror:
         """Makes the store what the local folder is.
 
         Raises:
-          CommandError: the store does not take it.
+          CommandError: the store does not take it, or the run folder is another run's.
         """
+        folder_lock.check_held(self._origin)
         states = mirror_record.states(self.path)
         changed = [n for n, s in states.items() if self._uploaded.get(n) != s]
         if changed:
@@ -177,20 +179,29 @@ class RunMirror:
                 changed += [commit] if commit not in changed else []
         for stage in range(len(_STAGES) + 1):
             names = [name for name in changed if _stage(name) == stage]
+            if names:
+                folder_lock.check_held(self._origin)
             _in_threads(self._upload_file, [(n, states[n]) for n in names])
         gone = [n for n in self._uploaded if n not in states]
         kept = tuple(n for n in gone if n.startswith(_NOT_FETCHED))
         # A checkpoint without its arrays would be a damaged one.
+        folder_lock.check_held(self._origin)
         for name in sorted(set(gone).difference(kept), key=_stage, reverse=True):
             self._delete(name)
         self._note_same(self._found())
         self._missed = 0
 
     def try_upload(self) -> None:
-        """Uploads, or warns where the store fails: the next upload brings it all."""
+        """Uploads, or warns where the store fails: the next upload brings it all.
+
+        Raises:
+          CommandError: the run folder is another run's.
+        """
         try:
             self.upload()
         except CommandError as e:
+            if e.exit_code == ExitCode.CONFLICT:
+                raise
             self._missed += 1
             logging.warning(
                 "%s; training goes on, and %d epochs are not in the store yet",
@@ -263,7 +274,10 @@ def _uploading(mirror: RunMirror, *, is_chief: bool) -> Iterator[RunMirror]:
     except BaseException:
         if is_chief:
             # The logs up to here; the error itself is what must be seen.
-            mirror.try_upload()
+            try:
+                mirror.upload()
+            except CommandError as e:
+                logging.warning("%s", e)
             if mirror_record.not_uploaded(mirror.path):
                 logging.warning(
                     "the newest files of this run are only in %s: run the same command "

@@ -4,8 +4,10 @@ import json
 import pytest
 
 from data_prep.core import durable
+from data_prep.core import folder_lock
 from data_prep.core import remote
 from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from trainer.run import run_mirror
 
 ORIGIN = "faulty://films/run"
@@ -303,3 +305,44 @@ def test_what_dead_processes_left_is_swept_and_what_live_ones_use_is_not(origin,
             ):
                 pass
         assert used.path.is_dir()
+
+
+@pytest.mark.parametrize("after", [0, 1, 4, 6])
+def test_a_machine_that_was_frozen_writes_nothing_over_the_new_run(
+    origin, faulty, after, monkeypatch
+):
+    """The other one takes over before an upload, within one, or before deletions."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(folder_lock.locked(origin))
+        folder = stack.enter_context(run_mirror.opened(origin, index=0))
+        for epoch in (1, 2):
+            trained(folder.path, epoch)
+            folder.upload()
+        trained(folder.path, 3)
+        # One thread: else other files of the same stage are on their way.
+        monkeypatch.setattr(run_mirror, "_THREADS", 1)
+        faulty.calls.clear()
+        taken = []
+
+        def take_over(name=None, key=None):
+            writes = [key for name, key in faulty.calls if name == "write"]
+            if len(writes) >= after and not taken:
+                taken.append(len(writes))
+                (origin / ".lock.owner").unlink()
+                (origin / ".lock.owner").write_bytes(b'{"host": "b", "pid": 7}')
+                faulty.calls.clear()
+
+        faulty.on_call = take_over
+        take_over()
+        message = "process 7 on b has taken over .*: this one no longer writes there"
+        with pytest.raises(CommandError, match=message) as e:
+            folder.try_upload()
+        assert e.value.exit_code == ExitCode.CONFLICT
+        # At most what was on its way is still done.
+        stage = [name for name, key in faulty.calls if not key.endswith(".owner")]
+        assert stage.count("delete") == 0
+        names = [key for name, key in faulty.calls if name == "write"]
+        assert not any(n.endswith(("result.json", "log.csv")) for n in names[1:])
+        with pytest.raises(CommandError, match="has taken over"):
+            stack.close()
+    assert (origin / ".lock.owner").read_bytes() == b'{"host": "b", "pid": 7}'
