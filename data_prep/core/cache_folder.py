@@ -88,6 +88,11 @@ def _sweep(parent: pathlib.Path) -> None:
     """Deletes what killed processes of this machine have left, once a process."""
     parent.mkdir(exist_ok=True)
     for folder in parent.glob(f"{socket.gethostname()}-*"):
-        pid = folder.name.split("-")[-2]
-        if not pathlib.Path("/proc", pid).exists():
+        *host, pid, _ = folder.name.split("-")
+        if has_ended("-".join(host), pid):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def has_ended(host: str, pid: str) -> bool:
+    """Returns whether a process was one of this machine, and runs no longer."""
+    return host == socket.gethostname() and not pathlib.Path("/proc", pid).exists()
