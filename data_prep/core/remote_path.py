@@ -327,7 +327,12 @@ class RemotePath:
         return True
 
     def upload(self, file: pathlib.Path) -> None:
-        """Makes an object of a local file, whole or not at all."""
+        """Makes an object of a local file, whole or not at all.
+
+        Raises:
+          FileNotFoundError: there is no such file.
+          CommandError: the store does not take it.
+        """
 
         def ask() -> None:
             fs, key = self.opened()
@@ -337,7 +342,12 @@ class RemotePath:
             with file.open("rb") as stream:
                 _write_aside(fs, key, stream)
 
-        self._written(ask)
+        try:
+            self._written(ask)
+        except CommandError:
+            # The file may be what was not found.
+            file.stat()
+            raise
 
     def download(self, file: pathlib.Path) -> None:
         """Writes the object to a local file, which may be cut if this fails.

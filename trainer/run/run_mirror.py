@@ -46,6 +46,7 @@ class RunMirror:
         # {relative name: state of the local file} of what the store holds.
         self._uploaded: dict[str, mirror_record.State | None] = {}
         self._last = mirror_record.MirrorRecord(origin=str(origin))
+        self._begins_anew = False
         self._missed = 0
 
     def take_up(self) -> bool:
@@ -106,6 +107,9 @@ class RunMirror:
         self.path.mkdir(parents=True, mode=0o700)
         found = self._found()
         committed = {name for name in found if name.endswith(f"/{_COMMIT}")}
+        # See RunFolder.claim. Its old curves would go on in those of the new run.
+        has_state = committed or "result.json" in found
+        self._begins_anew = "config.json" in found and not has_state
         fetched = []
         for name, path in found.items():
             self._uploaded[name] = None
@@ -152,7 +156,9 @@ class RunMirror:
         file = self.path / name
         file.parent.mkdir(parents=True, exist_ok=True)
         path.download(file)
-        if file.stat().st_size != path.stat().st_size:
+        if _stored_now(path) != _stored(path) or file.stat().st_size != (
+            path.stat().st_size
+        ):
             raise CommandError(
                 ExitCode.CORRUPT,
                 f"{path} changed while it was fetched, or came cut short",
@@ -183,11 +189,12 @@ class RunMirror:
                 folder_lock.check_held(self._origin)
             _in_threads(self._upload_file, [(n, states[n]) for n in names])
         gone = [n for n in self._uploaded if n not in states]
-        kept = tuple(n for n in gone if n.startswith(_NOT_FETCHED))
+        kept = () if self._begins_anew else _NOT_FETCHED
         # A checkpoint without its arrays would be a damaged one.
         folder_lock.check_held(self._origin)
-        for name in sorted(set(gone).difference(kept), key=_stage, reverse=True):
-            self._delete(name)
+        for name in sorted(gone, key=_stage, reverse=True):
+            if not name.startswith(kept):
+                self._delete(name)
         self._note_same(self._found())
         self._missed = 0
 
@@ -310,6 +317,14 @@ def _upload_last(mirror: RunMirror) -> None:
 def _stored(path: remote.RemotePath) -> mirror_record.State:
     status = path.stat()
     return status.st_size, status.st_mtime_ns
+
+
+def _stored_now(path: remote.RemotePath) -> mirror_record.State | None:
+    """Returns the state of an object, whatever a listing has said before."""
+    try:
+        return _stored(remote.RemotePath(str(path)))
+    except FileNotFoundError:
+        return None
 
 
 def _sha256_of(path: remote.RemotePath) -> str:

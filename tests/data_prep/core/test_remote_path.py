@@ -244,3 +244,9 @@ def test_an_unknown_protocol_is_refused(cache):
     with pytest.raises(CommandError, match="fsspec does not know") as e:
         remote.parse("s4://b/x").exists()
     assert e.value.exit_code == ExitCode.FLAGS
+
+
+def test_a_local_file_that_is_missing_is_not_a_missing_bucket(store, tmp_path):
+    with pytest.raises(FileNotFoundError) as e:
+        (store / "a").upload(tmp_path / "none")
+    assert e.value.filename == str(tmp_path / "none")

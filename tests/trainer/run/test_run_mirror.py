@@ -346,3 +346,32 @@ def test_a_machine_that_was_frozen_writes_nothing_over_the_new_run(
         with pytest.raises(CommandError, match="has taken over"):
             stack.close()
     assert (origin / ".lock.owner").read_bytes() == b'{"host": "b", "pid": 7}'
+
+
+def test_an_object_that_is_replaced_while_it_is_fetched_is_refused(origin, faulty):
+    durable.write_text(origin / "log.csv", "1")
+
+    def replace(name, key):
+        if name == "read":
+            faulty.on_call = lambda name, key: None
+            durable.write_text(origin / "log.csv", "2")
+
+    faulty.on_call = replace
+    with (
+        pytest.raises(CommandError, match="log.csv changed while it was fetched"),
+        run_mirror.opened(origin, index=0),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("has_checkpoint", [False, True])
+def test_curves_of_a_run_that_begins_anew_leave_the_store(origin, has_checkpoint):
+    durable.write_text(origin / "config.json", "{}")
+    durable.write_text(origin / "tensorboard/old", "old")
+    if has_checkpoint:
+        checkpoint(origin, 1, "arrays")
+    with run_mirror.opened(origin, index=0) as folder:
+        durable.write_text(folder.path / "tensorboard/new", "new")
+    names = {p.name for p in origin.files()}
+    assert "new" in names
+    assert ("old" in names) == has_checkpoint
