@@ -32,6 +32,7 @@ from data_prep.core.errors import ExitCode
 from data_prep.dataset import shards
 from data_prep.pixels import dicom_tfio
 from data_prep.pixels import notices
+from data_prep.source import content
 from data_prep.source import quarantine
 
 # In the example of an array; more parts than shards have nothing to do.
@@ -155,6 +156,7 @@ def _build(config: ConvertConfig, inputs: str) -> None:
     on_cluster = bool(config.placement.cluster)
     with (ClusterWork if on_cluster else LocalWork)(config) as work:
         planned = plan_choice.choose(config, work.reader, bad, inputs, keep=on_cluster)
+        content.forget()
         names = [shard.name for shard in planned.shards]
         parts.log_unfinished(config, names)
         facts = _write_all(config, planned.shards, work)
