@@ -11,6 +11,7 @@ AWS_*, GOOGLE_* in the environment, and their files.
 
 import contextlib
 import dataclasses
+import datetime
 import fnmatch
 import functools
 import hashlib
@@ -195,6 +196,19 @@ class RemotePath:
         """
         return self._stat or _stat(self._ask("info"))
 
+    def modified(self) -> float | None:
+        """Returns when the store has got the object, in seconds since 1970.
+
+        It is by the clock of the store; None if there is no object, or no time of it.
+        """
+        info = self.info() or {}
+        found = next((info[key] for key in _TIME_KEYS if info.get(key)), None)
+        if isinstance(found, str):
+            found = datetime.datetime.fromisoformat(found.replace("Z", "+00:00"))
+        if isinstance(found, datetime.datetime):
+            found = found.timestamp()
+        return found
+
     def read_bytes(self) -> bytes:
         """Returns the whole object.
 
@@ -313,7 +327,12 @@ class RemotePath:
         return True
 
     def upload(self, file: pathlib.Path) -> None:
-        """Makes an object of a local file, whole or not at all."""
+        """Makes an object of a local file, whole or not at all.
+
+        Raises:
+          FileNotFoundError: there is no such file.
+          CommandError: the store does not take it.
+        """
 
         def ask() -> None:
             fs, key = self.opened()
@@ -323,7 +342,12 @@ class RemotePath:
             with file.open("rb") as stream:
                 _write_aside(fs, key, stream)
 
-        self._written(ask)
+        try:
+            self._written(ask)
+        except CommandError:
+            # The file may be what was not found.
+            file.stat()
+            raise
 
     def download(self, file: pathlib.Path) -> None:
         """Writes the object to a local file, which may be cut if this fails.

@@ -123,4 +123,5 @@ def _finish(job: Job, folder: PredictionFolder) -> None:
             num_images = jobs.num_images(remaining)
             with Tracker("predict", num_images, unit="images") as tracker:
                 ensemble.predict(folder, remaining, tracker.advance)
+    folder_lock.check_held(job.config.output)
     folder.join([chunk.num_images for chunk in job.all_chunks])
