@@ -18,9 +18,8 @@ from collections.abc import Iterator
 
 from data_prep.core import durable
 from data_prep.core.errors import CommandError
-from inference.prediction.prediction_folder import PARTS
-
-_FOLDER = "notes"
+from inference.prediction.part_files import NOTES
+from inference.prediction.part_files import PARTS
 
 
 class ProcessNotes(logging.Handler):
@@ -35,7 +34,7 @@ class ProcessNotes(logging.Handler):
         self._host, self._lines = socket.gethostname(), []
         host = re.sub(r"[^\w-]", "_", self._host, flags=re.ASCII)[:32]
         name = f"{host}-{os.getpid()}-{secrets.token_hex(4)}.json"
-        self._path = output / PARTS / _FOLDER / name
+        self._path = output / PARTS / NOTES / name
 
     @contextlib.contextmanager
     def kept(self) -> Iterator[None]:
@@ -67,7 +66,7 @@ class NotesReader:
     """
 
     def __init__(self, output: pathlib.Path):
-        self._folder = output / PARTS / _FOLDER
+        self._folder = output / PARTS / NOTES
         self._said: set[tuple[str, str]] = set()
 
     def repeat(self) -> None:

@@ -110,7 +110,7 @@ class _Watch:
 
     def _look(self) -> None:
         while not self._ended.wait(_POLL_S):
-            for path in self._folder.glob("part-*.json"):
+            for path in self._folder.rglob("part-*.json"):
                 if path.name not in self._times:
                     self._note(path)
 

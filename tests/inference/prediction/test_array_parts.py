@@ -60,7 +60,7 @@ def of_one(dataset, runs, output, **changes):
 
 
 def parts_of(folder):
-    return {p: p.stat().st_mtime_ns for p in (folder / "parts").glob("part-*")}
+    return {p: p.stat().st_mtime_ns for p in (folder / "parts").glob("*/part-*")}
 
 
 def test_parts_of_a_cascade_have_the_bytes_of_one_command(dataset, runs):

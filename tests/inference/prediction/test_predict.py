@@ -19,7 +19,7 @@ from inference.ensemble import mean_probability
 from inference.inputs import chunks
 from inference.prediction import predict
 from inference.prediction import submission
-from inference.prediction.prediction_folder import SUBMISSION
+from inference.prediction.joining import SUBMISSION
 from tests.inference.finished_runs import member
 
 
