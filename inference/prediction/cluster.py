@@ -73,7 +73,7 @@ def _predict(job: Job, folder: PredictionFolder, left: _Left, claim: Claim) -> N
                     tracker.advance(sizes[index], note=executor.note())
                     notes.repeat()
         finally:
-            notes.repeat()
+            notes.repeat(now=True)
     _await_parts(folder, left)
     change = folder.parts.change()
     if change and not was_compared:
