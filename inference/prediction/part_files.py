@@ -159,7 +159,7 @@ class PartFiles:
                 remote.remove_tree(path)
             else:
                 path.unlink(missing_ok=True)
-        if others:
+        if any(not path.name.startswith(durable.INCOMPLETE) for path in others):
             logging.warning(
                 "%s had parts of another prediction, which are deleted", self._all
             )

@@ -14,6 +14,7 @@ from data_prep.executors.executor import InProcess
 from data_prep.executors.executor import Resources
 from tests import fakes
 from trainer.config import CrossValidation
+from trainer.config import TrainConfig
 from trainer.run import cross_validation
 from trainer.run import member_unit
 from trainer.run import members_on_cluster
@@ -230,8 +231,13 @@ def test_the_summary_is_that_of_one_machine(dataset, cluster, tmp_path, capsys):
         "--model=nested_unetpp(start_filters=2)\n--epochs=1\n--swa_epochs=1\n--augment=none\n"
         f"--data={dataset / '32'}\n--strategy=single\n"
     )
-    member = fakes.train_config(
-        model="nested_unetpp(start_filters=2)", epochs=1, swa_epochs=1, augment="none"
+    # Else as the flags have it.
+    member = TrainConfig(
+        model="nested_unetpp(start_filters=2)",
+        epochs=1,
+        swa_epochs=1,
+        augment="none",
+        seed=0,
     )
     cluster.device = Resources(num_cpus=1)
     summaries = []
