@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from data_prep.core import durable
+from data_prep.core import remote
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from inference.prediction import joining
@@ -252,3 +253,24 @@ def test_an_image_that_appears_twice(tmp_path, claimed, is_chance, monkeypatch):
     with pytest.raises(CommandError, match="image a is in the dataset twice"):
         claimed.join([1] * 3)
     assert not (tmp_path / joining.SUBMISSION).exists()
+
+
+def test_a_store_has_the_bytes_of_a_local_folder(tmp_path):
+    pytest.importorskip("fsspec")
+    store = remote.parse("memory://predictions/one")
+    count = 3 * joining._THREADS
+    for output in (tmp_path, store):
+        folder = PredictionFolder(output, REQUEST)
+        folder.claim()
+        for index in range(count):
+            write(folder, index)
+        assert folder.finished(range(count + 9)) == set(range(count))
+        folder.join([1] * count)
+        with pytest.raises(CommandError, match="takes no parts"):
+            write(folder, 0)
+        folder.drop_parts()
+    local = {p.relative_to(tmp_path).as_posix(): p for p in files(tmp_path)}
+    assert "submission.csv" in local
+    stored = {p.relative_to(store).as_posix(): p.read_bytes() for p in store.files()}
+    local.pop(".lock", None)
+    assert stored == {name: path.read_bytes() for name, path in local.items()}
