@@ -195,13 +195,14 @@ def test_members_are_told_absolute_paths(config, cluster, monkeypatch, tmp_path)
         config, data=pathlib.Path("data"), output=pathlib.Path("runs")
     )
     member = fakes.train_config(init_from="other", encoder_weights="weights.h5")
+    durable.write_text(cross_validation._flagfile(relative), relative.flagfile)
     cross_validation._train_on_cluster(relative, member, (0,))
     assert [m.folder for m in sent] == [
         tmp_path / "runs" / "fold0-seed0",
         tmp_path / "runs" / "fold0-seed1",
     ]
     assert sent[1].arguments == (
-        f"--flagfile={tmp_path}/runs/flags.txt",
+        f"--flagfile={cross_validation._flagfile(config)}",
         "--fold=0",
         "--seed=1",
         f"--workdir={tmp_path}/runs/fold0-seed1",
