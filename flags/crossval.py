@@ -45,7 +45,8 @@ GROUPS = Groups(
         "cluster": "`Address` host:port of a Ray cluster that trains all members at "
         "once, or auto for the one that this machine belongs to; if it is not given, "
         "this machine trains one after the other.",
-        "output": "`Folder` to write: a run folder for each member, and their scores.",
+        "output": "`Folder` to write: a run folder for each member, and their scores. "
+        "With --cluster it has to be one that all machines share, and no object store.",
     },
     decided=_DECIDED,
 )

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import functools
 
+from data_prep.build import image_records
 from data_prep.build import shard_facts
 from data_prep.build import shard_unit
 from data_prep.build import work_folder
@@ -91,4 +92,5 @@ def _engine(config: ConvertConfig) -> Executor:
 
     folders = [config.output, config.source, config.mask_source, config.test_source]
     shared = [folder for folder in folders if folder]
-    return choose.executor(config.placement, shared=shared)
+    modules = [shard_unit.__name__, image_records.__name__]
+    return choose.executor(config.placement, shared=shared, modules=modules)

@@ -10,6 +10,7 @@ from typing import Any
 
 from data_prep.build import header_unit
 from data_prep.build import input_stamps
+from data_prep.build import source_sight
 from data_prep.build import work_folder
 from data_prep.build.header_unit import HeaderWork
 from data_prep.config import ConvertConfig
@@ -53,6 +54,7 @@ class ClusterHeaderReader:
             salt_check=self._config.salt_check(),
             num_workers=self._config.num_workers,
             limits=self._limits,
+            sources=source_sight.sources(self._config),
         )
         self._num_passes += 1
         names = _write_chunks(work, items)

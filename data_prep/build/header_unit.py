@@ -19,6 +19,7 @@ from typing import Protocol
 
 from data_prep.build import folds
 from data_prep.build import plan_json
+from data_prep.build import source_sight
 from data_prep.build import unit_pool
 from data_prep.core import durable
 from data_prep.core import shared_files
@@ -78,6 +79,7 @@ class HeaderWork:
       salt_check: what shows that the secret is another one, without telling it.
       num_workers: number of reading processes.
       limits: of each of them.
+      sources: where the files lie, see source_sight.py.
     """
 
     folder: pathlib.Path
@@ -86,6 +88,7 @@ class HeaderWork:
     salt_check: str | None
     num_workers: int
     limits: workers.Limits
+    sources: tuple[pathlib.Path, ...] = ()
 
     def function(self) -> Callable[[Any], Any]:
         """Returns what is applied to each item of a chunk."""
@@ -167,6 +170,7 @@ def read_chunk(work: HeaderWork, name: str) -> str:
 
     Raises:
       CommandError: the chunk is missing or damaged.
+      MachineError: this machine does not see a source.
     """
     file = work.path(name, ASKED)
     # This machine may see it later than the one that has written it.
@@ -184,7 +188,9 @@ def read_chunk(work: HeaderWork, name: str) -> str:
     ) as p:
         results = [
             plan_json.of_result(result, _OF_VALUE[work.kind])
-            for _, result in p.imap_ordered(work.function(), items)
+            for _, result in source_sight.checked(
+                work.sources, p.imap_ordered(work.function(), items)
+            )
         ]
     read = {"asked": _asked(name), "results": plan_json.packed(results)}
     # Who has deleted the folder has the plan, or has given this attempt up.

@@ -5,6 +5,7 @@ import functools
 from data_prep.build import image_records
 from data_prep.build import plan_store
 from data_prep.build import shard_writing
+from data_prep.build import source_sight
 from data_prep.build import unit_pool
 from data_prep.build import work_folder
 from data_prep.build.attempt import Attempt
@@ -40,6 +41,7 @@ def convert_shard(config: ConvertConfig, building: Building, name: str) -> str:
     Raises:
       CommandError: the plan lacks the shard, or is damaged; or something else is being
         built by now.
+      MachineError: this machine does not see a source.
     """
     # This machine may see the plan later than the one that has written it.
     shared_files.wait(
@@ -59,7 +61,8 @@ def convert_shard(config: ConvertConfig, building: Building, name: str) -> str:
         outcomes = pool.imap_ordered(
             to_records, shard.tasks, memory_of=Task.most_memory
         )
-        shard_writing.write(attempt, shard, outcomes)
+        seen = source_sight.checked(source_sight.sources(config), outcomes)
+        shard_writing.write(attempt, shard, seen)
     return name
 
 

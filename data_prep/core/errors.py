@@ -36,6 +36,16 @@ class CommandError(Exception):
         return _command_error, (self.exit_code, *self._parts)
 
 
+class MachineError(CommandError):
+    """The machine that works on a unit cannot do it, and another one may."""
+
+    def __init__(self, what: str, *, fix: str):
+        super().__init__(ExitCode.ENVIRONMENT, what, fix=fix)
+
+    def __reduce__(self):
+        return _machine_error, self._parts
+
+
 class ConfigError(ValueError):
     """A flag, a spec or a configuration has an invalid value.
 
@@ -81,6 +91,10 @@ class InputError(Exception):
 
 def _command_error(exit_code: ExitCode, what: str, fix: str) -> CommandError:
     return CommandError(exit_code, what, fix=fix)
+
+
+def _machine_error(what: str, fix: str) -> MachineError:
+    return MachineError(what, fix=fix)
 
 
 def _input_error(code: str, reason: str, fix: str) -> InputError:

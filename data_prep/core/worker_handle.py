@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import logging
 import signal
 import time
 from collections import deque
@@ -17,6 +18,8 @@ _FIX = "get the file again from its source, or remove it"
 _START_SECONDS = 600
 # For the network. The clients of object stores give up by themselves before that.
 _WAIT_SECONDS = 1800
+# A killed process ends within milliseconds unless it waits in the kernel.
+_END_SECONDS = 30
 # One that is killed while it starts may have lacked the memory that others had. The
 # second start is alone.
 _MOST_FAILED_STARTS = 1
@@ -188,8 +191,10 @@ class Worker:
         task.refuse("DCM_TIMEOUT", f"decoding took over {self._limits.seconds:g} s")
 
     def _killed(self, task: Task) -> None:
-        self._process.join()
+        self._join()
         exit_code = self._process.exitcode
+        if exit_code is None:
+            exit_code = -signal.SIGKILL
         if not self._is_ready:
             # A process that imports its modules has not looked at the input.
             task.num_failed_starts += 1
@@ -207,8 +212,19 @@ class Worker:
 
     def stop(self) -> None:
         self._process.kill()
-        self._process.join()
+        self._join()
         self.pipe.close()
+
+    def _join(self) -> None:
+        """Waits for the end of a process, which a dead file system can delay."""
+        self._process.join(_END_SECONDS)
+        if self._process.exitcode is None:
+            logging.warning(
+                "The worker process %d has not ended within %d s of its kill: it waits "
+                "in the kernel, probably for a file system; it is left behind.",
+                self._process.pid,
+                _END_SECONDS,
+            )
 
 
 def _cannot_start(what: str) -> CommandError:

@@ -67,8 +67,8 @@ class Fault:
     """The answer of a worker whose function has failed by no fault of its input.
 
     Attributes:
-      error: a CommandError or ConfigError as it was, an OSError of the same number
-        and file, else a WorkerError.
+      error: a CommandError, ConfigError or WorkerError as it was, an OSError of the
+        same number and file, else a WorkerError.
       trace: where it was raised, without any value.
     """
 
@@ -196,7 +196,7 @@ def _is_lack_of_memory(error: BaseException) -> bool:
 
 def _without_values(error: Exception) -> Exception:
     """Returns what the parent raises; only our own messages are kept."""
-    if isinstance(error, (CommandError, ConfigError)):
+    if isinstance(error, (CommandError, ConfigError, WorkerError)):
         return error
     if isinstance(error, OSError) and error.errno is not None:
         name = error.filename
@@ -208,6 +208,11 @@ def _without_values(error: Exception) -> Exception:
 def _trace(error: BaseException) -> str:
     parts = []
     for e in _chain(error):
+        if isinstance(e, _Traceback):
+            # A worker of this process, which is itself a worker, has said it without
+            # any value.
+            parts.append(str(e))
+            continue
         frames = traceback.format_list(traceback.extract_tb(e.__traceback__))
         parts.append("".join(frames) + type(e).__qualname__)
     return "\nthe cause of\n".join(reversed(parts))

@@ -12,13 +12,19 @@ from data_prep.executors.executor import Executor
 from data_prep.executors.executor import InProcess
 
 
-def executor(placement: Placement, *, shared: Sequence[pathlib.Path]) -> Executor:
+def executor(
+    placement: Placement,
+    *,
+    shared: Sequence[pathlib.Path],
+    modules: Sequence[str] = (),
+) -> Executor:
     """Returns what runs the units of a command.
 
     Args:
       placement: the flags that say where the work runs.
       shared: folders that every machine must see: that of the output first, in which
         a probe file is written, then those that are only read.
+      modules: what units need; every machine imports them before any work.
 
     Raises:
       CommandError: a cluster is asked for, and Ray is not installed.
@@ -37,4 +43,4 @@ def executor(placement: Placement, *, shared: Sequence[pathlib.Path]) -> Executo
             f"--cluster needs the package ray, and this Python has none ({e})",
             fix=installing.ray(),
         ) from e
-    return ray_executor.RayExecutor(placement, shared=shared)
+    return ray_executor.RayExecutor(placement, shared=shared, modules=modules)

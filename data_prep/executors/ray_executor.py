@@ -50,10 +50,17 @@ class RayExecutor:
     Args:
       placement: has the cluster's address.
       shared: see `choose.executor`.
+      modules: likewise.
     """
 
-    def __init__(self, placement: Placement, *, shared: Sequence[pathlib.Path]):
-        self._placement, self._shared = placement, shared
+    def __init__(
+        self,
+        placement: Placement,
+        *,
+        shared: Sequence[pathlib.Path],
+        modules: Sequence[str] = (),
+    ):
+        self._placement, self._shared, self._modules = placement, shared, modules
         self._stack = contextlib.ExitStack()
         self._answers: list[tuple[str, dict]] = []
         self._needs_tensorflow = False
@@ -109,6 +116,7 @@ class RayExecutor:
                         jobs.appendleft(sent.job)
                         losses.add(sent.job, answer)
                     else:
+                        losses.repeat(answer)
                         yield sent.job.unit, answer.result()
                 losses.tell()
         finally:
@@ -130,9 +138,14 @@ class RayExecutor:
     def _answer(self, ref: ray.ObjectRef, sent: "_Sent") -> ray_worker.Answer | str:
         """Returns the answer, or why there is none."""
         if sent.node not in self._nodes.alive:
+            # One that is left out lives on.
+            ray.cancel(ref, force=True)
             return "its node"
         answer = ray_answers.of(ref)
         if not isinstance(answer, Exception):
+            if error := answer.of_machine():
+                self._nodes.lose(sent.node, str(error))
+                return str(error)
             return answer
         if ray_answers.is_gone(answer):
             self._nodes.lose(sent.node)
@@ -177,12 +190,13 @@ class RayExecutor:
         """See `Executor.note`."""
         return self._nodes.note()
 
-    def _probe(self, nodes: list[Node]) -> None:
+    def _probe(self, nodes: list[Node]) -> list[str]:
         environment = _options(_ONE_CORE)["runtime_env"]
-        answers = ray_check.probe(nodes, self._shared, environment)
+        answers, lost = ray_check.probe(nodes, self._shared, environment, self._modules)
         if self._needs_tensorflow:
             ray_check.check_tensorflow(answers)
         self._answers += answers
+        return lost
 
     def _begin(self, resources: Resources) -> None:
         """Refuses what can never run, and tells of what has to wait.

@@ -131,6 +131,10 @@ class LoadedRound:
                 self._nodes.lose(process.node)
             self._lose(process, type(answer).__name__)
             return
+        if error := answer.of_machine():
+            self._nodes.lose(process.node, str(error))
+            self._lose(process, str(error))
+            return
         value, job = answer.result(), process.calls.pop(ref)
         if job:
             yield job.unit, value

@@ -7,6 +7,7 @@ from typing import Any
 
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
+from data_prep.executors import ray_worker
 from data_prep.executors.ray_nodes import Nodes
 
 # A unit that costs its process so often is at fault itself.
@@ -34,6 +35,7 @@ class Losses:
 
     def __init__(self, nodes: Nodes):
         self._nodes = nodes
+        self._said: set[tuple[str, str]] = set()
         self._untold = 0
         self._since = 0.0
         self._without_since = 0.0
@@ -56,6 +58,17 @@ class Losses:
                 "command goes on where this one stopped",
             )
 
+    def repeat(self, answer: ray_worker.Answer) -> None:
+        """Logs the warnings of a unit, each once a machine, and a limited number."""
+        for said in [(answer.host, line) for line in answer.warnings]:
+            if said in self._said or len(self._said) > ray_worker.MOST_WARNINGS:
+                continue
+            self._said.add(said)
+            if len(self._said) > ray_worker.MOST_WARNINGS:
+                logging.warning("More warnings of nodes are not repeated here.")
+            else:
+                logging.warning("%s: %s", *said)
+
     def add_processes(self, number: int) -> None:
         """Notes processes that ended during their work."""
         if not self._untold:
@@ -66,7 +79,15 @@ class Losses:
         """Logs what was lost and is not told yet."""
         self._nodes.look()
         lasts = time.monotonic() - self._since
-        if not self._untold or (lasts < _TOGETHER_SECONDS and not now):
+        if not self._untold:
+            if hosts := self._nodes.newly_lost():
+                logging.warning(
+                    "Lost on the cluster: node %s, with no unit of this work; %s.",
+                    ", ".join(hosts),
+                    self._nodes.note(),
+                )
+            return
+        if lasts < _TOGETHER_SECONDS and not now:
             return
         self._nodes.look(now=True)
         hosts = self._nodes.newly_lost()

@@ -44,17 +44,22 @@ class Nodes:
     """The machines of the cluster that do work: those that offer a core.
 
     Args:
-      probe: raises a CommandError for machines that cannot do the work. One that is
-        there at the beginning ends it; one that joins later is left out.
+      probe: raises a CommandError for machines that cannot do the work, and returns
+        the ids of those that were lost while they were asked. One that cannot do it
+        and is there at the beginning ends it; one that joins later is left out.
     """
 
-    def __init__(self, probe: Callable[[list[Node]], None]):
+    def __init__(self, probe: Callable[[list[Node]], list[str]]):
         self._probe = probe
         self.alive = {node.id: node for node in _working()}
-        probe(list(self.alive.values()))
         self._lost: dict[str, Node] = {}
         self._refused: set[str] = set()
         self._told: set[str] = set()
+        self._why: dict[str, str] = {}
+        for i in probe(list(self.alive.values())):
+            # The probe has said so.
+            self.lose(i)
+            self._told.add(i)
         self._seen_at = time.monotonic()
 
     def look(self, *, now: bool = False) -> None:
@@ -72,6 +77,7 @@ class Nodes:
 
     def _admit(self, node: Node) -> None:
         try:
+            # One that was lost at once ends in an error, too: no other was asked.
             self._probe([node])
         except CommandError as e:
             self._refused.add(node.id)
@@ -80,16 +86,22 @@ class Nodes:
             self.alive[node.id] = node
             logging.info("%s has joined: %s.", node.host, self.note())
 
-    def lose(self, node_id: str) -> None:
-        """Notes that a machine is no longer there, before the head says so."""
+    def lose(self, node_id: str, why: str = "") -> None:
+        """Notes that a machine is no longer there, before the head says so.
+
+        Args:
+          node_id: the machine.
+          why: it is left out though it is there; "" otherwise.
+        """
         if node := self.alive.pop(node_id, None):
             self._lost[node_id] = node
+            self._why[node_id] = f", which is left out: {why}" * bool(why)
 
     def newly_lost(self) -> list[str]:
         """Returns the hosts of machines that were lost since the last call."""
         new = self._lost.keys() - self._told
         self._told |= new
-        return sorted(self._lost[i].host for i in new)
+        return sorted(self._lost[i].host + self._why[i] for i in new)
 
     def num_fitting(self, resources: Resources) -> int:
         """Returns how many units the machines can run at once."""

@@ -4,18 +4,25 @@ An exception comes back as a small value and not by Ray, which would store and p
 its message: that may quote a value of a film.
 """
 
+import contextlib
 import dataclasses
 import functools
+import logging
 import os
 import socket
 from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 from data_prep.core import worker_process
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.core.errors import InputError
+from data_prep.core.errors import MachineError
 from data_prep.executors import code_hash
+
+# Of one unit, and of a round of work.
+MOST_WARNINGS = 20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,11 +33,18 @@ class Answer:
       host: the machine.
       value: what the function has returned, if it has.
       fault: an InputError, or what `worker_process` says of an exception; else None.
+      warnings: the first distinct ones that our code has logged.
     """
 
     host: str
     value: str = ""
     fault: InputError | worker_process.Fault | worker_process.OutOfMemory | None = None
+    warnings: tuple[str, ...] = ()
+
+    def of_machine(self) -> MachineError | None:
+        """Returns what its machine lacks, so that another may do the unit."""
+        error = getattr(self.fault, "error", None)
+        return error if isinstance(error, MachineError) else None
 
     def result(self) -> str:
         """Returns the function's value, or raises its exception."""
@@ -56,7 +70,31 @@ def attempt(code: str, function: Callable[[Any], str], unit: Any) -> Answer:
       unit: what to apply it to.
     """
     _silence()
-    return _answer(code, function, unit)
+    with _Warnings().kept() as lines:
+        answer = _answer(code, function, unit)
+    return dataclasses.replace(answer, warnings=tuple(lines))
+
+
+class _Warnings(logging.Handler):
+    """Keeps warnings of ours; libraries, which quote inputs, have named loggers."""
+
+    def __init__(self):
+        super().__init__(logging.WARNING)
+        # In the order in which they came.
+        self._lines: dict[str, None] = {}
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[dict[str, None]]:
+        """Yields what is logged within the `with`."""
+        logging.getLogger().addHandler(self)
+        try:
+            yield self._lines
+        finally:
+            logging.getLogger().removeHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name == "root" and len(self._lines) < MOST_WARNINGS:
+            self._lines[record.getMessage()] = None
 
 
 class LoadedProcess:

@@ -21,6 +21,7 @@ WITHOUT_INFLUENCE = {
     "max_bad_fraction",
     "allow_quarantined",
     "num_workers",
+    "placement",
 }
 
 

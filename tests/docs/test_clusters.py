@@ -182,11 +182,24 @@ def test_options_of_slurm_exist(page):
 def test_a_requeued_training_stops_after_five_times(run):
     script = (JOBS / "slurm_train.sbatch").read_text()
     assert not any(c[0] == "scontrol" for c in run("-c", script))
-    lost = script.replace("\nset ", "\nsrun() { return 6; }\nset ").replace(
-        "exit $code", "exit 0"
-    )
-    assert run("-c", lost)[-1][:2] == ["scontrol", "requeue"]
-    assert not run("-c", "SLURM_RESTART_COUNT=5\n" + lost)
+    # Lost another process, stopped, killed by a signal: the highest code of all tasks.
+    for code in (6, 75, 137, 139):
+        lost = training_that_ends(code)
+        assert run("-c", lost)[-1][:2] == ["scontrol", "requeue"], code
+        assert not run("-c", "SLURM_RESTART_COUNT=5\n" + lost), code
+
+
+def training_that_ends(code):
+    """Returns the script, with an srun that ends so."""
+    script = (JOBS / "slurm_train.sbatch").read_text()
+    ending = script.replace("\nset ", f"\nsrun() {{ return {code}; }}\nset ")
+    # The test's shell ends well.
+    return ending.replace("exit $code", "exit 0")
+
+
+def test_a_training_that_ended_by_itself_is_not_requeued(run):
+    for code in (1, 2, 5, 7, 8, 128):
+        assert not run("-c", training_that_ends(code)), code
 
 
 def test_the_array_job_accepts_quarantined_films_alone(run):
@@ -295,16 +308,17 @@ def test_the_launchers_file_is_valid(tmp_path):
         ray_options.check_cluster_file(wrong)
 
 
-def test_the_launcher_installs_files_that_exist():
+def test_places_install_files_that_exist_and_read_buckets():
     launcher = documents()[LAUNCHER]
-    named = [
-        name
-        for line in launcher["setup_commands"]
-        for name in re.findall(r"(?:-r|-c) (\S+)", line)
-    ]
-    assert named
-    for name in named:
-        assert (ROOT / name).exists(), name
+    for lines in (
+        "\n".join(launcher["setup_commands"]),
+        (JOBS / "Dockerfile").read_text(),
+    ):
+        named = re.findall(r"(?:-r|-c) (\S+)", lines)
+        assert "requirements-cloud.txt" in named
+        for name in named:
+            # The image is built in the repository, whose files it copies.
+            assert (ROOT / name).exists(), name
 
 
 def test_the_notebook_runs_our_command(monkeypatch):

@@ -168,7 +168,8 @@ def test_missing_flags_are_explained_without_quotes():
 
 def test_the_groups_of_a_member_are_those_of_the_trainer():
     member = set(trainer_flags.GROUPS.names()) - reads.DECIDED
-    own = {"output", "folds", "seeds"}
+    own = {"allow_open_cluster", "cluster", "gpus_per_member"}
+    own |= {"folds", "output", "seeds"}
     assert set(crossval_flags.GROUPS.names()) == member | own
     assert set(crossval_flags.GROUPS.decided) == reads.DECIDED
-    assert set(crossval_flags.GROUPS.decided.values()) == own
+    assert set(crossval_flags.GROUPS.decided.values()) == {"folds", "output", "seeds"}

@@ -22,7 +22,7 @@ from data_prep.core.errors import CommandError
 _ROOT = pathlib.Path(__file__).parents[2]
 _CODE = (
     "import sys; sys.path.insert(0, {root!r}); "
-    "from trainer.distributed import heartbeat_process as p; p.main({index})"
+    "from trainer.distributed import heartbeat_process as p; p.main({index}, {host!r})"
 )
 # How long TensorFlow may take to raise an error of its own, which ends the worker in
 # the usual way, and how long that may take.
@@ -35,8 +35,9 @@ class Heartbeat:
     """A context manager; all workers enter it at the same point of the program.
 
     Signs of life go to the chief and come from it, over a connection of its own at any
-    free port of the chief's machine. Where that cannot be reached, a log line says so,
-    and the loss of a worker is noticed as TensorFlow does.
+    free port of `chief_host`. Where that cannot be reached within half a minute, a log
+    line says so, and the loss of a worker is noticed as TensorFlow does, unless they
+    connect later.
 
     Args:
       index: this worker's number; 0 is the chief.
@@ -60,7 +61,7 @@ class Heartbeat:
         self._ended = threading.Event()
 
     def __enter__(self) -> "Heartbeat":
-        code = _CODE.format(root=str(_ROOT), index=self._index)
+        code = _CODE.format(root=str(_ROOT), index=self._index, host=self._chief_host)
         self._process = subprocess.Popen(
             # Without the site's packages, which it does not need.
             [sys.executable, "-I", "-S", "-c", code],
@@ -107,6 +108,11 @@ class Heartbeat:
                     "may wait for it for long",
                     self._index or rest[0],
                     self._chief_host,
+                )
+            elif event == "reached":
+                logging.info(
+                    "worker %s and the chief's machine are connected now",
+                    self._index or rest[0],
                 )
             elif event == "lost":
                 self._end(f"worker {rest[0]}: {' '.join(rest[1:])}")

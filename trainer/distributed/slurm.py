@@ -143,13 +143,14 @@ def expand_nodes(text: str) -> Iterator[str]:
     Raises:
       ValueError: the text is not such a list.
     """
-    for part in re.findall(r"(?:[^][,]|\[[^][]*\])+|.", text):
+    # At commas outside of brackets.
+    for part in re.split(r",(?![^[]*\])", text):
         pieces = re.findall(r"\[([^][]+)\]|([^][,]+)", part)
-        if "".join(f"[{r}]" if r else plain for r, plain in pieces) == part:
-            choices = [_numbers(r) if r else [plain] for r, plain in pieces]
-            yield from map("".join, itertools.product(*choices))
-        elif part != ",":
+        whole = "".join(f"[{r}]" if r else plain for r, plain in pieces)
+        if not part or whole != part:
             raise ValueError(f"{text!r} is not a list of nodes")
+        choices = [_numbers(r) if r else [plain] for r, plain in pieces]
+        yield from map("".join, itertools.product(*choices))
 
 
 def expand_counts(text: str) -> Iterator[int]:

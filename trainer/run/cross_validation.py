@@ -16,6 +16,7 @@ import sys
 from typing import Any
 
 from data_prep.core import durable
+from data_prep.core import folder_lock
 from data_prep.core import local_copy
 from data_prep.core import remote
 from data_prep.core import text_table
@@ -32,7 +33,7 @@ from trainer.run import run_folder
 from trainer.run.member_unit import Member
 
 SUMMARY = "summary.json"
-_FLAGS = "flags.txt"
+_CHANGED = "see that nothing else writes there, and run this command again"
 
 
 def run(config: CrossValidation, member: TrainConfig) -> ExitCode:
@@ -46,8 +47,8 @@ def run(config: CrossValidation, member: TrainConfig) -> ExitCode:
       DONE, or the exit code of the member that stopped.
 
     Raises:
-      CommandError: a bad fold, a member of another configuration in the folder, or a
-        GPU that is required and not used.
+      CommandError: a bad fold, a member of another configuration in the folder, another
+        run in it, or a GPU that is required and not used.
     """
     if not config.placement.cluster:
         # With --require_gpu this raises before the first member starts.
@@ -64,7 +65,14 @@ def run(config: CrossValidation, member: TrainConfig) -> ExitCode:
         )
     folds = config.folds or tuple(range(manifests.read(config.data).num_folds))
     manifests.read(config.data).check_folds(folds)
-    durable.write_text(config.output / _FLAGS, config.flagfile)
+    with folder_lock.locked(config.output):
+        return _run(config, member, folds)
+
+
+def _run(
+    config: CrossValidation, member: TrainConfig, folds: tuple[int, ...]
+) -> ExitCode:
+    durable.write_text(_flagfile(config), config.flagfile)
     if config.placement.cluster:
         code = _train_on_cluster(config, member, folds)
         if code:
@@ -183,13 +191,33 @@ def _arguments(config: CrossValidation, fold: int, seed: int) -> list[str]:
     ]
 
 
+def _flagfile(config: CrossValidation) -> pathlib.Path:
+    """Returns where the members' flags are; other flags have a file of another name.
+
+    Members of an earlier command may still wait on a cluster for their turn to read
+    theirs.
+    """
+    return config.output / f"flags-{_digest(config)[:12]}.txt"
+
+
+def _digest(config: CrossValidation) -> str:
+    return hashlib.sha256(config.flagfile.encode()).hexdigest()
+
+
 def _local_flagfile(config: CrossValidation) -> pathlib.Path:
-    """Returns the flagfile on this machine, since absl reads no object store."""
-    return local_copy.of(
-        config.output / _FLAGS,
-        sha256=hashlib.sha256(config.flagfile.encode()).hexdigest(),
-        fix="see that no other run writes there, and run this command again",
-    )
+    """Returns the flagfile on this machine, since absl reads no object store.
+
+    Raises:
+      CommandError: it is not there, or has been changed.
+    """
+    path = _flagfile(config)
+    if remote.is_remote(path):
+        return local_copy.of(path, sha256=_digest(config), fix=_CHANGED)
+    if not path.exists() or durable.sha256(path) != _digest(config):
+        raise CommandError(
+            ExitCode.CORRUPT, f"{path} is not what was written", fix=_CHANGED
+        )
+    return path
 
 
 def _flat(scores: dict[str, Any]) -> dict[str, float | None]:

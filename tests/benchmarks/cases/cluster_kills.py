@@ -102,7 +102,8 @@ def main() -> int:
                 number += 1
                 if cluster_conversions.files(output) != expected:
                     unequal.append(f"{kind} {output.name}")
-                print(f"{time.monotonic() - started:.0f} s: {hits}", flush=True)
+                spent = time.monotonic() - started
+                print(f"{spent:.0f} s: {hits}, other bytes: {unequal}", flush=True)
     print(f"{number} conversions, kills that hit: {hits}, other bytes: {unequal}")
     return 1 if unequal else 0
 

@@ -1,6 +1,7 @@
 """A conversion by units of work, on engines that need no cluster."""
 
 import concurrent.futures
+import copy
 import dataclasses
 import hashlib
 import json
@@ -25,6 +26,7 @@ from data_prep.core import shared_files
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.core.errors import InputError
+from data_prep.core.errors import MachineError
 from data_prep.executors import choose
 from data_prep.executors.executor import InProcess
 from data_prep.source import probe
@@ -66,7 +68,7 @@ class Processes(Noting):
 @pytest.fixture
 def engine(monkeypatch):
     made = Noting()
-    monkeypatch.setattr(choose, "executor", lambda placement, shared: made)
+    monkeypatch.setattr(choose, "executor", lambda *_, **__: made)
     monkeypatch.setattr(header_reader, "CHUNK", 3)
     yield made
     unit_pool.close()
@@ -367,6 +369,28 @@ def test_a_unit_of_another_plan_is_refused(config, monkeypatch, engine):
     assert not list(config.output.glob("*/*.tfrecord*"))
 
 
+@pytest.mark.parametrize("left", ["nothing", "an empty folder"])
+def test_a_machine_that_loses_the_source_gives_its_unit_back(
+    config, monkeypatch, engine, left
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(convert.publishing, "publish", _stop)
+        with pytest.raises(KeyboardInterrupt):
+            films.run(patch, on_cluster(config))
+    names = [s for s in engine.seen if isinstance(s, str) and "tfrecord" in s]
+    for facts in (config.output / ".work").rglob(f"*{names[0]}*.json"):
+        if "plan" not in facts.parts:
+            facts.unlink()
+    config.source.rename(config.source.with_name("elsewhere"))
+    if left == "an empty folder":
+        config.source.mkdir()
+    with pytest.raises(MachineError, match="films is no longer seen") as caught:
+        shard_unit.convert_shard(config, names[0])
+    copied = copy.copy(caught.value)
+    assert (type(copied), str(copied)) == (MachineError, str(caught.value))
+    assert not work_folder.has_facts(config, names[0])
+
+
 def test_a_pool_is_kept_for_the_next_unit_and_not_after_a_fault(config, monkeypatch):
     made = []
 
@@ -417,7 +441,7 @@ def test_a_damaged_chunk_is_refused(config, monkeypatch, engine):
 def test_units_in_processes_each_done_twice(
     convert_config, dataset, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(choose, "executor", lambda placement, shared: Processes())
+    monkeypatch.setattr(choose, "executor", lambda *_, **__: Processes())
     monkeypatch.setattr(header_reader, "CHUNK", 20)
     placed = dataclasses.replace(
         convert_config, output=tmp_path / "data", num_workers=1, placement=ON_CLUSTER

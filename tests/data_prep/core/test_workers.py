@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 import errno
 import fcntl
@@ -16,6 +17,7 @@ import pytest
 from data_prep.core import memory
 from data_prep.core import store_errors
 from data_prep.core import tiles
+from data_prep.core import worker_handle
 from data_prep.core import worker_process
 from data_prep.core import workers
 from data_prep.core.errors import CommandError
@@ -232,6 +234,20 @@ def test_a_fault_of_ours_is_raised_where_it_can_be_seen():
     assert "in wrong_code\n    {}[value]" in lines
     assert lines.count(PATIENT) == 0, "a message may quote a tag value"
     assert "KeyError\nthe cause of\n" in lines
+
+
+def test_a_fault_in_a_pool_within_another_process_keeps_its_frames():
+    """As that of a decoder in the pool of a unit, on another machine."""
+    with pytest.raises(worker_process.WorkerError) as inner:
+        run([("wrong code", PATIENT)], num_workers=1)
+    answer = copy.deepcopy(worker_process.of_exception(inner.value))
+    with pytest.raises(worker_process.WorkerError, match="^TypeError in a w") as e:
+        answer.throw()
+    lines = lines_of(e.value)
+    assert "in wrong_code\n    {}[value]" in lines
+    assert "KeyError\nthe cause of\n" in lines
+    assert "in finish\n" in lines, "where the pool was read"
+    assert PATIENT not in lines
 
 
 def test_a_result_that_cannot_be_pickled_is_a_fault_of_ours():
@@ -532,3 +548,18 @@ def test_a_store_that_fails_in_a_worker_ends_the_command():
     ):
         list(pool.imap_ordered(fail_for_store, [1]))
     assert e.value.exit_code == ExitCode.ENVIRONMENT
+
+
+def test_a_killed_process_that_does_not_end_is_left_behind(monkeypatch, caplog):
+    """One that waits for a dead file system takes no signal."""
+    monkeypatch.setattr(worker_handle, "_END_SECONDS", 0.05)
+    with workers.WorkerPool(slow, num_workers=1, limits=LIMITS) as pool:
+        list(pool.imap_ordered(slow, [0]))
+        (worker,) = pool._workers
+        process = worker._process
+        with monkeypatch.context() as patch:
+            patch.setattr(process, "kill", lambda: None)
+            worker.stop()
+            assert f"{process.pid} has not ended within" in caplog.text
+        process.kill()
+        worker._start()

@@ -1,5 +1,6 @@
 """Small units for the tests of the engine; its processes import this module."""
 
+import logging
 import os
 import pathlib
 import signal
@@ -7,11 +8,14 @@ import subprocess
 import sys
 import time
 
+import ray
+
 from data_prep.core import durable
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ConfigError
 from data_prep.core.errors import ExitCode
 from data_prep.core.errors import InputError
+from data_prep.core.errors import MachineError
 from tests import cluster_nodes
 
 # It ends with its parent, as our worker processes do: see prctl(2), PR_SET_PDEATHSIG.
@@ -78,6 +82,28 @@ class AtGate:
         return lambda unit: at_gate(self._folder, unit)
 
 
+def needs_other_machine(folder: pathlib.Path, unit: str) -> str:
+    """Does a unit, but not on the first machine that tries one."""
+    here = folder / "without"
+    machine = ray.get_runtime_context().get_node_id()
+    try:
+        with here.open("x") as file:
+            file.write(machine)
+    except FileExistsError:
+        cluster_nodes.wait_until(here.read_text)
+    if here.read_text() == machine:
+        raise MachineError("/films is no longer seen (it is empty)", fix="mount it")
+    return unit
+
+
+def warns(unit: int) -> str:
+    """Logs a warning of ours that names the unit, twice, and one of a library."""
+    for _ in range(2):
+        logging.warning("unit %d is odd", unit)
+    logging.getLogger("library").warning(CANARY)
+    return ""
+
+
 def kills_itself(unit: str) -> str:
     os.kill(os.getpid(), signal.SIGKILL)
     return unit
@@ -85,3 +111,8 @@ def kills_itself(unit: str) -> str:
 
 def load_kills_itself():
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def just(function):
+    """Loads a function that is there already."""
+    return function

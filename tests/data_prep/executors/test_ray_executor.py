@@ -4,6 +4,7 @@ import logging
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -275,6 +276,96 @@ def test_a_folder_that_a_node_does_not_share_is_named(cluster, tmp_path):
         assert not list((tmp_path / "output").iterdir())
     with choose.executor(_placement(cluster), shared=shared) as executor:
         assert _run(executor, ray_units.devices, [1]).keys() == {1}
+
+
+def test_warnings_of_units_come_with_their_node(executor, caplog):
+    _run(executor, ray_units.warns, [7])
+    assert caplog.text.count(f"{socket.gethostname()}: unit 7 is odd") == 1
+    assert ray_units.CANARY not in caplog.text
+    caplog.clear()
+    _run(executor, ray_units.warns, list(range(40)))
+    assert caplog.text.count("is odd") == 20
+    assert caplog.text.count("More warnings of nodes") == 1
+
+
+def test_a_node_that_is_lost_idle_is_told_of(cluster, tmp_path, caplog):
+    node = cluster.add(num_cpus=1)
+    with choose.executor(_placement(cluster), shared=[tmp_path]) as executor:
+        _run(executor, ray_units.devices, [1])
+        cluster.kill(node)
+        cluster_nodes.wait_until(lambda: _num_alive() == 3)
+        _run(executor, ray_units.devices, [1])
+    assert caplog.text.count("with no unit of this work; 2 nodes, 1 lost") == 1
+
+
+@pytest.mark.parametrize(
+    ("modules", "patch", "text"),
+    [
+        (
+            (),
+            ("_own_python", lambda: "3.9"),
+            "has Python 3.1[0-9], and this machine 3.9",
+        ),
+        (
+            (),
+            ("_own_versions", lambda: {"numpy": "1.0"}),
+            r"has numpy [\d.]+, and this machine 1.0",
+        ),
+        (["data_prep.nothing"], None, "cannot import what the work needs: ModuleNotF"),
+    ],
+)
+def test_other_versions_are_refused(
+    cluster, tmp_path, monkeypatch, modules, patch, text
+):
+    from data_prep.executors import ray_check
+
+    if patch:
+        monkeypatch.setattr(ray_check, *patch)
+    with (
+        pytest.raises(CommandError, match=text),
+        choose.executor(_placement(cluster), shared=[tmp_path], modules=modules),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("way", ["run", "run_loaded"])
+def test_a_node_that_lacks_the_films_is_left_out(cluster, tmp_path, caplog, way):
+    units = list(range(20))
+    function = functools.partial(ray_units.needs_other_machine, tmp_path)
+    with choose.executor(_placement(cluster), shared=[tmp_path]) as executor:
+        if way == "run":
+            found = _run(executor, function, units)
+        else:
+            load = functools.partial(ray_units.just, function)
+            loaded = executor.run_loaded(
+                load, units, cost_of=_equal, resources=Resources()
+            )
+            found = dict(loaded)
+        assert found.keys() == set(units)
+        assert executor.note() == "1 node, 1 lost"
+    text = "which is left out: /films is no longer seen (it is empty); mount it"
+    assert caplog.text.count(text) == 1
+
+
+def test_a_node_that_is_lost_when_it_is_asked_is_left_out(
+    cluster, tmp_path, monkeypatch, caplog
+):
+    gone = _name_one_that_is_gone(monkeypatch)
+    with choose.executor(_placement(cluster), shared=[tmp_path]) as executor:
+        assert executor.note() == "2 nodes, 1 lost"
+        assert _run(executor, ray_units.devices, [1, 2, 3]).keys() == {1, 2, 3}
+        assert executor.note() == "2 nodes, 1 lost"
+    assert caplog.text.count(f"{gone.host} was lost when it was asked") == 1
+
+
+def _name_one_that_is_gone(monkeypatch):
+    """Has the head name a node for a first time that no longer is there."""
+    from data_prep.executors import ray_nodes
+
+    gone = ray_nodes.Node(id="ab" * 28, host="gone (192.0.2.9)", num_cpus=1, num_gpus=0)
+    working, first = ray_nodes._working, iter([[gone]])
+    monkeypatch.setattr(ray_nodes, "_working", lambda: working() + next(first, []))
+    return gone
 
 
 def test_other_code_is_refused(cluster, executor, tmp_path, monkeypatch):

@@ -1,13 +1,18 @@
 """Workers that would wait for ever, in processes of their own."""
 
+import logging
 import signal
+import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
 from data_prep.core.errors import ExitCode
 from tests.trainer import processes
+from trainer.distributed import heartbeat
+from trainer.distributed.heartbeat import Heartbeat
 
 # The values of all workers come from files, as those of others do over the network.
 _WORKER = """
@@ -77,3 +82,50 @@ def test_workers_that_end_together_end_well(workers):
     for process in workers:
         _, stderr = process.communicate(timeout=processes.TIMEOUT_S)
         assert process.returncode == 0, stderr
+
+
+def test_the_port_is_that_of_the_chiefs_address_alone():
+    ports = []
+
+    def gathered(values):
+        ports.append(int(values[0, 0]))
+        socket.create_connection(("localhost", ports[0])).close()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.2", ports[0]))
+        return values
+
+    with Heartbeat(
+        index=0, num_workers=2, gathered=gathered, chief_host="localhost", loss=None
+    ):
+        assert ports
+
+
+def wait_until(happened):
+    deadline = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_worker_that_connects_late_is_told_of(monkeypatch, caplog):
+    late = "; p._CONNECT_S = 0.1; p.main("
+    monkeypatch.setattr(heartbeat, "_CODE", heartbeat._CODE.replace("; p.main(", late))
+    greeting = []
+
+    def gathered(values):
+        greeting.append(values[0])
+        return values
+
+    with (
+        caplog.at_level(logging.INFO),
+        Heartbeat(
+            index=0, num_workers=2, gathered=gathered, chief_host="localhost", loss=None
+        ),
+    ):
+        port, secret = map(int, greeting[0])
+        wait_until(lambda: "have no connection" in caplog.text)
+        with socket.create_connection(("localhost", port)) as worker:
+            worker.sendall(f"hello {secret} 1\n".encode())
+            connected = "worker 1 and the chief's machine are connected now"
+            wait_until(lambda: connected in caplog.text)
+            worker.sendall(b"left\n")

@@ -90,7 +90,11 @@ def _ranges(draw):
 
 
 @pytest.mark.parametrize(
-    "text", ["n[1-", "n[1-2", "n1]", "n[]", "n[2-1]", "n[a-b]", "n[1-2-3]", "n[1[2]]"]
+    "text",
+    [
+        *["n[1-", "n[1-2", "n1]", "n[]", "n[2-1]", "n[a-b]", "n[1-2-3]", "n[1[2]]"],
+        *["", ",", "a,,b", ",a", "a,", "n[1,,2]", "a,b]", "n[1,2],"],
+    ],
 )
 def test_other_text_is_no_list_of_nodes(text):
     with pytest.raises(ValueError, match="is not a list"):

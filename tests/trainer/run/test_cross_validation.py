@@ -1,5 +1,6 @@
 import dataclasses
 import logging
+import pathlib
 import statistics
 
 import pytest
@@ -106,6 +107,60 @@ def test_what_is_passed_over_is_told_after_what_it_runs_on(
         "of the flagfile, these have no effect here: --fold=3, --seed=4; --folds, "
         "--seeds and --output decide"
     )
+
+
+@pytest.fixture
+def commands(monkeypatch):
+    """Returns the commands of members that end at once."""
+    begun = []
+
+    class Child:
+        def wait(self):
+            return ExitCode.PREEMPTED
+
+    def popen(command, **_):
+        begun.append(command)
+        return Child()
+
+    monkeypatch.setattr(cross_validation.subprocess, "Popen", popen)
+    return begun
+
+
+def flagfile_of(command):
+    (flag,) = [a for a in command if a.startswith("--flagfile=")]
+    return pathlib.Path(flag.removeprefix("--flagfile="))
+
+
+def test_other_flags_do_not_replace_those_of_waiting_members(config, member, commands):
+    for flagfile in ("--epochs=1\n", "--epochs=2\n"):
+        cross_validation.run(dataclasses.replace(config, flagfile=flagfile), member)
+    first, second = map(flagfile_of, commands)
+    assert first.parent == second.parent == config.output
+    assert first.read_text() == "--epochs=1\n"
+    assert second.read_text() == "--epochs=2\n"
+
+
+@pytest.mark.parametrize("change", [pathlib.Path.unlink, lambda p: p.write_text("-")])
+def test_flags_that_were_changed_train_nobody(config, member, commands, change):
+    cross_validation.run(config, member)
+    change(flagfile_of(commands.pop()))
+    with pytest.raises(CommandError, match="not what was written") as e:
+        cross_validation._train(config, 0, 0)
+    assert e.value.exit_code == ExitCode.CORRUPT
+    assert not commands
+
+
+def test_two_runs_do_not_share_an_output(config, member, monkeypatch):
+    def train(*_):
+        with pytest.raises(CommandError, match="in use by another run") as e:
+            cross_validation.run(config, member)
+        assert e.value.exit_code == ExitCode.CONFLICT
+        return ExitCode.PREEMPTED
+
+    monkeypatch.setattr(cross_validation, "_train", train)
+    assert cross_validation.run(config, member) == ExitCode.PREEMPTED
+    monkeypatch.setattr(cross_validation, "_train", lambda *_: ExitCode.DIVERGED)
+    assert cross_validation.run(config, member) == ExitCode.DIVERGED
 
 
 def test_faults(config, member):
