@@ -24,6 +24,8 @@ INSTALL = "pip install -r requirements-cloud.txt -c constraints.txt"
 _LOCAL = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 # What callers tell apart: names, but no failures.
 _NAMES = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)
+# Of clients that are not installed, or offer no such operation, as http no writing.
+_NEVER = (ImportError, NotImplementedError)
 _DENIED = {"401", "403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
 _NO_CREDENTIALS = ("Credential", "RefreshError", "Token")
 
@@ -115,7 +117,7 @@ def _is_of_store(error: Exception) -> bool:
     if isinstance(error, OSError):
         return error.errno not in _LOCAL
     # asyncio's own is another class before Python 3.11.
-    if isinstance(error, ImportError) or type(error).__name__ == "TimeoutError":
+    if isinstance(error, _NEVER) or type(error).__name__ == "TimeoutError":
         return True
     package = type(error).__module__.partition(".")[0]
     # A TypeError and its like are our own faults, and so stay what they are.
@@ -149,7 +151,7 @@ def without_secrets(text: str) -> str:
 
 
 def _may_pass(error: Exception) -> bool:
-    return not (isinstance(error, ImportError) or _is_denied(error))
+    return not (isinstance(error, _NEVER) or _is_denied(error))
 
 
 def _is_denied(error: Exception) -> bool:

@@ -7,7 +7,7 @@ import pytest
 from data_prep.core import cache_folder
 from data_prep.core import durable
 from data_prep.core import remote
-from data_prep.core import remote_path
+from data_prep.core import store_client
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 
@@ -102,7 +102,7 @@ def test_local_paths_need_no_client_of_a_store():
 
 
 def test_a_missing_client_is_one_line(monkeypatch):
-    remote_path._fsspec.cache_clear()
+    store_client.fsspec_module.cache_clear()
     monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(CommandError, match=r"pip install -r requirements-cloud\.txt"):
         remote.parse("s3://b/x").exists()

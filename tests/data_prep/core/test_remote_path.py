@@ -8,6 +8,7 @@ import pytest
 
 from data_prep.core import durable
 from data_prep.core import remote
+from data_prep.core import store_client
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.core.remote_path import RemotePath
@@ -250,3 +251,18 @@ def test_a_local_file_that_is_missing_is_not_a_missing_bucket(store, tmp_path):
     with pytest.raises(FileNotFoundError) as e:
         (store / "a").upload(tmp_path / "none")
     assert e.value.filename == str(tmp_path / "none")
+
+
+def test_only_stores_are_trusted_to_show_an_upload_at_its_end(s3, gs):
+    fsspec = store_client.fsspec_module()
+    for path in (s3, gs):
+        assert store_client.puts_whole(path.opened()[0])
+    # It is asynchronous, too.
+    http = fsspec.get_filesystem_class("http")
+    assert not store_client.puts_whole(http())
+
+
+def test_what_a_client_does_not_offer_is_one_line(faulty):
+    faulty.fail(NotImplementedError("x"), times=9, name="write")
+    with pytest.raises(CommandError, match="does not do .*, tried 1 times"):
+        remote.parse(FAULTY).write_bytes(b"1234")
