@@ -117,7 +117,7 @@ def faulty() -> Iterator[Faults]:  # noqa: C901 - the methods of two classes
             path = path.removeprefix("faulty://").strip("/")
             return f"/{path}" if path else ""
 
-        def _open(self, path, mode="rb", autocommit=True, **kwargs):
+        def _open(self, path, mode="rb", autocommit=True, data=None, **kwargs):
             if mode == "rb":
                 faults.told("read", path)
                 return memory.MemoryFile(
@@ -125,7 +125,7 @@ def faulty() -> Iterator[Faults]:  # noqa: C901 - the methods of two classes
                 )
             if mode == "xb" and path in self.store:
                 raise FileExistsError(path)
-            file = File(self, path)
+            file = File(self, path, data)
             if autocommit:
                 file.commit()
             return file

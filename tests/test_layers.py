@@ -139,7 +139,7 @@ OWNERS = {
     "tensorflow_io": {"data_prep/pixels/dicom_tfio.py"},
     "openvino": {"inference/ensemble/openvino_engine.py"},
     "ray": {"data_prep/executors/ray_*.py"},
-    "fsspec": {"data_prep/core/remote_path.py"},
+    "fsspec": {"data_prep/core/store_client.py"},
 }
 FILES = sorted(p for name in PACKAGES for p in (ROOT / name).rglob("*.py"))
 

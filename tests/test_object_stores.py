@@ -12,6 +12,7 @@ from data_prep.config import SyntheticConfig
 from data_prep.core import remote
 from data_prep.core.errors import ExitCode
 from data_prep.phantom import synthetic_folder
+from data_prep.source import content
 from inference.config import PredictConfig
 from inference.prediction import predict
 from trainer import loop
@@ -108,6 +109,7 @@ def test_from_films_to_a_submission(tmp_path, s3, gs, cache, monkeypatch):
     assert convert.convert(conversion(films, local / "data")) == ExitCode.DONE
     config = conversion(s3 / "films", s3 / "data")
     assert convert.convert(config) == ExitCode.DONE
+    assert content._of_object.cache_info().currsize == 0
     assert bytes_of(s3 / "data") == bytes_of(local / "data")
     # Again: it is complete, and nothing was replaced.
     assert convert.convert(config) == ExitCode.DONE

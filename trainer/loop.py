@@ -131,6 +131,7 @@ def _train(config: TrainConfig, execution: Execution) -> dict[str, Any]:
         # cluster.
         with preemption:
             trainer.restore_or_begin(run)
+            _check_same_start(trainer)
             # A run may have been killed between its checkpoint and its weights.
             epoch_actions.show_best_of(trainer, run)
             train_epochs(trainer, run, preemption)
@@ -140,6 +141,21 @@ def _train(config: TrainConfig, execution: Execution) -> dict[str, Any]:
             result = run.finish(scores, begun_with, seconds)
             trainer.cluster.meet()
             return result
+
+
+def _check_same_start(trainer: Trainer) -> None:
+    """Raises a CommandError in all workers unless they go on from one checkpoint.
+
+    Each reads the run folder by itself, and that of a store by its own copy.
+    """
+    state, progress = trainer.state, trainer.state.progress
+    trainer.cluster.check_same(
+        f"{progress.epoch} {progress.step} {state.restored}",
+        what="the workers have read different checkpoints; this one goes on after "
+        f"epoch {progress.epoch}, step {progress.step}",
+        fix="start all of them again; if they differ then, see that --workdir is the "
+        "same folder on all machines",
+    )
 
 
 def _decided(config: TrainConfig, workdir: pathlib.Path) -> TrainConfig:

@@ -32,6 +32,7 @@ from data_prep.core.errors import ExitCode
 from data_prep.dataset import shards
 from data_prep.pixels import dicom_tfio
 from data_prep.pixels import notices
+from data_prep.source import content
 from data_prep.source import quarantine
 
 # In the example of an array; more parts than shards have nothing to do.
@@ -155,12 +156,14 @@ def _build(config: ConvertConfig, inputs: str) -> None:
     on_cluster = bool(config.placement.cluster)
     with (ClusterWork if on_cluster else LocalWork)(config) as work:
         planned = plan_choice.choose(config, work.reader, bad, inputs, keep=on_cluster)
+        content.forget()
         names = [shard.name for shard in planned.shards]
         parts.log_unfinished(config, names)
         facts = _write_all(config, planned.shards, work)
     num_rejected = bad_inputs.add_rejected(planned.shards, facts, bad)
     num_planned = plan.num_images(planned.shards)
     bad_inputs.refuse(config, num_planned, bad, num_rejected)
+    folder_lock.check_held(config.output)
     bad.write(config.output)
     notices.write(config.output, _noticed(facts))
     publishing.publish(config, planned, facts, inputs)

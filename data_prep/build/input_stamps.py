@@ -141,7 +141,7 @@ def _stamp(zips: dict, file: SourceFile) -> tuple[int, int]:
             status = file.path.stat()
             return status.st_size, status.st_mtime_ns
         if file.path not in zips:
-            with zipfile.ZipFile(archives.for_zipfile(file.path)) as archive:
+            with archives.OpenZip(file.path) as archive:
                 zips[file.path] = {
                     info.filename: (info.file_size, info.CRC)
                     for info in archive.infolist()

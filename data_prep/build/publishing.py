@@ -14,6 +14,7 @@ from data_prep.build.plan import PlannedShard
 from data_prep.build.shard_facts import ShardFacts
 from data_prep.config import ConvertConfig
 from data_prep.core import durable
+from data_prep.core import folder_lock
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.dataset import manifest as manifests
@@ -93,6 +94,7 @@ def publish(
     _warn_of_duplicates(facts.values(), fold_of)
     side_tables.write(config, planned, facts)
     _write_stamps(config, planned, sources)
+    folder_lock.check_held(config.output)
     for size in config.sizes:
         dataset = _manifest(config, size, planned.shards, facts, inputs)
         manifests.write(config.output / str(size), dataset)

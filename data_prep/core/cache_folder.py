@@ -2,9 +2,10 @@
 
     copies/        objects by their sha256 (local_copy.py)
     outgoing/      files that are being written, until they are uploaded
-    runs/          run folders of trainings that run now
+    runs/          run folders of trainings that run now, or that a store did not take
 
-Nothing in it is the only copy of anything: it may be deleted when no command runs.
+Copies may be deleted when no command runs. What is in `runs` then could not be
+uploaded: the next start of that training on this machine goes on from it.
 """
 
 import contextlib
@@ -67,7 +68,7 @@ def require_room(num_bytes: int) -> None:
             ExitCode.ENVIRONMENT,
             f"{folder} has {free / (1 << 30):.1f} GiB free, and copies of remote files "
             f"need {num_bytes / (1 << 30):.1f} GiB",
-            fix=f"make room (what is in it may be deleted while no command runs), or "
+            fix=f"make room ({folder}/copies may be deleted while no command runs), or "
             f"name another folder by the environment variable {VARIABLE}",
         )
 
@@ -87,6 +88,11 @@ def _sweep(parent: pathlib.Path) -> None:
     """Deletes what killed processes of this machine have left, once a process."""
     parent.mkdir(exist_ok=True)
     for folder in parent.glob(f"{socket.gethostname()}-*"):
-        pid = folder.name.split("-")[-2]
-        if not pathlib.Path("/proc", pid).exists():
+        *host, pid, _ = folder.name.split("-")
+        if has_ended("-".join(host), pid):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def has_ended(host: str, pid: str) -> bool:
+    """Returns whether a process was one of this machine, and runs no longer."""
+    return host == socket.gethostname() and not pathlib.Path("/proc", pid).exists()

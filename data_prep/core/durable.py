@@ -16,6 +16,7 @@ import re
 import secrets
 import shutil
 import socket
+from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Any
 
@@ -131,10 +132,25 @@ def sync_directory(path: pathlib.Path) -> None:
         os.close(descriptor)
 
 
-def write_text(path: pathlib.Path, text: str, *, make_folder: bool = True) -> None:
-    """Writes `text` to `path`, whole or not at all; see `atomic_write`."""
+def write_text(
+    path: pathlib.Path,
+    text: str,
+    *,
+    make_folder: bool = True,
+    before_rename: Callable[[], None] = lambda: None,
+) -> None:
+    """Writes `text` to `path`, whole or not at all; see `atomic_write`.
+
+    Args:
+      path: the file.
+      text: its content.
+      make_folder: see `atomic_write`.
+      before_rename: called when the file is written but has not got its name; what it
+        raises keeps the file from appearing.
+    """
     with atomic_write(path, make_folder=make_folder) as incomplete:
         incomplete.write_text(text, encoding="utf-8", newline="")
+        before_rename()
 
 
 def write_bytes(path: pathlib.Path, data: bytes) -> None:
@@ -184,11 +200,18 @@ def drop_incomplete(directory: pathlib.Path) -> None:
 
 
 def write_json(
-    path: pathlib.Path, value: dict[str, Any], *, make_folder: bool = True
+    path: pathlib.Path,
+    value: dict[str, Any],
+    *,
+    make_folder: bool = True,
+    before_rename: Callable[[], None] = lambda: None,
 ) -> None:
-    """Writes `value` as indented JSON with its own sha256 as the last key."""
+    """Writes `value` as indented JSON with its own sha256 as the last key.
+
+    Further arguments are those of `write_text`.
+    """
     text = _dump(value | {_CHECKSUM_KEY: _checksum(value)}) + "\n"
-    write_text(path, text, make_folder=make_folder)
+    write_text(path, text, make_folder=make_folder, before_rename=before_rename)
 
 
 def read_json(path: pathlib.Path, *, fix: str) -> dict[str, Any]:

@@ -8,7 +8,6 @@ names each process that uses the folder.
 import contextlib
 import errno
 import fcntl
-import hashlib
 import json
 import logging
 import os
@@ -18,8 +17,9 @@ import socket
 from collections.abc import Iterator
 from typing import TextIO
 
-from data_prep.core import cache_folder
 from data_prep.core import durable
+from data_prep.core import lock_owner
+from data_prep.core import object_lease
 from data_prep.core import remote
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
@@ -45,7 +45,8 @@ def locked(directory: pathlib.Path, *, shared: bool = False) -> Iterator[None]:
     Where the file system has no locks, `.lock.owner` names this process instead, or
     with `shared` a `.lock.sharer-*` of its own. One that was killed leaves that file,
     which the next run on the same machine sees through; a run on another machine is
-    told which file to delete. So it is in object stores, too.
+    told which file to delete. So it is in object stores, too; there, a file is renewed
+    every minute, and after ten minutes without that the folder is taken over.
 
     Args:
       directory: the folder, which is made if it is missing.
@@ -90,6 +91,17 @@ def locked(directory: pathlib.Path, *, shared: bool = False) -> Iterator[None]:
         yield
 
 
+def check_held(directory: pathlib.Path) -> None:
+    """Raises a CommandError if another run has taken over a folder of a store.
+
+    To be called before what cannot be undone: a machine that was taken for lost may
+    wake up after another one has gone on in its place. A local folder, and one that
+    this process has not locked, passes.
+    """
+    if remote.is_remote(directory):
+        object_lease.check(directory / _OWNER)
+
+
 def has_owner_file(directory: pathlib.Path) -> bool:
     """Returns whether a file stands for the lock of a locked folder."""
     return (directory / _OWNER).exists()
@@ -112,29 +124,49 @@ def _is_shared(file: TextIO) -> bool:
 def _owning(directory: pathlib.Path) -> Iterator[None]:
     """Creates the file of the only process, and deletes it at the end."""
     path = directory / _OWNER
-    owner = _this_process()
+    owner = lock_owner.this_process()
     if remote.is_remote(path):
         # An answer of the store may be lost, and only this tells whose object it is.
         owner["token"] = secrets.token_hex(4)
     mine = json.dumps(owner)
-    if not _created(path, mine):
-        _drop_stale(path)
-        if not _created(path, mine):
-            raise _in_use(path, "another run")
-    if remote.is_remote(path) and path.create(mine.encode()):
-        logging.warning(
-            "the store of %s replaces an object that it was asked only to make: two "
-            "runs that start at the same moment are not kept apart.",
-            directory,
-        )
+    if not lock_owner.created(path, mine):
+        lock_owner.drop_stale(path)
+        if not lock_owner.created(path, mine):
+            raise lock_owner.in_use(path, "another run")
+    if remote.is_remote(path):
+        _check_store(path, mine)
     try:
-        # Looked for only now: those who start to share see this file, or are seen.
-        _refuse_sharers(directory)
-        yield
+        with _kept(path, mine):
+            # Looked for only now: those who start to share see this file, or are seen.
+            _refuse_sharers(directory)
+            yield
     finally:
         with contextlib.suppress(FileNotFoundError):
             if path.read_text() == mine:
                 path.unlink()
+
+
+def _check_store(path: remote.RemotePath, mine: str) -> None:
+    """Warns of a store that replaces objects.
+
+    Raises:
+      CommandError: another run has the object now.
+    """
+    if path.create(mine.encode()):
+        logging.warning(
+            "the store of %s replaces an object that it was asked only to make: two "
+            "runs that start at the same moment are not kept apart.",
+            path.parent,
+        )
+    if object_lease.text_of(path) != mine:
+        raise lock_owner.in_use(path, "another run")
+
+
+def _kept(path: pathlib.Path, mine: str) -> contextlib.AbstractContextManager[None]:
+    """Keeps an object of a store from getting stale."""
+    if remote.is_remote(path):
+        return object_lease.renewed(path, mine)
+    return contextlib.nullcontext()
 
 
 @contextlib.contextmanager
@@ -142,11 +174,12 @@ def _sharing(directory: pathlib.Path) -> Iterator[None]:
     """Creates the file of one of several processes, and deletes it at the end."""
     host = socket.gethostname().replace("/", "_")[:32]
     name = f"{_SHARER}-{host}-{os.getpid()}-{secrets.token_hex(4)}"
-    path = directory / name
-    durable.write_text(path, json.dumps(_this_process()))
+    path, mine = directory / name, json.dumps(lock_owner.this_process())
+    durable.write_text(path, mine)
     try:
-        _drop_stale(directory / _OWNER)
-        yield
+        with _kept(path, mine):
+            lock_owner.drop_stale(directory / _OWNER)
+            yield
     finally:
         path.unlink(missing_ok=True)
 
@@ -160,124 +193,11 @@ def _refuse_sharers(directory: pathlib.Path) -> None:
     running = []
     for path in sorted(directory.glob(f"{_SHARER}-*")):
         try:
-            _drop_stale(path)
+            lock_owner.drop_stale(path)
         except CommandError:
             running.append(path)
     if running:
         raise _shared(directory, running)
-
-
-def _created(path: pathlib.Path, text: str) -> bool:
-    if remote.is_remote(path):
-        return path.create(text.encode()) or _text_of(path) == text
-    try:
-        with path.open("x") as file:
-            file.write(text)
-    except FileExistsError:
-        return False
-    return True
-
-
-def _text_of(path: pathlib.Path) -> str | None:
-    try:
-        return path.read_text()
-    except FileNotFoundError:
-        return None
-
-
-def _drop_stale(path: pathlib.Path) -> None:
-    """Deletes the file of a process that has ended.
-
-    Raises:
-      CommandError: the process runs, or may run on another machine.
-    """
-    try:
-        text = path.read_text()
-        owner = json.loads(text)
-        name = f"process {owner['pid']} on {owner['host']}"
-    except FileNotFoundError:
-        return
-    except (ValueError, TypeError, KeyError) as e:
-        raise _in_use(path, "an unknown process") from e
-    if not _has_ended(owner):
-        raise _in_use(path, name)
-    if remote.is_remote(path):
-        _drop_stale_object(path, text)
-        return
-    # Another run may have done the same and own the folder by now: what is moved away
-    # is looked at again before it is deleted.
-    aside = path.with_name(f"{path.name}-{os.getpid()}")
-    with contextlib.suppress(FileNotFoundError):
-        path.replace(aside)
-        if aside.read_text() != text:
-            # Not if a third run has made its own by now.
-            with contextlib.suppress(OSError):
-                os.link(aside, path)
-            aside.unlink()
-            raise _in_use(path, "another run")
-        aside.unlink()
-
-
-def _drop_stale_object(path: remote.RemotePath, text: str) -> None:
-    # Only processes of one machine judge whether its object is stale.
-    name = hashlib.sha256(str(path).encode()).hexdigest()
-    with (cache_folder.path() / f"{_LOCK}-{name[:16]}").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        if _text_of(path) not in (text, None):
-            raise _in_use(path, "another run")
-        path.unlink(missing_ok=True)
-
-
-def _this_process() -> dict[str, str | int]:
-    return {
-        "host": socket.gethostname(),
-        # Machines that were installed alike may have one name.
-        "machine": _machine(),
-        "boot": pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
-        # Processes of another container have other numbers.
-        "space": os.readlink("/proc/self/ns/pid"),
-        "pid": os.getpid(),
-        "started": _started(os.getpid()),
-    }
-
-
-def _machine() -> str:
-    try:
-        return pathlib.Path("/etc/machine-id").read_text().strip()
-    except OSError:
-        return ""
-
-
-def _has_ended(owner: dict) -> bool:
-    here = _this_process()
-    if owner["host"] != here["host"]:
-        return False
-    if owner.get("boot") != here["boot"]:
-        # Unless it is another machine of that name.
-        return bool(here["machine"]) and owner.get("machine") == here["machine"]
-    # The number may be that of a newer process.
-    is_same_space = owner.get("space") == here["space"]
-    return is_same_space and owner.get("started") != _started(owner["pid"])
-
-
-def _started(pid: int) -> str:
-    """Returns when a process has started, in ticks since the boot; '' if it is gone."""
-    try:
-        text = pathlib.Path(f"/proc/{pid}/stat").read_text()
-    except PermissionError:
-        return "hidden"
-    except OSError:
-        return ""
-    # The name of the program, in brackets, may hold anything. See proc(5), field 22.
-    return text.rpartition(")")[2].split()[19]
-
-
-def _in_use(path: pathlib.Path, owner: str) -> CommandError:
-    return CommandError(
-        ExitCode.CONFLICT,
-        f"{path.parent} is in use by {owner}",
-        fix=f"wait for it; if it has ended, delete {path}",
-    )
 
 
 def _shared(directory: pathlib.Path, sharers: list[pathlib.Path]) -> CommandError:

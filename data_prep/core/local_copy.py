@@ -6,15 +6,19 @@ once, checked, and read from the disk by every later epoch and command.
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
+import functools
 import os
 import pathlib
 import secrets
+import socket
 from collections.abc import Iterable
 from collections.abc import Sequence
 
 from data_prep.core import cache_folder
 from data_prep.core import durable
+from data_prep.core import machine_lock
 from data_prep.core import remote
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
@@ -71,7 +75,8 @@ def fetch(wanted: Sequence[Remote]) -> list[pathlib.Path]:
     """
     missing = {w.copy(): w for w in wanted if not _is_sound(w.copy(), w.sha256)}
     if missing:
-        cache_folder.require_room(sum(w.num_bytes for w in missing.values()))
+        _sweep(cache_folder.path() / "copies")
+        cache_folder.require_room(sum(_num_bytes(w) for w in missing.values()))
         with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
             done: Iterable = threads.map(_fetch, missing.values())
             if len(missing) > 1:
@@ -83,6 +88,26 @@ def fetch(wanted: Sequence[Remote]) -> list[pathlib.Path]:
                 threads.shutdown(cancel_futures=True)
                 raise
     return [w.copy() for w in wanted]
+
+
+@functools.cache
+def _sweep(copies: pathlib.Path) -> None:
+    """Deletes what killed processes of this machine had fetched in part."""
+    for file in copies.glob("*/*-*-*"):
+        _, *host, pid, _ = file.name.split("-")
+        # Earlier versions did not name the machine.
+        if cache_folder.has_ended("-".join(host) or socket.gethostname(), pid):
+            file.unlink(missing_ok=True)
+
+
+def _num_bytes(wanted: Remote) -> int:
+    """Returns the size of an object, of which the store is asked if it is not known."""
+    if wanted.num_bytes:
+        return wanted.num_bytes
+    # A missing one is an error of the fetch.
+    with contextlib.suppress(FileNotFoundError):
+        return wanted.path.stat().st_size
+    return 0
 
 
 # Of this process; a copy may be damaged between two of them.
@@ -102,10 +127,18 @@ def _is_sound(copy: pathlib.Path, sha256: str) -> bool:
 
 
 def _fetch(wanted: Remote) -> None:
+    """Fetches a copy, unless another process of this machine has done it meanwhile."""
     copy = wanted.copy()
     copy.parent.mkdir(parents=True, exist_ok=True)
-    # Several processes may fetch it: each has a name of its own, the last one stays.
-    incomplete = copy.with_name(f"{copy.name}-{os.getpid()}-{secrets.token_hex(4)}")
+    with machine_lock.held(copy.with_name(f"{wanted.sha256}.lock")):
+        if not _is_sound(copy, wanted.sha256):
+            _fetch_alone(wanted, copy)
+
+
+def _fetch_alone(wanted: Remote, copy: pathlib.Path) -> None:
+    # Its name is its own, since a network share may have no locks.
+    name = f"{copy.name}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    incomplete = copy.with_name(name)
     try:
         try:
             wanted.path.download(incomplete)

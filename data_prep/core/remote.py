@@ -6,6 +6,7 @@ Local files stay pathlib.Path, and nothing that knows a store is imported for th
 import contextlib
 import glob
 import pathlib
+import re
 import shutil
 from collections.abc import Iterator
 
@@ -15,6 +16,10 @@ from data_prep.core.errors import ExitCode
 from data_prep.core.remote_path import RemotePath
 
 _MARK = "://"
+# What signed addresses have, such as ?X-Amz-Signature= and ?sig=.
+_SIGNED = re.compile(
+    r"[?&;#][^/]*(sig|token|credential|secret|passw)[^/=]*=", re.IGNORECASE
+)
 
 
 def is_url(text: str) -> bool:
@@ -33,19 +38,22 @@ def parse(text: str) -> RemotePath | pathlib.Path:
     protocol, _, rest = text.partition(_MARK)
     if protocol in ("file", "local"):
         return pathlib.Path(rest)
+    # Neither error shows the rest, which may hold a secret.
+    shown = protocol if re.fullmatch(r"[\w.+:-]*", protocol) else "..."
     user, at, _ = rest.partition("/")[0].rpartition("@")
-    signed = protocol in ("http", "https") and "?" in rest
-    if signed or (at and ":" in user):
+    signed = protocol.endswith(("http", "https")) and "?" in rest
+    if signed or _SIGNED.search(text) or (at and ":" in user):
         raise CommandError(
             ExitCode.FLAGS,
-            f"a path of {protocol}:// holds a password or a signature, which others on "
+            f"a path of {shown}:// holds a password or a signature, which others on "
             "this machine can read",
             fix="give credentials by the environment or files of the store's programs",
         )
-    if not protocol or "::" in protocol or _MARK in rest:
+    if not protocol or shown != protocol or "::" in protocol or _MARK in rest:
         raise CommandError(
             ExitCode.FLAGS,
-            f"{text} is not a path like s3://bucket/folder or gs://bucket/folder",
+            f"a path that begins with {shown}:// is not one like s3://bucket/folder or "
+            "gs://bucket/folder",
             fix="correct the path",
         )
     return RemotePath(text)

@@ -4,10 +4,10 @@ A store that does not answer is asked again. Its own messages are not shown, sin
 quote a signed address.
 """
 
-import asyncio
 import errno
 import logging
 import os
+import re
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -24,6 +24,8 @@ INSTALL = "pip install -r requirements-cloud.txt -c constraints.txt"
 _LOCAL = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 # What callers tell apart: names, but no failures.
 _NAMES = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)
+# Of clients that are not installed, or offer no such operation, as http no writing.
+_NEVER = (ImportError, NotImplementedError)
 _DENIED = {"401", "403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
 _NO_CREDENTIALS = ("Credential", "RefreshError", "Token")
 
@@ -76,7 +78,7 @@ def _asked(url: str, ask: Callable[[], _Value]) -> _Value:
             raise type(e)(number, os.strerror(number), url) from e
         except Exception as e:  # noqa: BLE001 - every store has its own exceptions
             if not _is_of_store(e):
-                raise
+                raise _without_secrets(e) from None
             if wait is None or not _may_pass(e):
                 raise explained(url, e) from e
             logging.warning(
@@ -114,15 +116,42 @@ def explained(url: str, error: Exception) -> CommandError:
 def _is_of_store(error: Exception) -> bool:
     if isinstance(error, OSError):
         return error.errno not in _LOCAL
-    if isinstance(error, (ImportError, asyncio.TimeoutError)):
+    # asyncio's own is another class before Python 3.11.
+    if isinstance(error, _NEVER) or type(error).__name__ == "TimeoutError":
         return True
     package = type(error).__module__.partition(".")[0]
     # A TypeError and its like are our own faults, and so stay what they are.
     return package not in ("builtins", "data_prep", "trainer", "inference")
 
 
+# What stands before the host of an address, and its query.
+_USER = re.compile(r"://[^\s/]*@")
+_QUERY = re.compile(r"(://[^\s?]*\?)\S*")
+
+
+def _without_secrets(error: Exception) -> Exception:
+    """Returns an error whose text has no signature, token or password of an address.
+
+    It has the same traceback, and the same class if that is made of a text.
+    """
+    hidden = without_secrets(str(error))
+    chain = [e for e in (error.__cause__, error.__context__) if e]
+    if str(error) == hidden and not chain:
+        return error
+    try:
+        told_again = type(error)(hidden)
+    except Exception:  # noqa: BLE001 - a class may want other arguments
+        told_again = RuntimeError(f"{type(error).__name__}: {hidden}")
+    return told_again.with_traceback(error.__traceback__)
+
+
+def without_secrets(text: str) -> str:
+    """Returns a text whose addresses have neither queries nor passwords."""
+    return _QUERY.sub(r"\1...", _USER.sub("://...@", text))
+
+
 def _may_pass(error: Exception) -> bool:
-    return not (isinstance(error, ImportError) or _is_denied(error))
+    return not (isinstance(error, _NEVER) or _is_denied(error))
 
 
 def _is_denied(error: Exception) -> bool:

@@ -64,12 +64,24 @@ def _open(path: pathlib.Path, member: str) -> BinaryIO:
 @functools.lru_cache(maxsize=1)
 def _cached(path: pathlib.Path, *_state: int) -> zipfile.ZipFile:
     """Returns an open zip; reading its directory for each member would be slow."""
-    return zipfile.ZipFile(for_zipfile(path))
+    return OpenZip(path)
 
 
-def for_zipfile(path: pathlib.Path) -> pathlib.Path | BinaryIO:
-    """Returns what zipfile opens: a local path, or the stream of a remote file."""
-    return path.open("rb") if remote.is_remote(path) else path
+class OpenZip(zipfile.ZipFile):
+    """A zip to read, whose close also closes the stream of a remote file."""
+
+    def __init__(self, path: pathlib.Path):
+        self._stream = path.open("rb") if remote.is_remote(path) else None
+        try:
+            super().__init__(self._stream or path)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        super().close()
+        if self._stream:
+            self._stream.close()
 
 
 @contextlib.contextmanager

@@ -5,7 +5,6 @@ import functools
 import gzip
 import pathlib
 import threading
-import zipfile
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -56,6 +55,11 @@ def _of_object(path: pathlib.Path, state) -> list[Content]:
     return _contents(path)
 
 
+def forget() -> None:
+    """Forgets what was looked into in stores: a million objects take a gigabyte."""
+    _of_object.cache_clear()
+
+
 def _contents(path: pathlib.Path) -> list[Content]:
     try:
         with path.open("rb", buffering=0) as stream:
@@ -71,7 +75,7 @@ def _contents(path: pathlib.Path) -> list[Content]:
 
 def _members(path: pathlib.Path) -> Iterator[Content]:
     with archives.damage("zip"):
-        archive = zipfile.ZipFile(archives.for_zipfile(path))
+        archive = archives.OpenZip(path)
     with archive:
         for info in archives.members(archive, path.stat().st_size):
             shown = _shown(path, archives.slashed(info.filename))

@@ -3,7 +3,7 @@
 `--plan_only` checks everything and writes request.json; `--part=K/N` predicts shards K,
 K + N, ... ; the command without either predicts what is left and joins.
 
-parts/array/of-<N>.json     that there were parts of N; deleted with the parts
+array/of-<N>.json     that there were parts of N; lies with the parts
 """
 
 import logging
@@ -17,7 +17,6 @@ from inference.config import PredictConfig
 from inference.prediction.job import Job
 from inference.prediction.job import num_images
 from inference.prediction.loaded_ensemble import LoadedEnsemble
-from inference.prediction.prediction_folder import PARTS
 from inference.prediction.prediction_folder import REQUEST
 from inference.prediction.prediction_folder import PredictionFolder
 
@@ -94,7 +93,7 @@ def tell_left(job: Job, folder: PredictionFolder, left: Iterable[int]) -> None:
       left: indices of the shards with chunks that the folder lacks.
     """
     left = list(left)
-    for path in sorted((folder.path / PARTS / _FOLDER).glob("of-*.json")):
+    for path in sorted((folder.parts.folder / _FOLDER).glob("of-*.json")):
         count = durable.read_json(path, fix="delete it")["parts"]
         parts = sorted({index % count for index in left})
         if parts:
@@ -109,4 +108,4 @@ def tell_left(job: Job, folder: PredictionFolder, left: Iterable[int]) -> None:
 
 
 def _mark(folder: PredictionFolder, count: int):
-    return folder.path / PARTS / _FOLDER / f"of-{count}.json"
+    return folder.parts.folder / _FOLDER / f"of-{count}.json"

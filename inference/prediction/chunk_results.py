@@ -8,7 +8,7 @@ from data_prep.dataset import rle
 from inference.ensemble.cascade import Prediction
 from inference.inputs.chunks import ImageChunk
 from inference.masks.postprocess import Postprocess
-from inference.prediction.prediction_folder import Row
+from inference.prediction.joining import Row
 from inference.prediction.probability_maps import ProbabilityMap
 
 

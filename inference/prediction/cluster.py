@@ -4,6 +4,8 @@ import dataclasses
 import functools
 import logging
 import pathlib
+from collections.abc import Mapping
+from collections.abc import Sequence
 
 from data_prep.core import shared_files
 from data_prep.core.errors import CommandError
@@ -13,34 +15,42 @@ from data_prep.executors import choose
 from data_prep.executors.executor import Executor
 from data_prep.executors.executor import Resources
 from inference.config import PredictConfig
+from inference.inputs.chunks import Chunk
 from inference.prediction import precision_change
 from inference.prediction import unit_process
 from inference.prediction.job import Job
 from inference.prediction.job import num_images
+from inference.prediction.prediction_folder import Claim
 from inference.prediction.prediction_folder import PredictionFolder
 from inference.prediction.process_notes import NotesReader
 
+_Left = Mapping[int, Sequence[Chunk]]
 
-def predict(job: Job, folder: PredictionFolder) -> None:
-    """Predicts all chunks that the folder lacks.
+
+def predict(job: Job, folder: PredictionFolder, left: _Left) -> None:
+    """Claims the folder, and predicts the chunks that it lacks.
 
     A unit is a shard. What it leaves are its chunks' parts in the folder, as on one
     machine; only indices and names of shards go through the engine.
 
     Args:
       job: the job; its paths are absolute.
-      folder: its folder, claimed.
+      folder: its folder.
+      left: what it lacks, see job.left.
 
     Raises:
       CommandError: a member, a shard or a machine is bad, a required GPU is missing, or
         what was predicted is not in the folder.
     """
-    left = job.left(folder)
-    if not left:
-        return
+    with folder.claimed() as claim:
+        if left:
+            _predict(job, folder, left, claim)
+
+
+def _predict(job: Job, folder: PredictionFolder, left: _Left, claim: Claim) -> None:
     config, notes = job.config, NotesReader(folder.path)
     sizes = {index: num_images(remaining) for index, remaining in left.items()}
-    was_compared = folder.change() is not None
+    was_compared = folder.parts.change() is not None
     with choose.executor(config.placement, shared=_shared(config)) as executor:
         resources = _resources(config, executor)
         logging.info(
@@ -55,15 +65,17 @@ def predict(job: Job, folder: PredictionFolder) -> None:
         )
         try:
             with Tracker("predict", sum(sizes.values()), unit="images") as tracker:
+                claim.is_sent = True
                 for index, _ in executor.run_loaded(
                     load, list(left), cost_of=sizes.__getitem__, resources=resources
                 ):
+                    claim.is_answered = True
                     tracker.advance(sizes[index], note=executor.note())
                     notes.repeat()
         finally:
-            notes.repeat()
-    _await_parts(job, folder)
-    change = folder.change()
+            notes.repeat(now=True)
+    _await_parts(folder, left)
+    change = folder.parts.change()
     if change and not was_compared:
         precision_change.log(
             config.predict_precision, precision_change.Change(**change)
@@ -104,20 +116,25 @@ def _resources(config: PredictConfig, executor: Executor) -> Resources:
     return resources
 
 
-def _await_parts(job: Job, folder: PredictionFolder) -> None:
+def _await_parts(folder: PredictionFolder, left: _Left) -> None:
     """Waits until this machine sees what others have written.
 
     Raises:
       CommandError: it does not.
     """
-    if shared_files.wait(
-        lambda: not job.left(folder), folder.path, what="the last parts"
-    ):
+    missing = {chunk.index for of_shard in left.values() for chunk in of_shard}
+
+    def is_seen() -> bool:
+        # What was seen once is not looked for again.
+        missing.difference_update(folder.finished(missing))
+        return not missing
+
+    if shared_files.wait(is_seen, folder.parts.folder, what="the last parts"):
         return
-    left = job.left(folder)
+    unseen = [k for k in left if any(c.index in missing for c in left[k])]
     raise CommandError(
         ExitCode.ENVIRONMENT,
-        f"{len(left)} shards were predicted on other machines, and {folder.path} does "
-        "not have their parts",
+        f"{len(unseen)} shards were predicted on other machines, and {folder.path} "
+        "does not have their parts",
         fix="give a folder that all machines of the cluster share",
     )

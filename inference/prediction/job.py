@@ -100,10 +100,9 @@ class Job:
           folder: the output folder.
           shards: indices of the shards to look at, or None for all.
         """
-        indices = range(len(self.chunks)) if shards is None else shards
-        left = {
-            k: [c for c in self.chunks[k] if not folder.has(c.index)] for k in indices
-        }
+        indices = range(len(self.chunks)) if shards is None else list(shards)
+        done = folder.finished([c.index for k in indices for c in self.chunks[k]])
+        left = {k: [c for c in self.chunks[k] if c.index not in done] for k in indices}
         return {k: of_shard for k, of_shard in left.items() if of_shard}
 
     def _paths(self) -> tuple[list[pathlib.Path], list[pathlib.Path]]:

@@ -126,7 +126,7 @@ class LoadedEnsemble:
             rows = tuple(self._make_results(images, p, fold)[0] for p in both)
             change = precision_change.measure(images, both, rows)
             # Written before the chunk itself, so that no later call lacks it.
-            folder.write_change(dataclasses.asdict(change))
+            folder.parts.write_change(dataclasses.asdict(change))
             precision_change.log(self._config.predict_precision, change)
         return prediction
 

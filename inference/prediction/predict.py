@@ -69,7 +69,7 @@ def predict(config: PredictConfig) -> ExitCode:
             job.check_weights()
             logging.info("%s is already complete", config.output)
         elif placement.plan_only:
-            folder.refuse_other()
+            folder.resume()
             array_parts.plan(job, folder)
         elif is_part:
             array_parts.predict(job, folder, placement.part)
@@ -105,7 +105,7 @@ def _data(config: PredictConfig) -> tuple[ExitCode, tuple[pathlib.Path, ...]]:
 
 def _finish(job: Job, folder: PredictionFolder) -> None:
     """Predicts all chunks that the folder lacks, then writes the csvs."""
-    folder.refuse_other()
+    folder.resume()
     total, left = len(job.all_chunks), job.left(folder)
     remaining = [chunk for of_shard in left.values() for chunk in of_shard]
     if len(remaining) < total:
@@ -113,8 +113,7 @@ def _finish(job: Job, folder: PredictionFolder) -> None:
     array_parts.tell_left(job, folder, left)
     if job.config.placement.cluster:
         job.check_weights()
-        with folder.claimed():
-            cluster.predict(job, folder)
+        cluster.predict(job, folder, left)
     else:
         # Before the claim, so that a bad member leaves no request.
         ensemble = LoadedEnsemble(job)
@@ -123,4 +122,5 @@ def _finish(job: Job, folder: PredictionFolder) -> None:
             num_images = jobs.num_images(remaining)
             with Tracker("predict", num_images, unit="images") as tracker:
                 ensemble.predict(folder, remaining, tracker.advance)
+    folder_lock.check_held(job.config.output)
     folder.join([chunk.num_images for chunk in job.all_chunks])

@@ -1,19 +1,22 @@
 """The folder of a prediction: finished parts, then the csvs made from them.
 
 request.json                provenance of the prediction; another one is refused
-parts/part-00000.json       rows of one chunk; deleted when the prediction is finished
-parts/precision.json        what its precision changes, if that is measured; likewise
-parts/array/, parts/notes/  see array_parts.py and process_notes.py; likewise
+parts/<request>/            rows of each chunk and more, see part_files.py; deleted when
+                            the prediction is finished
+parts/notes/                see process_notes.py; likewise
 probabilities/part-...      its maps, if they are kept (probability_maps.py)
 submission.csv              masks of all images, if there are segmenters
 classification.csv          probabilities of all images, if there are classifiers
 prediction.json             written last: provenance, images, sha256 of every file, and
-                            "against_float32", what parts/precision.json had
+                            "against_float32", what the parts' precision.json had
 """
 
 import contextlib
 import dataclasses
+import logging
 import pathlib
+from collections.abc import Collection
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
@@ -22,35 +25,31 @@ from data_prep.core import durable
 from data_prep.core import remote
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
-from inference.prediction import probability_csv
+from inference.prediction import joining
 from inference.prediction import probability_maps
-from inference.prediction import submission
+from inference.prediction.joining import Joined
+from inference.prediction.joining import Row
+from inference.prediction.part_files import PartFiles
 from inference.prediction.probability_maps import ProbabilityMap
 
 REQUEST = "request.json"
-SUBMISSION = "submission.csv"
-CLASSIFICATION = "classification.csv"
 MARKER = probability_maps.MARKER
-PARTS = "parts"
-_PRECISION = "precision.json"
 # Keys that the provenance of older predictions lacks, with what those did.
 _ADDED = {"predict_precision": "trained"}
 _FIX = "choose another --output, or delete this one"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Row:
-    """The row of one image.
+@dataclasses.dataclass
+class Claim:
+    """How far the work has come for which a folder was claimed.
 
     Attributes:
-      image_id: its id.
-      rle: its mask, see data_prep/dataset/rle.py; None if no masks are made.
-      probability: of a pneumothorax, in 0..1; None without classifiers.
+      is_sent: whether other machines may have begun to load the members.
+      is_answered: whether one has predicted.
     """
 
-    image_id: str
-    rle: str | None
-    probability: float | None
+    is_sent: bool = False
+    is_answered: bool = False
 
 
 class PredictionFolder:
@@ -59,10 +58,15 @@ class PredictionFolder:
     Args:
       path: path of the folder.
       provenance: of the prediction, see inference/prediction/provenance.py.
+
+    Attributes:
+      path: see above.
+      parts: the finished parts of this prediction.
     """
 
     def __init__(self, path: pathlib.Path, provenance: dict[str, Any]):
         self.path, self._provenance = path, provenance
+        self.parts = PartFiles(path, provenance)
 
     def complete(self) -> bool:
         """Returns whether the folder has this prediction, finished and unchanged.
@@ -89,37 +93,52 @@ class PredictionFolder:
         return (self.path / MARKER).exists()
 
     def claim(self) -> None:
-        """Records the provenance.
+        """Records the provenance, and takes parts from now on.
 
         Raises:
           CommandError: another prediction was started in the folder.
         """
-        self.refuse_other()
+        self.resume()
+        self.parts.open()
         durable.write_json(self.path / REQUEST, self._provenance)
 
     @contextlib.contextmanager
-    def claimed(self) -> Iterator[None]:
+    def claimed(self) -> Iterator[Claim]:
         """Claims the folder, and gives it back after an error if nothing is done.
 
         Otherwise a member that turns out to be bad would leave a request that refuses
-        the corrected command.
+        the corrected command. What other machines have begun may not be seen here yet:
+        once they may have predicted, the request stays.
+
+        Yields:
+          What the caller sets while its work proceeds.
 
         Raises:
           CommandError: as `claim`.
         """
         is_first = not (self.path / REQUEST).exists()
         self.claim()
+        claim = Claim()
         try:
-            yield
-        except Exception:
-            if is_first and not any((self.path / PARTS).glob("part-*")):
+            yield claim
+        except Exception as e:
+            # While members are loaded, only bad ones are a fault of the command.
+            is_bad = isinstance(e, CommandError) and e.exit_code == ExitCode.FLAGS
+            is_begun = claim.is_answered or (claim.is_sent and not is_bad)
+            if is_first and not is_begun and not any(self.parts.folder.glob("part-*")):
+                self.parts.close()
                 (self.path / REQUEST).unlink(missing_ok=True)
             raise
 
-    def refuse_other(self) -> None:
-        """Raises a CommandError if another prediction was started in the folder."""
+    def resume(self) -> None:
+        """Takes over what this prediction has left of an interrupted call.
+
+        Raises:
+          CommandError: another prediction was started in the folder.
+        """
         if (self.path / REQUEST).exists():
             self.check_request()
+            self.parts.adopt_former()
 
     def check_request(self) -> None:
         """Raises a CommandError unless this prediction was started in the folder."""
@@ -132,21 +151,11 @@ class PredictionFolder:
 
     def has(self, index: int) -> bool:
         """Returns whether a part is finished."""
-        return self._part(index).exists()
+        return self.parts.path(index).exists()
 
-    def list_parts(self) -> list[str]:
-        """Returns the names of the files of finished parts, in no order."""
-        parts = self.path / PARTS
-        return [path.name for path in parts.iterdir()] if parts.is_dir() else []
-
-    def write_change(self, change: dict[str, Any]) -> None:
-        """Writes what the precision changes; call it before the first part."""
-        durable.write_json(self.path / PARTS / _PRECISION, change)
-
-    def change(self) -> dict[str, Any] | None:
-        """Returns what `write_change` wrote, or None."""
-        path = self.path / PARTS / _PRECISION
-        return durable.read_json(path, fix=_FIX) if path.exists() else None
+    def finished(self, indices: Collection[int]) -> set[int]:
+        """Returns which of these parts are finished."""
+        return self.parts.finished(indices)
 
     def write(
         self, index: int, rows: Sequence[Row], maps: list[ProbabilityMap] | None
@@ -157,13 +166,18 @@ class PredictionFolder:
           index: the index of its chunk.
           rows: the rows of its images.
           maps: the maps to keep, or None if the prediction keeps no maps.
+
+        Raises:
+          CommandError: the prediction was finished or given up meanwhile, and nothing
+            is written.
         """
+        self.parts.check_open()
+        part = {"rows": [list(dataclasses.astuple(row)) for row in rows]}
         if maps is not None:
-            name = probability_maps.part_name(index)
-            probability_maps.write(self.path / probability_maps.FOLDER / name, maps)
+            path = self._maps / probability_maps.part_name(index)
+            part["map"] = probability_maps.write(path, self._while_open(maps))
         # Written last, since `has` looks for it.
-        stored = [list(dataclasses.astuple(row)) for row in rows]
-        durable.write_json(self._part(index), {"rows": stored})
+        self.parts.write(index, part)
 
     def join(self, sizes: Sequence[int]) -> None:
         """Writes the csvs and the marker.
@@ -172,65 +186,69 @@ class PredictionFolder:
           sizes: number of images of each part.
 
         Raises:
-          CommandError: a part is damaged, or an image appears twice.
+          CommandError: a part is damaged, an image appears twice, or maps are not those
+            of their part.
         """
-        # An attempt that was given up can replace no part any more.
-        for folder in (self.path / PARTS, self.path / probability_maps.FOLDER):
-            durable.drop_incomplete(folder)
-        first = self._part_rows(0)[0]  # All rows have the same fields.
-        files = []
-        if first.rle is not None:
-            rows = ((row.image_id, row.rle) for row in self._rows(sizes))
-            submission.write(self.path / SUBMISSION, rows)
-            files.append(SUBMISSION)
-        if first.probability is not None:
-            rows = ((row.image_id, row.probability) for row in self._rows(sizes))
-            probability_csv.write(self.path / CLASSIFICATION, rows)
-            files.append(CLASSIFICATION)
-        images = sum(1 for _ in self._rows(sizes)) if not files else sum(sizes)
-        change = self.change()
+        # An attempt that was given up can replace nothing any more.
+        self.parts.close()
+        durable.drop_incomplete(self._maps)
+        joined = joining.join(self.path, self.parts, sizes)
+        change = self.parts.change()
         facts = {} if change is None else {"against_float32": change}
         probability_maps.seal(
             self.path,
             self._provenance,
-            files={name: durable.sha256(self.path / name) for name in files},
-            images=images,
+            parts=self._checked_maps(joined),
+            files={name: durable.sha256(self.path / name) for name in joined.csvs},
+            images=sum(sizes),
             **facts,
         )
 
     def drop_parts(self) -> None:
-        """Deletes the rows of the parts; repeated if an earlier call was killed."""
-        remote.remove_tree(self.path / PARTS)
+        """Deletes the parts; repeated if an earlier call was killed."""
+        self.parts.drop()
 
-    def _rows(self, sizes: Sequence[int]) -> Iterator[Row]:
-        """Yields all rows, and checks that no image is missing or appears twice."""
-        seen: set[str] = set()
-        for index, size in enumerate(sizes):
-            rows = self._part_rows(index)
-            for row in rows:
-                if row.image_id in seen:
-                    raise CommandError(
-                        ExitCode.CORRUPT,
-                        f"image {row.image_id} is in the dataset twice",
-                        fix="convert the dataset again",
-                    )
-                seen.add(row.image_id)
-                yield row
-            if len(rows) != size:
+    @property
+    def _maps(self) -> pathlib.Path:
+        return self.path / probability_maps.FOLDER
+
+    def _while_open(self, maps: Iterable[ProbabilityMap]) -> Iterator[ProbabilityMap]:
+        yield from maps
+        # The file is written and has not got its name.
+        self.parts.check_open()
+
+    def _checked_maps(self, joined: Joined) -> dict[str, str]:
+        """Returns {name: sha256} of the maps; deletes those of other predictions.
+
+        Raises:
+          CommandError: maps are missing, or not those of their part. The part is
+            deleted, so that the next call predicts it again.
+        """
+        found = {p.name: p for p in self._maps.glob("part-*.tfrecord")}
+        checked = {}
+        for index, recorded in joined.maps.items():
+            name = probability_maps.part_name(index)
+            if recorded is None and not self._provenance.get("keeps_maps"):
+                continue
+            path = found.pop(name, None)
+            digest = path and self._digest(path, recorded)
+            # Parts of an earlier release have recorded nothing.
+            if digest is None or recorded not in (None, digest):
+                self.parts.path(index).unlink()
                 raise CommandError(
                     ExitCode.CORRUPT,
-                    f"{len(rows)} images were predicted instead of {size}",
-                    fix="convert the dataset again",
+                    f"{self._maps / name} is missing, or is not what its part was "
+                    "made with",
+                    fix="run the command again, which predicts this part again",
                 )
+            checked[name] = digest
+        for path in found.values():
+            logging.warning("%s is of another prediction, and is deleted", path)
+            path.unlink(missing_ok=True)
+        return checked
 
-    def _part_rows(self, index: int) -> list[Row]:
-        stored = durable.read_json(
-            self._part(index), fix=f"delete {self.path} and predict again"
-        )
-        return [
-            Row(image_id=image_id, rle=rle, probability=probability)
-            for image_id, rle, probability in stored["rows"]
-        ]
-
-    def _part(self, index: int) -> pathlib.Path:
-        return self.path / PARTS / f"part-{index:05d}.json"
+    def _digest(self, path: pathlib.Path, recorded: str | None) -> str:
+        if recorded and remote.is_remote(path):
+            # The store has checked what it was sent; reading it all takes hours.
+            return recorded
+        return durable.sha256(path)

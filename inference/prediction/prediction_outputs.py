@@ -15,6 +15,7 @@ from data_prep.dataset import rle
 from data_prep.dataset.reading import DatasetReader
 from inference.config import PredictConfig
 from inference.inputs.datasets import Dataset
+from inference.prediction import joining
 from inference.prediction import prediction_folder
 from inference.prediction import probability_csv
 from inference.prediction import submission
@@ -38,10 +39,10 @@ def write(config: PredictConfig, dataset: Dataset) -> None:
     report = "report" in config.outputs
     if not wanted and not report:
         return
-    rows = submission.read(config.output / prediction_folder.SUBMISSION)
+    rows = submission.read(config.output / joining.SUBMISSION)
     probabilities = None
     if config.classifiers:
-        path = config.output / prediction_folder.CLASSIFICATION
+        path = config.output / joining.CLASSIFICATION
         probabilities = probability_csv.read(path)
     summary = prediction_page.Summary(rows, probabilities) if report else None
     aspect = dataset.manifest.options["aspect"]

@@ -1,7 +1,10 @@
 """The csv of a classification: one row per image, `ImageId,Probability`."""
 
+import contextlib
 import pathlib
+from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Iterator
 
 from data_prep.core import durable
 from data_prep.core.errors import CommandError
@@ -19,15 +22,26 @@ def write(path: pathlib.Path, rows: Iterable[tuple[str, float]]) -> None:
     Raises:
       ValueError: an id is not an image id, or a value is not in 0..1.
     """
+    with writing(path) as add:
+        for image_id, value in rows:
+            add(image_id, value)
+
+
+@contextlib.contextmanager
+def writing(path: pathlib.Path) -> Iterator[Callable[[str, float], None]]:
+    """Yields what writes one row, as `write`; the csv appears at the end."""
     with durable.atomic_write(path) as aside, aside.open("w", newline="") as file:
         file.write(",".join(_HEADER) + "\n")
-        for image_id, value in rows:
+
+        def add(image_id: str, value: float) -> None:
             if not rle_csv.ID.fullmatch(image_id) or not 0 <= value <= 1:
                 raise ValueError(
                     "Expected an image id and 0 <= value <= 1. Received: "
                     f"{image_id!r}, {value!r}"
                 )
             file.write(f"{image_id},{float(value)!r}\n")
+
+        yield add
 
 
 def read(path: pathlib.Path) -> dict[str, float]:

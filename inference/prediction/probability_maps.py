@@ -19,7 +19,9 @@ import dataclasses
 import pathlib
 import struct
 import zlib
+from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -94,9 +96,16 @@ def part_name(index: int) -> str:
     return f"part-{index:05d}.tfrecord"
 
 
-def write(path: pathlib.Path, maps: list[ProbabilityMap]) -> None:
-    """Writes one part atomically; the same maps give the same bytes."""
-    shards.write(path, map(_serialize, maps))
+def write(path: pathlib.Path, maps: Iterable[ProbabilityMap]) -> str:
+    """Writes one part atomically; the same maps give the same bytes.
+
+    What `maps` raises, also after its last map, keeps the file from appearing.
+
+    Returns:
+      sha256 of the file.
+    """
+    _, _, digest = shards.write(path, map(_serialize, maps))
+    return digest
 
 
 def read(path: pathlib.Path) -> Iterator[ProbabilityMap]:
@@ -117,20 +126,29 @@ def read(path: pathlib.Path) -> Iterator[ProbabilityMap]:
         yield parsed
 
 
-def seal(folder: pathlib.Path, config: dict[str, Any], **facts: Any) -> None:
-    """Writes `prediction.json` for the parts that are in `folder`.
+def seal(
+    folder: pathlib.Path,
+    config: dict[str, Any],
+    *,
+    parts: Mapping[str, str] | None = None,
+    **facts: Any,
+) -> None:
+    """Writes `prediction.json`.
 
     Args:
       folder: the prediction's folder.
       config: its provenance, see inference/prediction/provenance.py.
+      parts: {name: sha256} of the parts, or None for all that are in `folder`.
       **facts: further keys, in addition to "config" and "parts".
     """
-    parts = sorted((folder / FOLDER).glob("part-*.tfrecord"))
+    if parts is None:
+        found = sorted((folder / FOLDER).glob("part-*.tfrecord"))
+        parts = {path.name: durable.sha256(path) for path in found}
     durable.write_json(
         folder / MARKER,
         {
             "config": config,
-            "parts": [{"name": p.name, "sha256": durable.sha256(p)} for p in parts],
+            "parts": [{"name": name, "sha256": parts[name]} for name in parts],
             **facts,
         },
     )

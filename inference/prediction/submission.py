@@ -1,7 +1,10 @@
 """The competition's csv: one row per image, `ImageId,EncodedPixels`."""
 
+import contextlib
 import pathlib
+from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Iterator
 
 from data_prep.core import durable
 from data_prep.core.errors import CommandError
@@ -15,12 +18,23 @@ def write(path: pathlib.Path, rows: Iterable[tuple[str, str]]) -> None:
     Raises:
       ValueError: an id is not an image id.
     """
+    with writing(path) as add:
+        for image_id, encoded in rows:
+            add(image_id, encoded)
+
+
+@contextlib.contextmanager
+def writing(path: pathlib.Path) -> Iterator[Callable[[str, str], None]]:
+    """Yields what writes one row, as `write`; the csv appears at the end."""
     with durable.atomic_write(path) as aside, aside.open("w", newline="") as file:
         file.write("ImageId,EncodedPixels\n")
-        for image_id, encoded in rows:
+
+        def add(image_id: str, encoded: str) -> None:
             if not rle_csv.ID.fullmatch(image_id):
                 raise ValueError(f"Expected an image id. Received: {image_id!r}")
             file.write(f"{image_id},{encoded}\n")
+
+        yield add
 
 
 def read(path: pathlib.Path) -> dict[str, str]:

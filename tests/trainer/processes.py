@@ -30,6 +30,7 @@ def start(
     worker_changes=None,
     network=None,
     spoiled=None,
+    worker_dirs=None,
 ):
     """Starts the workers.
 
@@ -40,6 +41,7 @@ def start(
       changes: replaces fields of the configuration.
       worker_changes: the same for single workers.
       network: see tests/trainer/network.py; this host's by default.
+      worker_dirs: {worker: another run folder than `workdir`}.
       spoiled: {worker: step of the first epoch, from 1, with an infinite gradient}.
     """
     network = network or Loopback()
@@ -49,7 +51,7 @@ def start(
         config = CONFIG | (changes or {}) | (worker_changes or {}).get(k, {})
         run = {
             "data": str(dataset / "32"),
-            "workdir": str(workdir),
+            "workdir": str((worker_dirs or {}).get(k, workdir)),
             "strategy": "single" if num_workers == 1 else "multi_worker",
             "config": config,
             "spoiled": (spoiled or {}).get(k),

@@ -62,7 +62,8 @@ def _images(folder: pathlib.Path, count: int) -> dict[str, tf.Tensor]:
         len(shards),
     )
     manifests.check_shards(folder, shards[:num_shards], to_read=True)
-    names = [str(folder / shard.name) for shard in shards[:num_shards]]
+    # TensorFlow reads no files of stores.
+    names = list(map(str, manifests.local_files(folder, shards[:num_shards])))
     decode = Decoder.of(manifest, with_mask=manifest.has_masks)
     records = list(tf.data.TFRecordDataset(names).take(count))
     batch = decode(tf.stack(records))

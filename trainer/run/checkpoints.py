@@ -33,11 +33,13 @@ class Checkpoint:
       variables: values of the variables.
       extra: further arrays.
       progress: JSON values.
+      sha256: of all arrays.
     """
 
     variables: list[np.ndarray]
     extra: list[np.ndarray]
     progress: dict[str, Any]
+    sha256: str
 
 
 def variables_of(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> list:
@@ -151,4 +153,5 @@ def _read(path: pathlib.Path, variables: list) -> Checkpoint:
             variables=[stored[f"variable{k:05d}"] for k in range(len(variables))],
             extra=[stored[f"extra{k:05d}"] for k in range(commit["num_extra"])],
             progress=commit["memory"],
+            sha256=commit["arrays_sha256"],
         )

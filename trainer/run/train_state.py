@@ -20,6 +20,7 @@ class TrainState:
       ema: moving average of the weights over steps, or None.
       swa: average of the weights after the last epochs.
       progress: position and history of the run.
+      restored: sha256 of the checkpoint that it was restored from, or "".
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class TrainState:
         self.model, self.optimizer, self.ema = model, optimizer, ema
         self.swa = WeightAverage()
         self.progress = TrainProgress()
+        self.restored = ""
 
     @property
     def variables(self) -> list:
@@ -65,6 +67,7 @@ class TrainState:
         progress = dict(checkpoint.progress)
         self.swa.count, self.swa.sums = progress.pop("average"), checkpoint.extra
         self.progress = TrainProgress.from_json(progress)
+        self.restored = checkpoint.sha256
         logging.info(
             "continuing after epoch %d, step %d",
             self.progress.epoch,

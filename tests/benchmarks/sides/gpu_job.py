@@ -8,6 +8,7 @@ is traced is left out: its rate is that of the parts after the first. The time o
 part is that at which its file was written.
 """
 
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -110,9 +111,11 @@ class _Watch:
 
     def _look(self) -> None:
         while not self._ended.wait(_POLL_S):
-            for path in self._folder.glob("part-*.json"):
-                if path.name not in self._times:
-                    self._note(path)
+            # The folder is deleted at the end.
+            with contextlib.suppress(FileNotFoundError):
+                for path in self._folder.rglob("part-*.json"):
+                    if path.name not in self._times:
+                        self._note(path)
 
     def _note(self, path: pathlib.Path) -> None:
         try:

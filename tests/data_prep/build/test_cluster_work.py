@@ -16,6 +16,7 @@ from data_prep.build import convert
 from data_prep.build import header_reader
 from data_prep.build import header_unit
 from data_prep.build import plan_choice
+from data_prep.build import shard_facts
 from data_prep.build import shard_unit
 from data_prep.build import shard_writing
 from data_prep.build import unit_pool
@@ -378,17 +379,16 @@ def test_a_machine_that_loses_the_source_gives_its_unit_back(
         with pytest.raises(KeyboardInterrupt):
             films.run(patch, on_cluster(config))
     names = [s for s in engine.seen if isinstance(s, str) and "tfrecord" in s]
-    for facts in (config.output / ".work").rglob(f"*{names[0]}*.json"):
-        if "plan" not in facts.parts:
-            facts.unlink()
+    building = work_folder.building(config)
+    shard_facts.drop([shard_facts.finished(config)[names[0]]])
     config.source.rename(config.source.with_name("elsewhere"))
     if left == "an empty folder":
         config.source.mkdir()
     with pytest.raises(MachineError, match="films is no longer seen") as caught:
-        shard_unit.convert_shard(config, names[0])
+        shard_unit.convert_shard(config, building, names[0])
     copied = copy.copy(caught.value)
     assert (type(copied), str(copied)) == (MachineError, str(caught.value))
-    assert not work_folder.has_facts(config, names[0])
+    assert not shard_facts.exist(config, names[0])
 
 
 def test_a_pool_is_kept_for_the_next_unit_and_not_after_a_fault(config, monkeypatch):

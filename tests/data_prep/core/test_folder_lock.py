@@ -12,6 +12,7 @@ import sys
 import pytest
 
 from data_prep.core import folder_lock
+from data_prep.core import lock_owner
 from data_prep.core import remote
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
@@ -121,10 +122,10 @@ OWNERS = {
 def test_what_a_killed_run_leaves(without_locks, tmp_path, owner):
     changes, is_free = OWNERS[owner]
     path = tmp_path / ".lock.owner"
-    path.write_text(json.dumps(folder_lock._this_process() | changes))
+    path.write_text(json.dumps(lock_owner.this_process() | changes))
     if is_free:
         with folder_lock.locked(tmp_path):
-            assert json.loads(path.read_text()) == folder_lock._this_process()
+            assert json.loads(path.read_text()) == lock_owner.this_process()
         assert not path.exists()
         return
     with pytest.raises(CommandError, match=f"delete {path}$"):
@@ -143,13 +144,13 @@ def test_a_file_that_no_run_can_have_written(without_locks, tmp_path, text):
 def test_two_that_see_the_same_stale_file(without_locks, tmp_path, monkeypatch):
     """The second moves away what the first has written meanwhile, and puts it back."""
     path = tmp_path / ".lock.owner"
-    path.write_text(json.dumps(folder_lock._this_process() | {"boot": "0"}))
+    path.write_text(json.dumps(lock_owner.this_process() | {"boot": "0"}))
 
     def has_ended(_):
         path.write_text("the first one's")
         return True
 
-    monkeypatch.setattr(folder_lock, "_has_ended", has_ended)
+    monkeypatch.setattr(lock_owner, "has_ended", has_ended)
     with pytest.raises(CommandError, match="by another run"):
         take(tmp_path)
     assert path.read_text() == "the first one's"
@@ -193,7 +194,7 @@ def test_a_part_that_was_killed_is_seen_through(without_locks, tmp_path):
 
 
 def test_parts_that_may_run_elsewhere_are_named(without_locks, tmp_path):
-    owner = json.dumps(folder_lock._this_process() | {"host": "elsewhere"})
+    owner = json.dumps(lock_owner.this_process() | {"host": "elsewhere"})
     paths = [tmp_path / f".lock.sharer-{k}" for k in range(5)]
     for path in paths:
         path.write_text(owner)
@@ -207,7 +208,7 @@ def test_parts_that_may_run_elsewhere_are_named(without_locks, tmp_path):
 
 def test_a_part_sees_through_a_run_that_was_killed(without_locks, tmp_path):
     path = tmp_path / ".lock.owner"
-    path.write_text(json.dumps(folder_lock._this_process() | {"boot": "0"}))
+    path.write_text(json.dumps(lock_owner.this_process() | {"boot": "0"}))
     with folder_lock.locked(tmp_path, shared=True):
         assert not path.exists()
 
@@ -216,7 +217,7 @@ def test_of_a_part_and_a_run_that_start_at_once_not_both_start(
     without_locks, tmp_path, monkeypatch
 ):
     """Each writes its file before it looks for that of the other."""
-    drop_stale, met = folder_lock._drop_stale, []
+    drop_stale, met = lock_owner.drop_stale, []
 
     def meet(path):
         if not met:
@@ -225,7 +226,7 @@ def test_of_a_part_and_a_run_that_start_at_once_not_both_start(
                 take(tmp_path)
         drop_stale(path)
 
-    monkeypatch.setattr(folder_lock, "_drop_stale", meet)
+    monkeypatch.setattr(lock_owner, "drop_stale", meet)
     with folder_lock.locked(tmp_path, shared=True):
         assert met == [tmp_path / ".lock.owner"]
 
@@ -265,7 +266,7 @@ def test_an_object_keeps_other_runs_out(strict_store):
 
 def test_the_object_of_a_killed_run_is_seen_through_on_its_machine(strict_store):
     store = strict_store
-    gone = folder_lock._this_process() | {"pid": 2**22 + 1, "started": "1"}
+    gone = lock_owner.this_process() | {"pid": 2**22 + 1, "started": "1"}
     owner = store / ".lock.owner"
     owner.write_bytes(json.dumps(gone).encode())
     with folder_lock.locked(store):

@@ -1,6 +1,11 @@
 import concurrent.futures
 import hashlib
+import os
+import pathlib
 import shutil
+import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -60,9 +65,10 @@ def test_a_missing_object_is_one_line(store):
 
 def test_no_room_is_known_before_anything_is_fetched(store, monkeypatch):
     durable.write_bytes(store / "a", DATA)
-    usage = shutil._ntuple_diskusage(total=1, used=1, free=1 << 20)
+    # Less than the spare room and the object.
+    usage = shutil._ntuple_diskusage(total=1, used=1, free=(256 << 20) + len(DATA) - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(CommandError, match="has 0.0 GiB free, and copies") as e:
+    with pytest.raises(CommandError, match="has 0.3 GiB free, and copies") as e:
         copy_of(store / "a")
     assert e.value.exit_code == ExitCode.ENVIRONMENT
 
@@ -73,3 +79,50 @@ def test_several_at_once_end_with_one_copy(s3, cache):
         found = set(threads.map(copy_of, [s3 / "a"] * 8))
     (copy,) = found
     assert [p for p in (cache / "copies").rglob("*") if p.is_file()] == [copy]
+
+
+PROCESS = """
+import sys
+from tests import object_stores
+from data_prep.core import local_copy
+with object_stores.faulty() as faults:
+    from data_prep.core import remote
+    path = remote.parse("faulty://films/a")
+    path.write_bytes(b"records")
+    print("ready", flush=True)
+    sys.stdin.readline()
+    faults.on_call = lambda name, key: name == "read" and __import__("time").sleep(0.5)
+    local_copy.of(path, sha256=sys.argv[1], fix="")
+    print(sum(name == "read" for name, key in faults.calls), flush=True)
+"""
+
+
+def test_processes_of_one_machine_fetch_an_object_once(cache):
+    pytest.importorskip("fsspec")
+    command = [sys.executable, "-c", PROCESS, SHA256]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    root = pathlib.Path(__file__).parents[3]
+    started = [subprocess.Popen(command, cwd=root, **pipes) for _ in range(3)]
+    for process in started:
+        assert process.stdout.readline() == "ready\n"
+    for process in started:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    assert sorted(int(p.communicate()[0]) for p in started) == [0, 0, 1]
+    (copy,) = (p for p in (cache / "copies").rglob("*") if p.is_file())
+    assert copy.read_bytes() == DATA
+
+
+def test_what_killed_processes_have_fetched_in_part_is_swept(store, cache):
+    folder = cache / "copies" / "ab"
+    folder.mkdir(parents=True)
+    host = socket.gethostname()
+    dead, other = f"{'ab' * 32}.x-{host}-99999999-1234", f"{'ab' * 32}-other-99999999-1"
+    alive = f"{'ab' * 32}-{host}-{os.getpid()}-1234"
+    old = f"{'ab' * 32}-99999999-12345678"
+    for name in (dead, other, alive, old, "ab" * 32):
+        (folder / name).touch()
+    durable.write_bytes(store / "a", DATA)
+    local_copy._sweep.cache_clear()
+    copy_of(store / "a")
+    assert {p.name for p in folder.iterdir()} == {other, alive, "ab" * 32}

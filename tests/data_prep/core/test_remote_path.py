@@ -1,12 +1,14 @@
 import io
 import pathlib
 import pickle
+import traceback
 import zipfile
 
 import pytest
 
 from data_prep.core import durable
 from data_prep.core import remote
+from data_prep.core import store_client
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.core.remote_path import RemotePath
@@ -178,6 +180,35 @@ def test_our_own_faults_are_not_the_stores(faulty):
         remote.parse(FAULTY).read_bytes()
 
 
+SIGNED = "https://me:SECRET@h/x?X-Amz-Signature=SECRET&b='SECRET"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError(f"cannot open {SIGNED}"),
+        KeyError(SIGNED),
+        RuntimeError("x", SIGNED),
+        UnicodeDecodeError("ascii", b"x", 0, 1, f"no address: {SIGNED}"),
+        TimeoutError(SIGNED),
+        OSError(5, SIGNED),
+        FileNotFoundError(2, SIGNED),
+        PermissionError(SIGNED),
+    ],
+)
+def test_no_error_of_a_client_tells_a_secret(faulty, error, caplog):
+    error.__cause__ = ConnectionError(SIGNED)
+    faulty.fail(error, times=9, name="read")
+    with pytest.raises(Exception) as e:  # noqa: PT011 - of any class
+        remote.parse(FAULTY).read_bytes()
+    told = str(e.value)
+    if not isinstance(e.value, (CommandError, FileNotFoundError)):
+        # It is shown with its traceback.
+        told = "".join(traceback.format_exception(e.value))
+        assert "://...@h/x?..." in str(e.value)
+    assert "SECRET" not in told + caplog.text
+
+
 def test_an_upload_that_dies_leaves_nothing(faulty):
     faulty.fail(ConnectionError("no"), times=9, name="write")
     with pytest.raises(CommandError):
@@ -214,3 +245,24 @@ def test_an_unknown_protocol_is_refused(cache):
     with pytest.raises(CommandError, match="fsspec does not know") as e:
         remote.parse("s4://b/x").exists()
     assert e.value.exit_code == ExitCode.FLAGS
+
+
+def test_a_local_file_that_is_missing_is_not_a_missing_bucket(store, tmp_path):
+    with pytest.raises(FileNotFoundError) as e:
+        (store / "a").upload(tmp_path / "none")
+    assert e.value.filename == str(tmp_path / "none")
+
+
+def test_only_stores_are_trusted_to_show_an_upload_at_its_end(s3, gs):
+    fsspec = store_client.fsspec_module()
+    for path in (s3, gs):
+        assert store_client.puts_whole(path.opened()[0])
+    # It is asynchronous, too.
+    http = fsspec.get_filesystem_class("http")
+    assert not store_client.puts_whole(http())
+
+
+def test_what_a_client_does_not_offer_is_one_line(faulty):
+    faulty.fail(NotImplementedError("x"), times=9, name="write")
+    with pytest.raises(CommandError, match="does not do .*, tried 1 times"):
+        remote.parse(FAULTY).write_bytes(b"1234")

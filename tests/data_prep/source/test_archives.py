@@ -7,8 +7,10 @@ import zipfile
 
 import pytest
 
+from data_prep.core import remote
 from data_prep.core.errors import InputError
 from data_prep.source import archives
+from data_prep.source import content
 from data_prep.source.content import contents
 from data_prep.source.source_file import SourceFile
 from tests import odd_files
@@ -75,14 +77,14 @@ def test_a_zip_is_opened_once_and_again_after_a_change(folder, monkeypatch):
     root, films = folder
     opened = []
 
-    class Counting(zipfile.ZipFile):
+    class Counting(archives.OpenZip):
         def __init__(self, *args):
             opened.append(args)
             super().__init__(*args)
 
     files = [c.found for c in contents(root / "films.zip")]
     files = [file for file in files if isinstance(file, SourceFile)]
-    monkeypatch.setattr(zipfile, "ZipFile", Counting)
+    monkeypatch.setattr(archives, "OpenZip", Counting)
     for file in files:
         file.read_bytes()
     assert len(opened) == 1
@@ -195,3 +197,26 @@ def test_a_film_that_is_gone_is_an_inputs_fault(tmp_path):
             with pytest.raises(InputError) as caught:
                 read()
             assert caught.value.code == "SRC_GONE"
+
+
+def test_the_streams_of_zips_in_a_store_are_closed(faulty, monkeypatch):
+    path = remote.parse("faulty://films/in/films.zip")
+    path.write_bytes(odd_files.zipped({"a.png": odd_files.png(1)}))
+    damaged = remote.parse("faulty://films/in/damaged.zip")
+    damaged.write_bytes(path.read_bytes()[:-30])
+    streams, opened = [], remote.RemotePath.open
+
+    def kept(*args, **kwargs):
+        streams.append(opened(*args, **kwargs))
+        return streams[-1]
+
+    monkeypatch.setattr(remote.RemotePath, "open", kept)
+    for zip_path in (path, damaged):
+        contents(zip_path)
+        contents(zip_path)
+    # Each is looked into once, by one stream for its kind and one for its members.
+    assert len(streams) == 4
+    assert all(stream.closed for stream in streams)
+    content.forget()
+    contents(path)
+    assert len(streams) == 6

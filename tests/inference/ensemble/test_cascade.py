@@ -21,8 +21,8 @@ from inference.inputs import datasets
 from inference.prediction import predict
 from inference.prediction import probability_csv
 from inference.prediction import probability_maps
-from inference.prediction.prediction_folder import CLASSIFICATION
-from inference.prediction.prediction_folder import SUBMISSION
+from inference.prediction.joining import CLASSIFICATION
+from inference.prediction.joining import SUBMISSION
 from tests.inference.finished_runs import CLASSIFIER
 from tests.inference.finished_runs import member
 from tests.inference.prediction.test_predict import config

@@ -60,7 +60,7 @@ def of_one(dataset, runs, output, **changes):
 
 
 def parts_of(folder):
-    return {p: p.stat().st_mtime_ns for p in (folder / "parts").glob("part-*")}
+    return {p: p.stat().st_mtime_ns for p in (folder / "parts").glob("*/part-*")}
 
 
 def test_parts_of_a_cascade_have_the_bytes_of_one_command(dataset, runs):
@@ -156,9 +156,9 @@ def test_a_part_checks_its_own_shards_alone(dataset, runs, monkeypatch):
     checked = []
     check = manifest.check_shards
 
-    def watched(folder, shards):
+    def watched(folder, shards, **options):
         checked.extend(shard.name for shard in shards)
-        check(folder, shards)
+        check(folder, shards, **options)
 
     monkeypatch.setattr(manifest, "check_shards", watched)
     asked = planned(of_one(dataset, runs, runs / "out"))

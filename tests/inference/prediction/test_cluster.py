@@ -129,7 +129,7 @@ def test_only_what_is_left_is_predicted(dataset, runs, engine, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         predict.predict(asked)
     monkeypatch.setattr(PredictionFolder, "write", write)
-    assert len(list((asked.output / "parts").glob("part-*"))) == 2
+    assert len(list((asked.output / "parts").glob("*/part-*"))) == 2
     engine.passed.clear()
     predict.predict(asked)
     assert files(asked.output) == files(whole.output)
@@ -269,9 +269,11 @@ def test_parts_that_do_not_appear_are_refused(dataset, runs, engine, monkeypatch
 
 def test_parts_that_appear_late_are_waited_for(dataset, runs, engine, monkeypatch):
     hidden = threading.Event()
-    has = PredictionFolder.has
+    finished = PredictionFolder.finished
     monkeypatch.setattr(
-        PredictionFolder, "has", lambda self, k: has(self, k) and not hidden.is_set()
+        PredictionFolder,
+        "finished",
+        lambda self, asked: set() if hidden.is_set() else finished(self, asked),
     )
     done = engine.run_loaded
 
@@ -280,9 +282,7 @@ def test_parts_that_appear_late_are_waited_for(dataset, runs, engine, monkeypatc
         hidden.set()
 
     monkeypatch.setattr(engine, "run_loaded", hiding)
-    monkeypatch.setattr(
-        cluster.shared_files.time, "sleep", lambda seconds: hidden.clear()
-    )
+    monkeypatch.setattr(cluster.shared_files.time, "sleep", lambda _: hidden.clear())
     assert predict.predict(on_cluster(of_one(dataset, runs, runs / "out"))) == 0
     assert (runs / "out" / "submission.csv").exists()
 

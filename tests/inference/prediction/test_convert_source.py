@@ -17,7 +17,7 @@ from data_prep.source import quarantine
 from inference.prediction import convert_source
 from inference.prediction import predict
 from inference.prediction import submission
-from inference.prediction.prediction_folder import SUBMISSION
+from inference.prediction.joining import SUBMISSION
 from tests import odd_files
 from tests.inference.finished_runs import member
 from tests.inference.prediction.test_predict import config

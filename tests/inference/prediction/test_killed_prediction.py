@@ -163,7 +163,7 @@ def _kill_and_start(start, started: pathlib.Path, folder: pathlib.Path) -> dict:
             time.sleep(draw.uniform(0, 0.45))
             os.kill(child, signal.SIGKILL)
             killed += os.waitpid(child, 0)[1] != 0
-        parts.append(len(list(folder.glob("parts/part-*"))))
+        parts.append(len(list(folder.glob("parts/*/part-*"))))
         if (folder / "prediction.json").exists():
             # The next prediction starts from nothing.
             subprocess.run(["rm", "-r", str(folder)], check=True)

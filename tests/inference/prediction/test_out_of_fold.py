@@ -20,7 +20,7 @@ from inference.prediction import predict
 from inference.prediction import probability_csv
 from inference.prediction import probability_maps
 from inference.prediction import thresholds
-from inference.prediction.prediction_folder import CLASSIFICATION
+from inference.prediction.joining import CLASSIFICATION
 from inference.tuning import search
 from tests.inference.finished_runs import CLASSIFIER
 from tests.inference.finished_runs import member
@@ -69,7 +69,7 @@ def test_keeps_finished_parts(dataset, runs, tmp_path, monkeypatch):
         if len(written) == 3:
             raise KeyboardInterrupt
         written.append(path)
-        write(path, maps)
+        return write(path, maps)
 
     monkeypatch.setattr(probability_maps, "write", killed)
     with pytest.raises(KeyboardInterrupt):

@@ -19,7 +19,7 @@ from inference.ensemble import mean_probability
 from inference.inputs import chunks
 from inference.prediction import predict
 from inference.prediction import submission
-from inference.prediction.prediction_folder import SUBMISSION
+from inference.prediction.joining import SUBMISSION
 from tests.inference.finished_runs import member
 
 
@@ -199,7 +199,7 @@ def test_refuses_a_record_that_is_damaged_after_the_check(
 ):
     folder, data = copied(dataset, tmp_path / "data")
 
-    def too_late(folder, shards):
+    def too_late(folder, shards, **options):
         flip(folder / shards[1].name)
 
     monkeypatch.setattr(manifest, "check_shards", too_late)

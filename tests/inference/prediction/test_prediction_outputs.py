@@ -11,10 +11,11 @@ from data_prep.core.errors import CommandError
 from data_prep.core.errors import ConfigError
 from data_prep.dataset import rle
 from inference.config import OUTPUTS
+from inference.inputs import chunks
 from inference.prediction import predict
 from inference.prediction import prediction_outputs
 from inference.prediction import probability_csv
-from inference.prediction.prediction_folder import CLASSIFICATION
+from inference.prediction.joining import CLASSIFICATION
 from tests import browser
 from tests.inference.finished_runs import CLASSIFIER
 from tests.inference.finished_runs import member
@@ -47,7 +48,7 @@ def test_pictures_may_be_added_later(asked, tmp_path, monkeypatch):
     # Some images have a mask, some do not.
     assert 0 < sum(code != rle.EMPTY for code in rows.values()) < 7
     # No network may run a second time.
-    monkeypatch.setattr(predict.chunks, "read", None)
+    monkeypatch.setattr(chunks, "read", None)
     more = asked(outputs=("csv", "masks", "overlays", "report"))
     predict.predict(more)
     for image_id, code in rows.items():

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -41,7 +42,8 @@ def started(runs, output, source, *flags):
     command = subprocess.Popen(
         [
             *(sys.executable, "-m", "inference.main"),
-            *("--members=run32,run64", f"--output={output}", f"--source={source}"),
+            *("--members=run32,run64", f"--output={output}"),
+            *([f"--source={source}"] if source else ()),
             *("--outputs=probabilities,overlays", "--postprocess=threshold(0.4)"),
             *flags,
         ],
@@ -72,3 +74,43 @@ def test_films_of_a_source_have_the_bytes_of_one_machine(source, runs, nodes):
         log = finished(command)
     assert files(runs / "cluster") == files(runs / "local")
     assert "each process with 1 GPUs and 1 cores" in log
+
+
+@pytest.mark.slow
+def test_a_node_that_is_killed_while_it_predicts(dataset, runs, nodes):
+    """Its shards are predicted by others, with the bytes of one machine."""
+    data = [f"--data={dataset / '32'},{dataset / '64'}", "--num_workers=1"]
+    with started(runs, "local", None, *data) as command:
+        finished(command)
+    address = f"--cluster={nodes.address}"
+    with started(runs, "cluster", None, *data, address) as command:
+        head = until(command, r"predicts \d+ shards on ")
+        # A process of ours there loads its members, or predicts.
+        cluster_nodes.wait_until(lambda: any(map(is_used, nodes.nodes)))
+        nodes.kill(next(filter(is_used, nodes.nodes)))
+        log = head + finished(command)
+    assert files(runs / "cluster") == files(runs / "local")
+    assert "Lost on the cluster: node " in log
+
+
+def is_used(node):
+    """Returns whether a process of ours runs on a node."""
+    names = [cmdline(pid) for pid in node.pids()]
+    return any("LoadedProcess" in name for name in names)
+
+
+def cmdline(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
+
+
+def until(command, pattern):
+    """Reads the log of a command up to a line; returns what was read."""
+    read = ""
+    for line in command.stderr:
+        read += line
+        if re.search(pattern, line):
+            return read
+    raise AssertionError(read[-3000:])

@@ -7,11 +7,14 @@ other case is skipped and says why.
 import contextlib
 import csv
 import json
+import shutil
 import signal
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
+from data_prep.core import durable
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from tests.trainer import network
@@ -154,6 +157,38 @@ def test_workers_of_which_one_has_no_gpu_are_refused(dataset, tmp_path):
     ends = processes.ended(started)
     assert [code for code, _ in ends] == [ExitCode.CONFLICT] * 2
     assert all("depends on whether TensorFlow" in stderr for _, stderr in ends)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("differs", ["position", "arrays"])
+def test_workers_that_read_different_checkpoints_are_refused(
+    dataset, tmp_path, differs
+):
+    """Each machine has its own copy of a run folder that lies in a store."""
+    one, other = tmp_path / "one", tmp_path / "other"
+    processes.succeed(processes.start(dataset, one, 1, {"epochs": 2}))
+    (one / "result.json").unlink()
+    shutil.copytree(one, other)
+    checkpoint = max(other.glob("checkpoints/epoch-*"))
+    if differs == "position":
+        shutil.rmtree(checkpoint)
+    else:
+        _change_arrays(checkpoint)
+    started = processes.start(dataset, one, 2, {"epochs": 2}, worker_dirs={1: other})
+    ends = processes.ended(started)
+    assert [code for code, _ in ends] == [ExitCode.CONFLICT] * 2
+    assert all("have read different checkpoints" in stderr for _, stderr in ends)
+
+
+def _change_arrays(checkpoint):
+    """Makes a checkpoint another intact one of the same position."""
+    with np.load(checkpoint / "arrays.npz") as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    first = min(name for name in arrays if arrays[name].dtype.kind == "f")
+    np.savez(checkpoint / "arrays.npz", **{**arrays, first: arrays[first] + 1})
+    commit = durable.read_json(checkpoint / "commit.json", fix="")
+    commit["arrays_sha256"] = durable.sha256(checkpoint / "arrays.npz")
+    durable.write_json(checkpoint / "commit.json", commit)
 
 
 @pytest.mark.parametrize(

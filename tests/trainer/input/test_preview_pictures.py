@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
+from data_prep.core import remote
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ConfigError
 from trainer.augment import recipe
@@ -54,6 +55,18 @@ def test_same_seed_same_bytes(dataset, tmp_path):
         preview_pictures.write(config(dataset, path, augment="rotation", seed=seed))
         written.append(path.read_bytes())
     assert written[0] == written[1] != written[2]
+
+
+def test_a_dataset_in_a_store_is_drawn_like_a_local_one(dataset, faulty, tmp_path):
+    stored = remote.parse("faulty://films/data")
+    for file in (dataset / "32").iterdir():
+        (stored / "32" / file.name).upload(file)
+    written = []
+    for name, folder in (("a", dataset), ("b", stored)):
+        path = tmp_path / f"{name}.png"
+        preview_pictures.write(config(folder, path, augment="hflip"))
+        written.append(path.read_bytes())
+    assert written[0] == written[1]
 
 
 def test_rows_are_named_as_in_a_recipe():

@@ -1,0 +1,162 @@
+"""The csvs of a prediction from its parts, each of which is read once.
+
+Memory grows by 8 bytes an image, for the check that none appears twice.
+"""
+
+import array
+import collections
+import concurrent.futures
+import contextlib
+import dataclasses
+import hashlib
+import pathlib
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from data_prep.core import remote
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
+from inference.prediction import probability_csv
+from inference.prediction import submission
+from inference.prediction.part_files import PartFiles
+
+SUBMISSION = "submission.csv"
+CLASSIFICATION = "classification.csv"
+# Requests to a store that wait at a time.
+_THREADS = 16
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Row:
+    """The row of one image.
+
+    Attributes:
+      image_id: its id.
+      rle: its mask, see data_prep/dataset/rle.py; None if no masks are made.
+      probability: of a pneumothorax, in 0..1; None without classifiers.
+    """
+
+    image_id: str
+    rle: str | None
+    probability: float | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Joined:
+    """What was joined.
+
+    Attributes:
+      csvs: names of the csvs.
+      maps: {index of a part: sha256 of its maps, or None if it has not recorded it}.
+    """
+
+    csvs: list[str]
+    maps: dict[int, str | None]
+
+
+def join(output: pathlib.Path, parts: PartFiles, sizes: Sequence[int]) -> Joined:
+    """Writes the csvs.
+
+    Args:
+      output: the prediction's folder.
+      parts: its parts.
+      sizes: number of images of each part.
+
+    Raises:
+      CommandError: a part is missing or damaged, or an image appears twice.
+    """
+    hashes, maps, adds = array.array("Q"), {}, None
+    with contextlib.ExitStack() as csvs:
+        for index, part in enumerate(_read(parts, len(sizes))):
+            rows = _rows(part)
+            _check_size(len(rows), sizes[index])
+            maps[index] = part.get("map")
+            if adds is None:
+                # All rows have the same fields.
+                adds = _opened(output, rows[0], csvs)
+            for row in rows:
+                hashes.append(_hash(row.image_id))
+                for add in adds.values():
+                    add(row)
+        # Before the csvs appear.
+        _check_distinct(parts, hashes, len(sizes))
+    return Joined(csvs=list(adds or ()), maps=maps)
+
+
+def _opened(
+    output: pathlib.Path, first: Row, csvs: contextlib.ExitStack
+) -> dict[str, Callable[[Row], None]]:
+    """Returns {name of a csv: what adds a row to it}."""
+    adds = {}
+    if first.rle is not None:
+        masks = csvs.enter_context(submission.writing(output / SUBMISSION))
+        adds[SUBMISSION] = lambda row: masks(row.image_id, row.rle)
+    if first.probability is not None:
+        values = csvs.enter_context(probability_csv.writing(output / CLASSIFICATION))
+        adds[CLASSIFICATION] = lambda row: values(row.image_id, row.probability)
+    return adds
+
+
+def _read(parts: PartFiles, count: int) -> Iterator[dict[str, Any]]:
+    """Yields the parts in order; reads ahead where each takes a request to a store."""
+    if not remote.is_remote(parts.folder):
+        yield from map(parts.read, range(count))
+        return
+    with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
+        pending = collections.deque()
+        try:
+            for index in range(count):
+                pending.append(threads.submit(parts.read, index))
+                if len(pending) >= 2 * _THREADS:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _rows(part: dict[str, Any]) -> list[Row]:
+    return [
+        Row(image_id=image_id, rle=rle, probability=probability)
+        for image_id, rle, probability in part["rows"]
+    ]
+
+
+def _check_size(count: int, size: int) -> None:
+    if count != size:
+        raise CommandError(
+            ExitCode.CORRUPT,
+            f"{count} images were predicted instead of {size}",
+            fix="convert the dataset again",
+        )
+
+
+def _hash(image_id: str) -> int:
+    digest = hashlib.blake2b(image_id.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little")
+
+
+def _check_distinct(parts: PartFiles, hashes: Iterable[int], count: int) -> None:
+    """Raises a CommandError if an image appears twice."""
+    ordered = np.sort(np.frombuffer(hashes, np.uint64)) if hashes else np.array([])
+    twice = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
+    if not twice:
+        return
+    # Two ids may have one hash by chance.
+    seen: set[str] = set()
+    for part in _read(parts, count):
+        for row in _rows(part):
+            if row.image_id in seen:
+                raise CommandError(
+                    ExitCode.CORRUPT,
+                    f"image {row.image_id} is in the dataset twice",
+                    fix="convert the dataset again",
+                )
+            if _hash(row.image_id) in twice:
+                seen.add(row.image_id)
