@@ -56,11 +56,21 @@ def _drop_refused_here(config: ConvertConfig, planned: Plan) -> None:
     What was missing may be there by now: a decoder, memory, a permission.
     """
     finished = shard_facts.finished(config)
+    num_shards = num_films = 0
     for shard in planned.shards:
         if shard.name in finished:
             refused = shard_facts.read(config, shard.name).rejected.values()
-            if any(code in OF_THE_MACHINE for code, *_ in refused):
+            lacking = sum(code in OF_THE_MACHINE for code, *_ in refused)
+            if lacking:
                 shard_facts.drop([finished[shard.name]])
+                num_shards, num_films = num_shards + 1, num_films + lacking
+    if num_shards:
+        logging.info(
+            "%d finished shard(s) are written again, as %d film(s) were refused for "
+            "reasons of the machine that may have passed",
+            num_shards,
+            num_films,
+        )
 
 
 def _drop_replaced(config: ConvertConfig, planned: Plan) -> None:

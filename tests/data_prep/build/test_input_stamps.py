@@ -255,6 +255,7 @@ def test_a_stopped_conversion_goes_on_with_a_copy(stopped, rewritten, monkeypatc
 
 
 def test_what_the_machine_lacked_is_tried_again(config, monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
     convert_film = image_records.convert
 
     def without_decoder(pixels, task):
@@ -268,6 +269,7 @@ def test_what_the_machine_lacked_is_tried_again(config, monkeypatch, caplog):
         with pytest.raises(CommandError, match="1 of 8 inputs are bad"):
             films.run(patch, config)
     assert films.run(monkeypatch, config) == ExitCode.DONE
+    assert "1 finished shard(s) are written again, as 1 film(s)" in caplog.text
     assert len(pixels(config)) == 8
     accepting = films.replaced(
         config, max_bad_fraction=0.2, output=config.output.parent / "other"
