@@ -41,6 +41,7 @@ class Conversion:
       num_train: how many labelled films.
       image_size: their side, in pixels.
       records_per_shard: see the flag.
+      num_workers: how many processes draw the films.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Conversion:
         num_train: int = 40,
         image_size: int = 128,
         records_per_shard: int = 4,
+        num_workers: int = 1,
     ):
         self.folder, self._records_per_shard = folder, records_per_shard
         self._site = folder / "site"
@@ -64,7 +66,7 @@ class Conversion:
                 positive_fraction=0.5,
                 image_size=image_size,
                 seed=0,
-                num_workers=1,
+                num_workers=num_workers,
             )
         )
         test_films = self.source / synthetic_folder.TEST_FOLDER

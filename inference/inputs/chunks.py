@@ -156,4 +156,16 @@ def _stream(dataset: Dataset, shards: Sequence[Shard], done: Sequence[bool]):
     data = data.map(lambda index, records: (index, decode(records)))
     options = tf.data.Options()
     options.autotune.enabled = False  # As in trainer/input/input_pipeline.py.
-    return data.prefetch(1).with_options(options).as_numpy_iterator()
+    return _arrays(data.prefetch(1).with_options(options))
+
+
+def _arrays(data: tf.data.Dataset) -> Iterator:
+    """Yields the elements as NumPy arrays.
+
+    Python's own iterators meet the end of a dataset as an error, which TensorFlow 2.21
+    sometimes also raises from an eager op that another thread runs at that moment on
+    another device: "End of sequence [Op:ReverseV2]".
+    """
+    elements = iter(data)
+    while (element := elements.get_next_as_optional()).has_value():
+        yield tf.nest.map_structure(lambda tensor: tensor.numpy(), element.get_value())

@@ -1,4 +1,5 @@
 import importlib.util
+import os
 import pathlib
 import subprocess
 import sys
@@ -45,7 +46,8 @@ def no_token(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     yield
     monkeypatch.undo()
-    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    # Set by what is tested. `monkeypatch` would set it again at its own end.
+    os.environ.pop("RAY_AUTH_MODE", None)
     _read_environment()
 
 
