@@ -3,10 +3,11 @@
     python -m tests.benchmarks.cases.cluster --films=2000 --rounds=3 --nodes=1,2,4
 
 The same films are converted at two sizes by as many processes of this machine as the
-cluster has nodes, and by a cluster on this machine whose nodes have one core each. Whole
-commands are timed in turn, and their outputs compared. The goal for two nodes, 1.05 at
-20 seconds of work and more, is printed as MISSED where it is. Wants an idle machine; more
-nodes than it has cores show what one machine cannot do, not what a cluster can.
+cluster has nodes, and by a cluster on this machine whose nodes have one core each.
+Whole commands are timed in turn, and their outputs compared. The goal for two nodes,
+1.05 at 20 seconds of work and more, is printed as MISSED where it is. Wants an idle
+machine; more nodes than it has cores show what one machine cannot do, not what a
+cluster can.
 """
 
 import argparse
