@@ -1,4 +1,4 @@
-"""Chooses what runs units of work: this process, or a cluster."""
+"""Chooses the engine that runs units of work on a cluster."""
 
 import os
 import pathlib
@@ -9,7 +9,6 @@ from data_prep.core import installing
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.executors.executor import Executor
-from data_prep.executors.executor import InProcess
 
 
 def executor(
@@ -18,19 +17,17 @@ def executor(
     shared: Sequence[pathlib.Path],
     modules: Sequence[str] = (),
 ) -> Executor:
-    """Returns what runs the units of a command.
+    """Returns what runs the units of a command on its cluster.
 
     Args:
-      placement: the flags that say where the work runs.
+      placement: the flags that say where the work runs, with a cluster.
       shared: folders that every machine must see: that of the output first, in which
         a probe file is written, then those that are only read.
       modules: what units need; every machine imports them before any work.
 
     Raises:
-      CommandError: a cluster is asked for, and Ray is not installed.
+      CommandError: Ray is not installed.
     """
-    if not placement.cluster:
-        return InProcess()
     # Else Ray reports to its makers how it is used.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     try:

@@ -29,10 +29,10 @@ from data_prep.core.errors import ExitCode
 from data_prep.core.errors import InputError
 from data_prep.core.errors import MachineError
 from data_prep.executors import choose
-from data_prep.executors.executor import InProcess
 from data_prep.source import probe
 from tests import dicom_files
 from tests.data_prep.build import films
+from tests.unit_runner import InProcess
 
 ON_CLUSTER = Placement(cluster="auto")
 PATIENT = "Secret^Patient"

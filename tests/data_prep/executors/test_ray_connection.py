@@ -10,7 +10,6 @@ from data_prep.config import Placement
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.executors import choose
-from data_prep.executors.executor import InProcess
 from tests import cluster_nodes
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -66,10 +65,6 @@ def _read_environment():
 
     # Ray has read the variables when it was imported.
     ray_channel.Config.initialize("")
-
-
-def test_no_cluster_is_this_process():
-    assert isinstance(choose.executor(Placement(), shared=[]), InProcess)
 
 
 def test_a_missing_package_is_named():

@@ -10,9 +10,9 @@ from data_prep.core import folder_lock
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.executors import choose
-from data_prep.executors.executor import InProcess
 from data_prep.executors.executor import Resources
 from tests import fakes
+from tests.unit_runner import InProcess
 from trainer.config import CrossValidation
 from trainer.config import TrainConfig
 from trainer.run import cross_validation
