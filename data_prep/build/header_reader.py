@@ -3,12 +3,14 @@
 import functools
 import itertools
 import logging
+import math
 from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterator
 from typing import Any
 
 from data_prep.build import header_unit
+from data_prep.build import image_records
 from data_prep.build import input_stamps
 from data_prep.build import source_sight
 from data_prep.build import work_folder
@@ -21,7 +23,9 @@ from data_prep.source.image_ids import read_sop_instance_uid
 
 # A second and a half of reading on one core: long beside what an engine takes for a
 # unit, short beside a pass.
-CHUNK = 500
+LARGEST_CHUNK = 500
+# A short pass is divided, too, so that machines end it together.
+_SMALLEST_CHUNK, _CHUNKS = 50, 64
 
 
 class ClusterHeaderReader:
@@ -54,6 +58,7 @@ class ClusterHeaderReader:
             salt_check=self._config.salt_check(),
             num_workers=self._config.num_workers,
             limits=self._limits,
+            pixels=image_records.pixels_of(self._config),
             sources=source_sight.sources(self._config),
         )
         self._num_passes += 1
@@ -73,7 +78,7 @@ class ClusterHeaderReader:
         logging.info(
             "headers: %d chunks of up to %d files, of which %d were read before; %s",
             len(names),
-            CHUNK,
+            _chunk(items),
             len(names) - len(pending),
             self._engine.note() or "one machine",
         )
@@ -82,12 +87,17 @@ class ClusterHeaderReader:
 def _write_chunks(work: HeaderWork, items: Collection) -> list[str]:
     names = []
     stamp = input_stamps.stamper()
-    left = iter(items)
-    while chunk := list(itertools.islice(left, CHUNK)):
+    left, size = iter(items), _chunk(items)
+    while chunk := list(itertools.islice(left, size)):
         stamps = [[stamp(file) for file in _files(item)] for item in chunk]
         items_as_json = [work.of_item(item) for item in chunk]
         names.append(work.write_asked(len(names), items_as_json, stamps))
     return names
+
+
+def _chunk(items: Collection) -> int:
+    """Returns how many files a chunk has; a resumed pass has the same chunks."""
+    return min(LARGEST_CHUNK, max(_SMALLEST_CHUNK, math.ceil(len(items) / _CHUNKS)))
 
 
 def _files(item: Any) -> list:

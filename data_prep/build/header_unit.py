@@ -18,9 +18,11 @@ from typing import Any
 from typing import Protocol
 
 from data_prep.build import folds
+from data_prep.build import image_records
 from data_prep.build import plan_json
 from data_prep.build import source_sight
 from data_prep.build import unit_pool
+from data_prep.build.image_records import Pixels
 from data_prep.core import durable
 from data_prep.core import shared_files
 from data_prep.core import workers
@@ -79,6 +81,7 @@ class HeaderWork:
       salt_check: what shows that the secret is another one, without telling it.
       num_workers: number of reading processes.
       limits: of each of them.
+      pixels: of the records that the same processes make afterwards.
       sources: where the files lie, see source_sight.py.
     """
 
@@ -88,6 +91,7 @@ class HeaderWork:
     salt_check: str | None
     num_workers: int
     limits: workers.Limits
+    pixels: Pixels
     sources: tuple[pathlib.Path, ...] = ()
 
     def function(self) -> Callable[[Any], Any]:
@@ -182,7 +186,12 @@ def read_chunk(work: HeaderWork, name: str) -> str:
         )
     to_item = _TO_ITEM[work.kind]
     items = [to_item(item) for item, _ in plan_json.unpacked(asked["items"])]
-    functions = (facts_reader(work.group_salt), read_sop_instance_uid)
+    # The processes that read headers write the shards, too, as they do on one machine.
+    functions = (
+        facts_reader(work.group_salt),
+        read_sop_instance_uid,
+        image_records.maker(work.pixels),
+    )
     with unit_pool.pool(
         *functions, num_workers=work.num_workers, limits=work.limits
     ) as p:

@@ -1,7 +1,9 @@
 """Converts one source file to its records at every size, and writes nothing."""
 
 import dataclasses
+import functools
 import hashlib
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -103,6 +105,15 @@ def pixels_of(config: ConvertConfig) -> Pixels:
     """Returns how a conversion makes and stores pixels."""
     names = [field.name for field in dataclasses.fields(Pixels)]
     return Pixels(**{name: getattr(config, name) for name in names})
+
+
+# Pools know their functions by identity, which two equal partials do not share.
+_partial = functools.cache(functools.partial)
+
+
+def maker(pixels: Pixels) -> Callable[[Task], Converted]:
+    """Returns `convert` for some options; the same function for equal ones."""
+    return _partial(convert, pixels)
 
 
 def convert(pixels: Pixels, task: Task) -> Converted:

@@ -7,6 +7,7 @@ that none of them waits at the end of one.
 import functools
 
 from data_prep.build import header_unit
+from data_prep.build import image_records
 from data_prep.build import shard_unit
 from data_prep.build import shard_writing
 from data_prep.build.header_unit import HeaderReader
@@ -22,7 +23,7 @@ class LocalWork:
 
     def __init__(self, config: ConvertConfig):
         self._config = config
-        self._to_records = shard_unit.record_maker(config)
+        self._to_records = image_records.maker(image_records.pixels_of(config))
         self._pool = workers.WorkerPool(
             header_unit.facts_reader(config.group_salt),
             read_sop_instance_uid,

@@ -1,7 +1,5 @@
 """Converts one planned shard: the unit of work of a conversion on several machines."""
 
-import functools
-
 from data_prep.build import image_records
 from data_prep.build import plan_store
 from data_prep.build import shard_writing
@@ -18,10 +16,6 @@ from data_prep.core import workers
 LIMITS = workers.Limits(memory_bytes=2 << 30, seconds=30)
 # TensorFlow alone reserves more address space than LIMITS allow.
 _TFIO_LIMITS = workers.Limits(memory_bytes=32 << 30, seconds=120)
-
-
-# Pools know their functions by identity, which two equal partials do not share.
-_partial = functools.cache(functools.partial)
 
 
 def convert_shard(config: ConvertConfig, building: Building, name: str) -> str:
@@ -53,7 +47,7 @@ def convert_shard(config: ConvertConfig, building: Building, name: str) -> str:
     if not attempt.is_wanted():
         return name
     shard = plan_store.read_shard(config, name)
-    to_records = record_maker(config)
+    to_records = image_records.maker(image_records.pixels_of(config))
     limits = limits_of(config)
     with unit_pool.pool(
         to_records, num_workers=config.num_workers, limits=limits
@@ -64,11 +58,6 @@ def convert_shard(config: ConvertConfig, building: Building, name: str) -> str:
         seen = source_sight.checked(source_sight.sources(config), outcomes)
         shard_writing.write(attempt, shard, seen)
     return name
-
-
-def record_maker(config: ConvertConfig) -> functools.partial:
-    """Returns the function that converts one Task; the same one for equal options."""
-    return _partial(image_records.convert, image_records.pixels_of(config))
 
 
 def limits_of(config: ConvertConfig) -> workers.Limits:

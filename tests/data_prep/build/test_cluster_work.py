@@ -70,7 +70,7 @@ class Processes(Noting):
 def engine(monkeypatch):
     made = Noting()
     monkeypatch.setattr(choose, "executor", lambda *_, **__: made)
-    monkeypatch.setattr(header_reader, "CHUNK", 3)
+    monkeypatch.setattr(header_reader, "LARGEST_CHUNK", 3)
     yield made
     unit_pool.close()
 
@@ -405,14 +405,20 @@ def test_a_pool_is_kept_for_the_next_unit_and_not_after_a_fault(config, monkeypa
     limits = shard_unit.LIMITS
     try:
         for _ in range(2):
-            with unit_pool.pool(len, num_workers=1, limits=limits):
+            with unit_pool.pool(len, min, num_workers=1, limits=limits):
                 pass
+        # Headers are read with more functions than shards are written with.
+        with unit_pool.pool(min, num_workers=1, limits=limits):
+            pass
         assert len(made) == 1
-        with unit_pool.pool(max, num_workers=2, limits=limits):
+        with unit_pool.pool(min, max, num_workers=1, limits=limits):
             pass
         assert len(made) == 2
+        with unit_pool.pool(max, num_workers=2, limits=limits):
+            pass
+        assert len(made) == 3
         # Of eight cores, by which the machine's memory is shared out.
-        assert [pool.share for pool in made] == [1 / 8, 2 / 8]
+        assert [pool.share for pool in made] == [1 / 8, 1 / 8, 2 / 8]
         with (
             pytest.raises(OSError, match="a full disk"),
             unit_pool.pool(max, num_workers=1, limits=limits),
@@ -420,7 +426,7 @@ def test_a_pool_is_kept_for_the_next_unit_and_not_after_a_fault(config, monkeypa
             raise OSError("a full disk")
         with unit_pool.pool(max, num_workers=1, limits=limits):
             pass
-        assert len(made) == 4
+        assert len(made) == 5
     finally:
         unit_pool.close()
 
@@ -442,7 +448,7 @@ def test_units_in_processes_each_done_twice(
     convert_config, dataset, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(choose, "executor", lambda *_, **__: Processes())
-    monkeypatch.setattr(header_reader, "CHUNK", 20)
+    monkeypatch.setattr(header_reader, "LARGEST_CHUNK", 20)
     placed = dataclasses.replace(
         convert_config, output=tmp_path / "data", num_workers=1, placement=ON_CLUSTER
     )
