@@ -151,7 +151,7 @@ def test_the_tables_have_every_archive(capsys):
 
 def test_the_gpu_replaces_the_networks_alone():
     found = film_cost.on_gpu(cost())
-    assert found.work_s == pytest.approx(1 / 1288)
+    assert found.work_s == pytest.approx(1 / 644)
     assert found.publish_s == cost().publish_s
 
 

@@ -32,8 +32,10 @@ MEMBERS = {
     "U-Net++ B0": "uefficientnetpp(encoder=b0)",
     "U-Net++ B4": "uefficientnetpp(encoder=b4)",
 }
+# A network that takes little, so that more films show what the driver does for each.
+LIGHT = "nested_unetpp(start_filters=2)"
 # BUILD_NOTES.md, "the check on a GPU": 644 films a second of 256 px, with hflip.
-GPU_MEMBER, GPU_FILMS_S, GPU_VIEWS = "U-Net++ B4", 644, 2
+GPU_MEMBER, GPU_FILMS_S = "U-Net++ B4", 644
 # Films, and the side of the drawn films that stand for them.
 ARCHIVES = {
     "NIH ChestX-ray14": (112_120, 1024),
@@ -81,8 +83,8 @@ def film_cost(job: Job, *, reads_twice: bool) -> FilmCost:
 
 
 def on_gpu(cost: FilmCost) -> FilmCost:
-    """Returns the cost of GPU_MEMBER with one view on the GPU of BUILD_NOTES.md."""
-    return dataclasses.replace(cost, work_s=1 / (GPU_FILMS_S * GPU_VIEWS))
+    """Returns the cost of GPU_MEMBER on the GPU of BUILD_NOTES.md."""
+    return dataclasses.replace(cost, work_s=1 / GPU_FILMS_S)
 
 
 def archive_rows(
@@ -124,7 +126,7 @@ def cost_row(what: str, cost: FilmCost) -> tuple:
 
 def measure(folder: pathlib.Path, *, quick: bool) -> dict[str, FilmCost]:
     """Returns {what: cost of a film}."""
-    costs, counts = {}, {1024: (20, 1020), 2560: (20, 140)}
+    costs, counts = {}, {1024: (20, 3020), 2560: (20, 140)}
     for side in (1024, 2560):
         drawn = folder / f"drawn{side}"
         source_files.draw(drawn, count=DRAWN, size=side)
@@ -138,15 +140,24 @@ def measure(folder: pathlib.Path, *, quick: bool) -> dict[str, FilmCost]:
     # What the driver does for a film does not depend on its pixels, and needs more
     # films to show than are drawn of the large ones.
     small, large = (f"{side} px to {SIZES[-1]}" for side in (1024, 2560))
-    driver = {"plan_s": costs[small].plan_s, "publish_s": costs[small].publish_s}
-    costs[large] = dataclasses.replace(costs[large], **driver)
+    costs[large] = with_driver_of(costs[small], costs[large])
+    light = prediction_cost(LIGHT, folder, (4, 12) if quick else (16, 2016))
     for name, network in MEMBERS.items():
-        few, many = (
-            film_steps.prediction(network, folder, n)
-            for n in ((4, 12) if quick else (16, 112))
-        )
-        costs[name] = film_cost(many.per_film(few), reads_twice=False)
+        cost = prediction_cost(network, folder, (4, 12) if quick else (16, 112))
+        costs[name] = with_driver_of(light, cost)
     return costs
+
+
+def prediction_cost(network: str, folder: pathlib.Path, counts) -> FilmCost:
+    """Returns the cost of a film of a prediction, from commands over so many films."""
+    few, many = (film_steps.prediction(network, folder, n) for n in counts)
+    return film_cost(many.per_film(few), reads_twice=False)
+
+
+def with_driver_of(other: FilmCost, cost: FilmCost) -> FilmCost:
+    """Returns a cost whose share of the driver is another's."""
+    driver = {"plan_s": other.plan_s, "publish_s": other.publish_s}
+    return dataclasses.replace(cost, **driver)
 
 
 def report(machine, costs: dict[str, FilmCost]) -> None:

@@ -95,7 +95,7 @@ def conversion(
 
 
 def prediction(network: str, folder: pathlib.Path, count: int) -> Job:
-    """Predicts `count` films of 256 px with one member and no views."""
+    """Predicts `count` films of 256 px with one member and the mirrored view."""
     # Imported here, as TensorFlow is not needed before.
     from tests.benchmarks.fixtures import bulk_job
 
