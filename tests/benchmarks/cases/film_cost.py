@@ -151,7 +151,9 @@ def measure(folder: pathlib.Path, *, quick: bool) -> dict[str, FilmCost]:
 def prediction_cost(network: str, folder: pathlib.Path, counts) -> FilmCost:
     """Returns the cost of a film of a prediction, from commands over so many films."""
     few, many = (film_steps.prediction(network, folder, n) for n in counts)
-    return film_cost(many.per_film(few), reads_twice=False)
+    cost = film_cost(many.per_film(few), reads_twice=False)
+    # It reads no headers; what its plan's processes use is their start.
+    return dataclasses.replace(cost, header_s=0.0)
 
 
 def with_driver_of(other: FilmCost, cost: FilmCost) -> FilmCost:
