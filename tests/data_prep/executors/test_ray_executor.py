@@ -216,7 +216,16 @@ def test_a_node_that_hangs_and_comes_back_does_no_harm(cluster, tmp_path, caplog
     assert not list(folder.glob(".incomplete*"))
 
 
-def test_work_that_is_given_up_ends_its_processes(executor, tmp_path):
+@pytest.fixture
+def interruptible():
+    # Python leaves SIGINT as it finds it: ignored, where a shell started the tests with
+    # `&`.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_work_that_is_given_up_ends_its_processes(executor, tmp_path, interruptible):
     for way in ("run", "run_loaded"):
         folder = tmp_path / way
         folder.mkdir()
