@@ -80,7 +80,8 @@ def measured(case: Case, *, on_gpu: bool) -> dict[str, int]:
     command = [sys.executable, "-m", "tests.benchmarks.sides.memory_case", text]
     settings = {"TF_CPP_MIN_LOG_LEVEL": "3"}
     if not on_gpu:
-        settings |= {"CUDA_VISIBLE_DEVICES": "-1"}
+        # Which ops overlap, and so the peak, would depend on other processes.
+        settings |= {"CUDA_VISIBLE_DEVICES": "-1", "TF_NUM_INTEROP_THREADS": "1"}
     done = timing.run_process(command, cwd=source_files.ROOT, env=os.environ | settings)
     return json.loads(done.output.splitlines()[-1])
 
