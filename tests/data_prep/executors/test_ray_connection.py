@@ -115,37 +115,70 @@ def test_auto_without_a_cluster_is_told(network, monkeypatch):
     assert "found no Ray cluster on this machine" in str(_error("auto"))
 
 
+# Ray keeps a token for the whole process, and then cannot use a cluster that has none.
+_JOIN = """
+import pathlib, sys
+import ray
+from data_prep.config import Placement
+from data_prep.core.errors import CommandError
+from data_prep.executors import choose
+
+def join():
+    placement = Placement(cluster=sys.argv[1])
+    try:
+        with choose.executor(placement, shared=[pathlib.Path.home()]) as executor:
+            print(executor.note())
+    except CommandError as e:
+        print(e)
+
+"""
+
+
+def _own_process(address, home, code="join()", **environment) -> str:
+    """Returns what a process of its own prints that joins a cluster."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    done = subprocess.run(
+        [sys.executable, "-c", _JOIN + code, address],
+        cwd=ROOT,
+        env=kept | {"HOME": str(home)} | environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @pytest.mark.slow
 @with_ray
-def test_a_cluster_asks_for_its_token(closed, no_token, monkeypatch, tmp_path):
-    assert "asks for a token, and this machine has none" in str(_error(closed.address))
-    monkeypatch.setenv("RAY_AUTH_TOKEN", "another" * 9)
-    assert "asks for another token than this" in str(_error(closed.address))
-    monkeypatch.delenv("RAY_AUTH_TOKEN")
+def test_a_cluster_asks_for_its_token(closed, tmp_path):
+    told = _own_process(closed.address, tmp_path)
+    assert "asks for a token, and this machine has none" in told
+    told = _own_process(closed.address, tmp_path, RAY_AUTH_TOKEN="another" * 9)
+    assert "asks for another token than this" in told
     path = tmp_path / ".ray/auth_token"
     path.parent.mkdir()
     path.write_text(TOKEN + "\n")
     # It is not open, so nothing has to be allowed.
-    placement = Placement(cluster=closed.address)
-    with choose.executor(placement, shared=[tmp_path]) as executor:
-        assert executor.note() == "1 node"
+    assert _own_process(closed.address, tmp_path) == "1 node\n"
 
 
 @pytest.mark.slow
 @with_ray
-def test_other_versions_are_told(closed, monkeypatch):
-    for name, value in WITH_TOKEN.items():
-        monkeypatch.setenv(name, value)
-    _read_environment()
-    with monkeypatch.context() as patch:
-        patch.setattr(
-            "ray._private.utils.compute_version_info", lambda: ("2.60.0", "3.9.1")
-        )
-        text = str(_error(closed.address))
-        assert "has Python 3." in text
-        assert "and this machine 3.9.1" in text
-    monkeypatch.setattr("ray.__version__", "2.47.0")
-    assert "has Ray 2.60.0, and this machine 2.47.0" in str(_error(closed.address))
+def test_other_versions_are_told(closed, tmp_path):
+    code = """
+import ray._private.utils as utils
+found = utils.compute_version_info
+utils.compute_version_info = lambda: ("2.60.0", "3.9.1")
+join()
+utils.compute_version_info = found
+ray.__version__ = "2.47.0"
+join()
+"""
+    told = _own_process(closed.address, tmp_path, code, **WITH_TOKEN)
+    python, version = told.splitlines()
+    assert "has Python 3." in python
+    assert "and this machine 3.9.1" in python
+    assert "has Ray 2.60.0, and this machine 2.47.0" in version
 
 
 @pytest.mark.slow
