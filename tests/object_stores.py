@@ -1,6 +1,7 @@
 """Object stores on this machine: real servers, fsspec's memory, and one that fails."""
 
 import contextlib
+import logging
 import os
 import socket
 from collections.abc import Callable
@@ -15,6 +16,11 @@ ENVIRONMENT = {
     "AWS_DEFAULT_REGION": "us-east-1",
     "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
 }
+
+
+# Their servers' threads log each request, also while later tests look at their own log.
+for _name in ("werkzeug", "gcp_storage_emulator"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
 
 
 @contextlib.contextmanager
