@@ -485,3 +485,10 @@ def test_what_is_read_of_headers_is_gone_with_the_plan(config, monkeypatch, engi
     assert not (work / "headers").exists()
     head = durable.read_json(work / "plan" / "plan.json", fix="")
     assert len(head["costs"]) == len(list((work / "plan" / "shards").iterdir()))
+
+
+@pytest.mark.parametrize(
+    ("num_files", "expected"), [(1, 50), (1500, 50), (6401, 101), (1_000_000, 500)]
+)
+def test_a_short_pass_is_divided_among_machines(num_files, expected):
+    assert header_reader._chunk(range(num_files)) == expected
