@@ -357,9 +357,13 @@ def test_a_worker_that_cannot_be_replaced_any_more_is_one_failure(
     )
     items = [0, 1, 2, 3, marker, *range(5, 20)]
     with pool, pytest.raises(CommandError, match="before any work") as e:
-        results.extend(r for _, r in pool.imap_ordered(die_for_good, items))
+        results.extend(pool.imap_ordered(die_for_good, items))
     assert e.value.exit_code == ExitCode.ENVIRONMENT
-    assert results == [0, 1, 2, 3][: len(results)], "none is refused"
+    # With two workers, the marker's second trial may be in the one that had loaded
+    # before: then it has killed two, and is refused as any such input.
+    refused = [item for item, result in results if isinstance(result, InputError)]
+    assert refused in ([[]] if num_workers == 1 else [[], [marker]])
+    assert [item for item, _ in results] == items[: len(results)]
 
 
 def abort_at_first(marker):
