@@ -8,6 +8,7 @@ import pytest
 
 from data_prep.build import convert
 from data_prep.build import publishing
+from data_prep.build import shard_unit
 from data_prep.build import side_tables
 from data_prep.core import workers
 from data_prep.core.errors import ExitCode
@@ -194,7 +195,7 @@ def outside(folder, output):
 @pytest.fixture
 def config(convert_config, tmp_path, monkeypatch):
     """Returns the conversion of the test split `in/test`, run in its own folder."""
-    monkeypatch.setattr(convert, "LIMITS", LIMITS)
+    monkeypatch.setattr(shard_unit, "LIMITS", LIMITS)
     (tmp_path / "in" / "test").mkdir(parents=True)
     (tmp_path / "in" / "cwd").mkdir()
     monkeypatch.chdir(tmp_path / "in" / "cwd")
