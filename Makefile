@@ -1,6 +1,6 @@
 # make demo   synthetic DICOMs -> records -> two members -> submission -> score
 # make test   lint and tests
-# make check  lint and the tests that are not marked slow, in a minute and a half
+# make check  lint and the tests that are not marked slow, in four minutes
 # make bench  every benchmark against its peers; BENCH_FLAGS=--quick for a short run
 # make GPU=1 gpu-check  what a machine with a GPU runs once, in six minutes; a table
 # make test-tensorflow-io  in its environment, the tests that depend on the stack
