@@ -30,10 +30,13 @@ class Prediction:
         0..1; None without classifiers.
       maps: for each image [s, s] float16 in 0..1, or None if it did not pass; None
         without segmenters.
+      guard: for each image how unlike the members' training films it is; None where
+        no member has a description of its films.
     """
 
     probabilities: list[float] | None
     maps: list[np.ndarray | None] | None
+    guard: list[float] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ import numpy as np
 from data_prep.dataset import rle
 from inference.ensemble.cascade import Prediction
 from inference.inputs.chunks import ImageChunk
+from inference.masks import image_probability
 from inference.masks.postprocess import Postprocess
 from inference.prediction.joining import Row
 from inference.prediction.probability_maps import ProbabilityMap
@@ -40,10 +41,21 @@ class ResultMaker:
         probabilities = prediction.probabilities or [None] * num_images
         values = prediction.maps or [None] * num_images
         rows, maps = [], []
+        guard = prediction.guard or [None] * num_images
         columns = (images.ids, images.heights, images.widths, probabilities, values)
-        for image_id, height, width, probability, value in zip(*columns, strict=True):
-            code = self._encode(value, height, width, probability)
-            rows.append(Row(image_id=image_id, rle=code, probability=probability))
+        for image_id, height, width, probability, value, unlike in zip(
+            *columns, guard, strict=True
+        ):
+            row = Row(
+                image_id=image_id,
+                rle=self._encode(value, height, width, probability),
+                probability=probability,
+                peak=None if value is None else image_probability.of_map(value),
+                guard=unlike,
+                height=height,
+                width=width,
+            )
+            rows.append(row)
             if self.keeps_maps and value is not None:
                 maps.append(
                     ProbabilityMap(

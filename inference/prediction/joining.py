@@ -31,7 +31,7 @@ CLASSIFICATION = "classification.csv"
 _THREADS = 16
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class Row:
     """The row of one image.
 
@@ -39,11 +39,21 @@ class Row:
       image_id: its id.
       rle: its mask, see data_prep/dataset/rle.py; None if no masks are made.
       probability: of a pneumothorax, in 0..1; None without classifiers.
+      peak: the largest probability of a pixel, in 0..1; None where no map was made.
+      guard: how unlike the members' training films the image is; None where no member
+        has a description of its films.
+      height: rows of the source image, in pixels.
+      width: columns of the source image, in pixels.
     """
 
     image_id: str
     rle: str | None
     probability: float | None
+    # Parts of earlier versions lack what follows.
+    peak: float | None = None
+    guard: float | None = None
+    height: int | None = None
+    width: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -122,10 +132,7 @@ def _read(parts: PartFiles, count: int) -> Iterator[dict[str, Any]]:
 
 
 def _rows(part: dict[str, Any]) -> list[Row]:
-    return [
-        Row(image_id=image_id, rle=rle, probability=probability)
-        for image_id, rle, probability in part["rows"]
-    ]
+    return [Row(*values) for values in part["rows"]]
 
 
 def _check_size(count: int, size: int) -> None:
