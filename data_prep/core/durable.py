@@ -223,6 +223,10 @@ def read_json(path: pathlib.Path, *, fix: str) -> dict[str, Any]:
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
+        # JSON has neither NaN nor an infinity, which Python's reader takes.
+        is_sound = isinstance(value, dict) and (
+            value.pop(_CHECKSUM_KEY, None) == _checksum(value)
+        )
     except FileNotFoundError as e:
         raise CommandError(
             ExitCode.FLAGS, f"no {path.name} in {path.parent}", fix=fix
@@ -231,9 +235,7 @@ def read_json(path: pathlib.Path, *, fix: str) -> dict[str, Any]:
         raise CommandError(
             ExitCode.CORRUPT, f"{path} is not JSON", fix="restore it or make it again"
         ) from e
-    if not isinstance(value, dict) or value.pop(_CHECKSUM_KEY, None) != _checksum(
-        value
-    ):
+    if not is_sound:
         raise CommandError(
             ExitCode.CORRUPT,
             f"{path} does not match its own sha256",

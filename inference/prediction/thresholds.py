@@ -1,8 +1,10 @@
 """The file with the tuned post-processing: tuning writes it, prediction reads it."""
 
 import dataclasses
+import math
 import pathlib
 from typing import Any
+from typing import Literal
 
 from data_prep.core import durable
 from data_prep.core.errors import CommandError
@@ -24,11 +26,18 @@ class Thresholds:
         in the file.
       beats_all_empty: whether masks by it score better than empty ones; files of
         earlier versions do not tell, and count as better.
+      temperature: above 0, divides the logit of an image's probability, see
+        `calibrated` in inference/masks/image_probability.py; None where none could be
+        fitted, and in files of earlier versions.
+      temperature_of: the probability that it belongs to: "classifier", or "map" where
+        there were no classifiers; None without a temperature.
     """
 
     postprocess: str
     provenance: dict[str, Any]
     beats_all_empty: bool = True
+    temperature: float | None = None
+    temperature_of: Literal["classifier", "map"] | None = None
 
 
 def write(
@@ -38,6 +47,7 @@ def write(
     score: float,
     nested_score: float | None,
     images: int,
+    calibration: dict[str, Any] | None = None,
 ) -> None:
     """Writes thresholds.
 
@@ -48,6 +58,8 @@ def write(
       nested_score: mean Dice of each fold by the rule that is best on the others; None
         if there is only one fold.
       images: number of images that they were tuned on.
+      calibration: figures before and after the temperature, as JSON takes them, for
+        readers; None if there are none.
     """
     durable.write_json(
         path,
@@ -58,6 +70,9 @@ def write(
             "nested_score": nested_score,
             "images": images,
             "beats_all_empty": tuned.beats_all_empty,
+            "temperature": tuned.temperature,
+            "temperature_of": tuned.temperature_of,
+            "calibration": calibration,
         },
     )
 
@@ -80,7 +95,31 @@ def read(path: pathlib.Path) -> Thresholds:
         postprocess=spec,
         provenance=provenance,
         beats_all_empty=stored.get("beats_all_empty", True) is True,
+        **_temperature(stored, path),
     )
+
+
+def _temperature(stored: dict[str, Any], path: pathlib.Path) -> dict[str, Any]:
+    """Returns the fields of a file's temperature, or raises a CommandError."""
+    value, of = stored.get("temperature"), stored.get("temperature_of")
+    if value is None:
+        return {}
+    # A bool is an int, and NaN compares as false.
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 < value < math.inf:
+        raise CommandError(
+            ExitCode.CORRUPT,
+            f"{path}: Expected a temperature above 0. Received: {value!r}",
+            fix=_FIX,
+        )
+    if of not in ("classifier", "map"):
+        raise CommandError(
+            ExitCode.CORRUPT,
+            f"{path}: Expected the temperature of a classifier or a map. Received: "
+            f"{of!r}",
+            fix=_FIX,
+        )
+    return {"temperature": float(value), "temperature_of": of}
 
 
 def check_members(
