@@ -43,7 +43,8 @@ GROUPS = Groups(
     ),
     rare=(common.NUM_WORKERS,),
     meanings={
-        "output": "`Folder` to write: thresholds.json, tables and a picture.",
+        "output": "`Folder` to write: thresholds.json with the temperature of the "
+        "probabilities, tables and pictures.",
     },
 )
 

@@ -116,6 +116,7 @@ ARROWS = {
     "inference.tuning": SHARED
     | {
         "data_prep.labels",
+        "inference.evaluation",
         "inference.masks",
         "inference.prediction",
         "trainer.validation",

@@ -22,6 +22,7 @@ from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.core.errors import InputError
 from data_prep.dataset import rle
+from inference.masks import image_probability
 from inference.masks import upsampling
 from inference.prediction.probability_maps import ProbabilityMap
 from trainer.validation.pixel_counts import PixelCounts
@@ -110,6 +111,8 @@ def read(
     path = folder / _ARRAYS
     durable.check_file(path, expected_sha256=facts["tables_sha256"], fix=fix)
     with np.load(path, allow_pickle=False) as arrays:
+        if "peak" not in arrays:
+            return None  # Of an earlier version.
         counts = PixelCounts(**arrays)
     return counts if set(thresholds) <= set(counts.thresholds.tolist()) else None
 
@@ -150,6 +153,7 @@ def _count_image(
         "truth_area": 0 if true is None else np.count_nonzero(true),
         "area": area,
         "overlap": overlap,
+        "peak": image_probability.of_map(probability_map.values),
     }
 
 

@@ -19,7 +19,9 @@ from inference.config import TuneConfig
 from inference.prediction import probability_maps
 from inference.prediction import thresholds
 from inference.prediction.thresholds import Thresholds
+from inference.tuning import calibrating
 from inference.tuning import counting
+from inference.tuning import image_probabilities
 from inference.tuning import plot
 from trainer.validation import grid_search
 from trainer.validation import metrics
@@ -31,12 +33,13 @@ from trainer.validation.rules import Rule
 THRESHOLDS = "thresholds.json"
 TUNING = "tuning.json"
 SURFACE = "surface.png"
+RELIABILITY = "reliability.png"
 # Distances from the best score, for the share of rules within them.
 _FLATNESS = (0.001, 0.005)
 
 
 def tune(config: TuneConfig) -> str:
-    """Writes pixel counts, thresholds, all scores and a plot.
+    """Writes pixel counts, thresholds with a temperature, all scores and two plots.
 
     Returns:
       A summary to print, with the next command.
@@ -50,7 +53,8 @@ def tune(config: TuneConfig) -> str:
     logging.info("runs on CPU, %s: no part of it uses a GPU", processes)
     with folder_lock.locked(config.output):
         durable.drop_incomplete(config.output)
-        provenance, counts = _pixel_counts(config)
+        truth = rle_csv.read(config.truth)
+        provenance, counts = _pixel_counts(config, truth)
         gates = config.gates if counts.classified else ()
         grid = Grid(
             gates=(rules.NO_GATE, *gates),
@@ -60,6 +64,10 @@ def tune(config: TuneConfig) -> str:
         )
         result, scores = _search(counts, grid)
         result["made_from"] = provenance
+        fitted = calibrating.calibrate(
+            image_probabilities.gather(counts, config.predictions, truth)
+        )
+        result["calibration"] = fitted
         best = result["best"]
         thresholds.write(
             config.output / THRESHOLDS,
@@ -67,17 +75,23 @@ def tune(config: TuneConfig) -> str:
                 postprocess=best["postprocess"],
                 provenance=provenance,
                 beats_all_empty=result["beats_all_empty"],
+                temperature=fitted["temperature"],
+                temperature_of=fitted["of"] if fitted["temperature"] else None,
             ),
             score=best["dice"],
             nested_score=result["nested"] and result["nested"]["dice"],
             images=result["images"],
+            calibration=fitted,
         )
         durable.write_json(config.output / TUNING, result)
         plot.draw(config.output / SURFACE, grid, scores, grid_search.best(scores))
+        calibrating.draw(config.output / RELIABILITY, fitted)
     return _summary(result, config.output)
 
 
-def _pixel_counts(config: TuneConfig) -> tuple[dict[str, Any], PixelCounts]:
+def _pixel_counts(
+    config: TuneConfig, truth: dict[str, list[str]]
+) -> tuple[dict[str, Any], PixelCounts]:
     """Returns the provenance of the prediction, and its counts, read or made."""
     provenance, maps = probability_maps.read_folder(config.predictions)
     aspect = provenance.get("aspect")
@@ -100,7 +114,7 @@ def _pixel_counts(config: TuneConfig) -> tuple[dict[str, Any], PixelCounts]:
         total = probability_maps.count(config.predictions)
         counts = counting.count(
             progress.tracked(maps, "count", total, unit="images"),
-            rle_csv.read(config.truth),
+            truth,
             aspect=aspect,
             thresholds=wanted,
             num_workers=config.num_workers,
@@ -177,6 +191,7 @@ def _summary(result: dict[str, Any], output: pathlib.Path) -> str:
     lines.append(f"of {points['points']} rules {shares}")
     for name in result["at_the_edge"]:
         lines.append(f"the best {name} is at the grid's edge: widen --{name}s")
+    lines += calibrating.lines(result["calibration"])
     if result["beats_all_empty"]:
         path = shlex.quote(str(output / THRESHOLDS))
         lines.append(f"next: python -m inference.main ... --thresholds={path}")

@@ -20,6 +20,8 @@ class PixelCounts:
       truth_area: [N] int64, pixels of the truth.
       area: [N, K] int64, pixels of the prediction.
       overlap: [N, K] int64, pixels of both.
+      peak: [N] float64 in 0..1, the largest probability of a pixel; None where it was
+        not asked for.
     """
 
     thresholds: np.ndarray
@@ -31,6 +33,7 @@ class PixelCounts:
     truth_area: np.ndarray
     area: np.ndarray
     overlap: np.ndarray
+    peak: np.ndarray | None = None
 
     @property
     def classified(self) -> bool:
