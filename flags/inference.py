@@ -19,13 +19,15 @@ from inference.config import PredictConfig
 _define = functools.partial(fields.define, PredictConfig)
 _MEMBERS = _define(
     "members",
-    "Run `folders` of the segmenters, or patterns such as 'runs/*'; the mean of their "
-    "probabilities is what is predicted.",
+    "Run `folders` of the segmenters, files of --format=member, or patterns such as "
+    "'runs/*' and 'members/*.zip'; the mean of their probabilities is what is "
+    "predicted.",
 )
 _CLASSIFIERS = _define(
     "classifiers",
-    "Run `folders` of classifiers, or patterns of them. With gate(t) as the first step "
-    "of --postprocess, only images to which they give t or more are segmented.",
+    "Run `folders` of classifiers, files, or patterns of them. With gate(t) as the "
+    "first step of --postprocess, only images to which they give t or more are "
+    "segmented.",
 )
 _ENGINE = fields.define(
     Engine,

@@ -121,6 +121,7 @@ ARROWS = {
         "inference.prediction",
         "trainer.validation",
     },
+    "inference.artefact": {"data_prep.core", "trainer.models", "trainer.run"},
     "inference.combine": SHARED | {"inference.inputs", "inference.prediction"},
 }
 MAY_IMPORT = {

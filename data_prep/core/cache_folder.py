@@ -1,5 +1,6 @@
 """The folder on this machine for copies of what object stores hold.
 
+    members/       member files, unpacked, by the sha256 of the zip
     copies/        objects by their sha256 (local_copy.py)
     outgoing/      files that are being written, until they are uploaded
     runs/          run folders of trainings that run now, or that a store did not take

@@ -39,6 +39,7 @@ from data_prep.core.errors import ExitCode
 from data_prep.dataset.manifest import Manifest
 from trainer.config import ADDED
 from trainer.run import checkpoints
+from trainer.run import member_file
 from trainer.run import weights_file
 
 CONFIG = "config.json"
@@ -263,13 +264,15 @@ class FinishedRun:
     """A finished run, as inference reads it.
 
     Attributes:
-      path: the run folder.
+      path: the run folder or member file, as it was named.
+      folder: where its files are: `path`, or what a member file was unpacked to.
       config: the fields of TrainConfig.
       dataset: see `dataset_facts`.
       result: the contents of result.json.
     """
 
     path: pathlib.Path
+    folder: pathlib.Path
     config: dict[str, Any]
     dataset: dict[str, Any]
     result: dict[str, Any]
@@ -277,7 +280,7 @@ class FinishedRun:
     def recorded_sha256(self, name: str) -> str:
         """Returns the sha256 of the weights `name`, or raises a CommandError."""
         recorded = self.result["weights"]
-        file_name = weights_path(self.path, name).name
+        file_name = weights_path(self.folder, name).name
         if file_name not in recorded:
             raise CommandError(
                 ExitCode.FLAGS,
@@ -292,7 +295,7 @@ class FinishedRun:
         Raises:
           CommandError: the run has no such weights, or they were changed.
         """
-        path = weights_path(self.path, name)
+        path = weights_path(self.folder, name)
         recorded = self.recorded_sha256(name)
         fix = "restore the run folder from a copy or train it again"
         if remote.is_remote(path):
@@ -303,21 +306,23 @@ class FinishedRun:
 
 
 def open_finished(path: pathlib.Path) -> FinishedRun:
-    """Reads and checks a run folder.
+    """Reads and checks a run folder, or a member file that was packed from one.
 
     Raises:
       CommandError: no run there, not finished, or its configuration was changed.
     """
+    is_packed = member_file.is_member_file(path)
+    folder = member_file.unpacked(path) if is_packed else path
     stored = durable.read_json(
-        path / CONFIG, fix="give a run folder that `python -m trainer.main` wrote"
+        folder / CONFIG, fix="give a run folder that `python -m trainer.main` wrote"
     )
     result = durable.read_json(
-        path / RESULT, fix="the run is not finished; run its training command again"
+        folder / RESULT, fix="the run is not finished; run its training command again"
     )
     durable.check_file(
-        path / CONFIG,
+        folder / CONFIG,
         expected_sha256=result["config_sha256"],
         fix="restore the run folder from a copy or train it again",
     )
     stored["config"] = ADDED | stored["config"]
-    return FinishedRun(path=path, result=result, **stored)
+    return FinishedRun(path=path, folder=folder, result=result, **stored)

@@ -31,7 +31,9 @@ def load(path: pathlib.Path, model: keras.Model, spec: str) -> dict[str, str]:
         network of the same spec whose weights do not all fit.
     """
     run = run_folder.open_finished(path)
-    name = next(n for n in _WEIGHTS if f"{n}.weights.h5" in run.result["weights"])
+    recorded = run.result["weights"]
+    # A member file may have others only; the first name is then refused.
+    name = next((n for n in _WEIGHTS if f"{n}.weights.h5" in recorded), _WEIGHTS[0])
     file = run.verified_weights(name)
     other = registry.build_from_spec(
         run.config["model"], image_size=run.dataset["image_size"]
