@@ -4,6 +4,7 @@ import functools
 
 from flags import common
 from flags import fields
+from flags import inference as inference_flags
 from flags.groups import Groups
 from inference.config import EvaluateConfig
 
@@ -22,8 +23,10 @@ GROUPS = Groups(
         _define(
             "probabilities",
             "Csv `file` of ImageId,Probability of a pneumothorax, from 0 to 1; it is "
-            "scored as a classification.",
+            "scored as a classification. Give classification.csv of a prediction, "
+            "which is not calibrated.",
         ),
+        inference_flags.THRESHOLDS,
         _define(
             "subgroups",
             "Csv `file` of ImageId and columns to score by group, such as view, sex or "
@@ -52,6 +55,9 @@ GROUPS = Groups(
         "data": "Dataset `folder` of these images; with it the intervals are over "
         "patients, and the report shows the images.",
         "output": "`Folder` to write: numbers, report and pictures.",
+        "thresholds": "`File` thresholds.json of inference.tune, whose temperature "
+        "calibrates --probabilities: the report shows them before and after. Not for a "
+        "csv that is calibrated already, such as a column of images.csv.",
         "seed": "`Seed` of the bootstrap samples.",
     },
 )

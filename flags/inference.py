@@ -42,6 +42,12 @@ _OPENVINO_PRECISION = fields.define(
     "Number format of --engine=openvino; bf16 rounds to about three digits.",
     field="precision",
 )
+# The evaluation has it, too.
+THRESHOLDS = _define(
+    "thresholds",
+    "`File` thresholds.json of inference.tune, which decides in place of "
+    "--postprocess.",
+)
 
 GROUPS = Groups(
     needed=((common.DATA, common.SOURCE), (_MEMBERS, _CLASSIFIERS), common.OUTPUT),
@@ -58,11 +64,7 @@ GROUPS = Groups(
             "1024, or the name of a published rule. See "
             "inference/masks/postprocess.py.",
         ),
-        _define(
-            "thresholds",
-            "`File` thresholds.json of inference.tune, which decides in place of "
-            "--postprocess.",
-        ),
+        THRESHOLDS,
         _define(
             "split",
             "Which images of --data: test writes a submission; out_of_fold writes the "

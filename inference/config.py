@@ -163,7 +163,9 @@ class EvaluateConfig:
       rows: "one" refuses several predicted rows for an image, "merge" takes their
         union.
       ids: file of the image ids to score, or None for all.
-      probabilities: csv of ImageId,Probability, or None.
+      probabilities: csv of ImageId,Probability before any calibration, or None.
+      thresholds: file that inference.tune wrote, whose temperature calibrates
+        `probabilities`, or None.
       subgroups: csv of ImageId and one column per grouping, or None.
       data: dataset folder with the images, for their sizes, patients and pictures;
         or None.
@@ -179,6 +181,7 @@ class EvaluateConfig:
     rows: Literal["one", "merge"] = "one"
     ids: pathlib.Path | None = None
     probabilities: pathlib.Path | None = None
+    thresholds: pathlib.Path | None = None
     subgroups: pathlib.Path | None = None
     data: pathlib.Path | None
     output: pathlib.Path
@@ -189,6 +192,11 @@ class EvaluateConfig:
 
     def __post_init__(self):
         check_ranges(self)
+        if self.thresholds and not self.probabilities:
+            raise ConfigError(
+                "Expected --probabilities with --thresholds, whose temperature is for "
+                f"them. Received: thresholds={self.thresholds} alone"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -109,6 +109,7 @@ ARROWS = {
     | {
         "data_prep.labels",
         "inference.inputs",
+        "inference.masks",
         "inference.prediction",
         "inference.report",
         "trainer.validation",

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import logging
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from inference.inputs import csv_ids
 from inference.inputs import dataset_index
 from inference.inputs.dataset_index import DatasetIndex
 from inference.prediction import probability_csv
+from inference.prediction import thresholds
+from inference.prediction.thresholds import Thresholds
 from inference.report import evaluation_page
 from inference.report import gallery
 from inference.report import pictures
@@ -45,6 +48,9 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         merge_rows=config.rows == "merge",
     )
     probabilities = _probabilities(config, scoring.ids)
+    tuned = thresholds.read(config.thresholds) if config.thresholds else None
+    if tuned and tuned.temperature is None:
+        logging.warning("%s has no temperature", config.thresholds)
     values_by_column = _subgroups(config, scoring.ids)
     images = None
     size_of = dataset_index.constant_size(config.mask_size)
@@ -57,7 +63,14 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     resampling = bootstrap.Resampling(
         np.array(units), num_samples=config.bootstrap_samples, seed=config.seed
     )
-    result = measures.evaluate(scores, probabilities, values_by_column, resampling) | {
+    result = measures.evaluate(
+        scores,
+        probabilities,
+        values_by_column,
+        resampling,
+        tuned and tuned.temperature,
+    ) | {
+        "calibration_note": _calibration_note(tuned),
         "resampling": {
             "unit": "patients" if images else "images",
             "units": resampling.num_units,
@@ -107,6 +120,18 @@ def _probabilities(config, ids) -> np.ndarray | None:
         csv_ids.check_contains(config.truth, ids, probabilities)
     csv_ids.check_contains(config.probabilities, probabilities, ids)
     return np.array([probabilities[i] for i in ids])
+
+
+def _calibration_note(tuned: Thresholds | None) -> str | None:
+    if tuned is None:
+        return None
+    if tuned.temperature is None:
+        return "No temperature could be fitted when the thresholds were tuned."
+    of = {"classifier": "the classifiers", "map": "the likeliest pixel"}
+    return (
+        f"Tuning fitted the temperature {tuned.temperature:.3f} to the probabilities "
+        f"of {of[tuned.temperature_of]}."
+    )
 
 
 def _subgroups(config, ids) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ from inference.evaluation import calibration
 from inference.evaluation import detection
 from inference.evaluation.bootstrap import Ratio
 from inference.evaluation.bootstrap import Resampling
+from inference.masks import image_probability
 from inference.report.cases import Scores
 
 # In pixels of an image of 1024 x 1024. The 2019 rule empties masks below 2048.
@@ -49,6 +50,7 @@ def evaluate(
     probabilities: np.ndarray | None,
     subgroups: dict[str, np.ndarray],
     resampling: Resampling,
+    temperature: float | None = None,
 ) -> dict[str, Any]:
     """Computes all scores, in the form that evaluation.json holds.
 
@@ -57,6 +59,8 @@ def evaluate(
       probabilities: [N] float in 0..1, the probability of a pneumothorax, or None.
       subgroups: {column: [N] values}.
       resampling: draws the samples for the intervals.
+      temperature: calibrates the probabilities, for their calibration after it; None
+        for no such part.
     """
     positive = scores.positive
     whole = ratios(scores)
@@ -78,7 +82,16 @@ def evaluate(
         },
     }
     if probabilities is not None:
-        result["probabilities"] = _by_probability(scores, probabilities, resampling)
+        part = _by_probability(scores, probabilities, resampling)
+        part["calibrated"] = temperature and {
+            "temperature": temperature,
+            **_calibration(
+                image_probability.calibrated(probabilities, temperature),
+                positive,
+                resampling,
+            ),
+        }
+        result["probabilities"] = part
     return result
 
 
@@ -140,21 +153,27 @@ def _by_probability(scores, probabilities, resampling) -> dict[str, Any]:
     def auc(weights):
         return detection.auc(probabilities, positive, weights)
 
-    squared = calibration.brier(probabilities, positive)
-    brier = Ratio(numerator=squared, denominator=np.ones(squared.size))
-    bins = calibration.bins(probabilities, positive)
     curves = detection.at_thresholds(probabilities, positive, scores.dice, _THRESHOLDS)
     points = detection.operating_points(probabilities, positive)
     return {
         "auc": dataclasses.asdict(resampling.weighted(auc)),
-        "brier": dataclasses.asdict(resampling.ratios({"brier": brier})["brier"]),
-        "expected_calibration_error": calibration.expected_error(bins),
-        "calibration": [dataclasses.asdict(b) for b in bins],
+        **_calibration(probabilities, positive, resampling),
         "operating_points": {name: _to_list(c) for name, c in points.items()},
         "thresholds": _THRESHOLDS.tolist(),
         "at_thresholds": {name: _to_list(c) for name, c in curves.items()},
         "best_f1": _best(curves["f1"]),
         "best_gated_dice": _best(curves["gated_dice"]),
+    }
+
+
+def _calibration(probabilities, positive, resampling) -> dict[str, Any]:
+    squared = calibration.brier(probabilities, positive)
+    brier = Ratio(numerator=squared, denominator=np.ones(squared.size))
+    bins = calibration.bins(probabilities, positive)
+    return {
+        "brier": dataclasses.asdict(resampling.ratios({"brier": brier})["brier"]),
+        "expected_calibration_error": calibration.expected_error(bins),
+        "calibration": [dataclasses.asdict(b) for b in bins],
     }
 
 

@@ -33,12 +33,13 @@ def probabilities(evaluation: dict[str, Any]) -> dict[str, Any]:
       evaluation: the JSON's part "probabilities".
 
     Returns:
-      {"roc", "precision", "calibration": Curve, "by_threshold": list of Curve}.
+      {"roc", "precision": Curve, "by_threshold", "calibration": list of Curve}; the
+      last has a second one after a temperature.
     """
     scores = _arrays(evaluation["at_thresholds"])
     points = _arrays(evaluation["operating_points"])
     thresholds = np.array(evaluation["thresholds"])
-    bins = [b for b in evaluation["calibration"] if b["images"]]
+    after = evaluation["calibrated"]
     names = {
         "recall": "recall",
         "precision": "precision",
@@ -56,13 +57,21 @@ def probabilities(evaluation: dict[str, Any]) -> dict[str, Any]:
         "by_threshold": [
             Curve(name=name, x=thresholds, y=scores[key]) for key, name in names.items()
         ],
-        "calibration": Curve(
-            name="positive share",
-            x=np.array([b["mean_probability"] for b in bins]),
-            y=np.array([b["positive_share"] for b in bins]),
-            dots=True,
-        ),
+        "calibration": [
+            _reliability("before" if after else "positive share", evaluation),
+            *([_reliability("after", after)] if after else []),
+        ],
     }
+
+
+def _reliability(name: str, part: dict[str, Any]) -> Curve:
+    bins = [b for b in part["calibration"] if b["images"]]
+    return Curve(
+        name=name,
+        x=np.array([b["mean_probability"] for b in bins]),
+        y=np.array([b["positive_share"] for b in bins]),
+        dots=True,
+    )
 
 
 def whiskers(names: list[str], rows: list[dict[str, Any]], score: str) -> list[Whisker]:

@@ -9,12 +9,16 @@ import pytest
 
 from data_prep.core import durable
 from data_prep.core.errors import CommandError
+from data_prep.core.errors import ConfigError
 from data_prep.dataset import rle
 from data_prep.dataset.reading import DatasetReader
 from data_prep.labels import rle_csv
 from data_prep.phantom import synthetic_folder
 from inference.config import EvaluateConfig
 from inference.evaluation import evaluate
+from inference.masks import image_probability
+from inference.prediction import probability_csv
+from inference.prediction import thresholds
 from tests.test_commands import ROOT
 
 SIDE = 128
@@ -215,3 +219,51 @@ def test_command(truth, tmp_path):
         assert done.returncode == 1
         assert message in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def write_tuned(path, temperature):
+    tuned = thresholds.Thresholds(
+        postprocess="seed",
+        provenance={},
+        temperature=temperature,
+        temperature_of=temperature and "classifier",
+    )
+    thresholds.write(path, tuned, score=0.5, nested_score=None, images=3)
+    return path
+
+
+def test_probabilities_before_and_after_a_temperature(truth, imperfect, tmp_path):
+    tables = write_tables(tmp_path / "tables", sorted(imperfect))
+    plain = evaluate.evaluate(config(tmp_path / "plain", truth, imperfect, **tables))
+    path = write_tuned(tmp_path / "thresholds.json", 2.5)
+    asked = config(tmp_path / "x", truth, imperfect, thresholds=path, **tables)
+    result = evaluate.evaluate(asked)
+    before, after = result["probabilities"], result["probabilities"]["calibrated"]
+    assert after["temperature"] == 2.5
+    for key in ("brier", "expected_calibration_error", "calibration", "auc"):
+        assert before[key] == plain["probabilities"][key]
+    given = probability_csv.read(tables["probabilities"])
+    positive = np.array([mask.any() for mask in masks(truth).values()])
+    p = image_probability.calibrated(np.array([given[i] for i in masks(truth)]), 2.5)
+    assert after["brier"]["value"] == pytest.approx(((p - positive) ** 2).mean())
+    page = (asked.output / "report.html").read_text()
+    assert "temperature 2.500 to the probabilities of the classifiers" in page
+    for row in (before, after):
+        assert f"{row['expected_calibration_error']:.3f}" in page
+    assert page.count(">before</text>") == page.count(">after</text>") == 1
+    assert (
+        "Before and after it"
+        not in (tmp_path / "plain" / "evaluation" / "report.html").read_text()
+    )
+
+
+def test_thresholds_without_a_temperature_are_told(truth, imperfect, tmp_path, caplog):
+    tables = write_tables(tmp_path / "tables", sorted(imperfect))
+    path = write_tuned(tmp_path / "thresholds.json", None)
+    asked = config(tmp_path / "x", truth, imperfect, thresholds=path, **tables)
+    assert evaluate.evaluate(asked)["probabilities"]["calibrated"] is None
+    assert "thresholds.json has no temperature" in caplog.text
+    page = (asked.output / "report.html").read_text()
+    assert "No temperature could be fitted" in page
+    with pytest.raises(ConfigError, match="Expected --probabilities with --thresholds"):
+        config(tmp_path / "x", truth, imperfect, thresholds=path)

@@ -101,6 +101,7 @@ def test_one_class_or_one_image(tmp_path, truth, predicted):
     resampling = {"unit": "images", "units": 1, "samples": 1, "seed": 0, "level": 0.95}
     kinds = dict.fromkeys(("missed", "false_alarms", "worst", "best"), [])
     whole = result | {"sources": sources, "resampling": resampling, "cases": kinds}
+    whole["calibration_note"] = None
     assert "nan" not in evaluation_page.page(whole, None)
     # JSON has no NaN, and writing refuses it.
     durable.write_json(tmp_path / "x.json", whole)

@@ -314,7 +314,7 @@ def test_encryption_is_refused(tmp_path, cache, sound):
         at = data.find(b"PK\x01\x02", at + 1)
     path = tmp_path / "bad.zip"
     path.write_bytes(data)
-    refused(tmp_path, path, "encrypted")
+    refused(tmp_path, path, r"the file 'member\.json' encrypted")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 0.9, 0.999])
