@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from data_prep.core import durable
+from data_prep.core import local_copy
+from data_prep.core import remote
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ConfigError
 from data_prep.core.errors import ExitCode
@@ -80,23 +82,28 @@ def pack(
       CommandError: the run is not finished or was changed, lacks some of the weights,
         or holds a path where none should be.
     """
-    if output.suffix != member_file.SUFFIX:
-        raise ConfigError(f"Expected an output that ends in .zip. Received: {output}")
+    if remote.is_remote(output) or output.suffix != member_file.SUFFIX:
+        raise ConfigError(
+            "Expected an output on this machine that ends in .zip. Received: "
+            f"output={output}"
+        )
     if not weights or len(set(weights)) != len(weights):
         raise ConfigError(
             f"Expected one or more different weights. Received: {','.join(weights)}"
         )
     finished = run_folder.open_finished(run)
-    files = {path.name: path for path in map(finished.verified_weights, weights)}
-    described = _described(finished)
-    for name, (sha256, _) in described.items():
-        files[name] = finished.folder / name
-        durable.check_file(files[name], expected_sha256=sha256, fix="train it again")
+    # A copy of what a store holds has another name.
+    files = {
+        run_folder.weights_path(run, name).name: finished.verified_weights(name)
+        for name in weights
+    }
+    if finished.result.get(member_archive.GUARD_KEY) is not None:
+        files[member_archive.GUARD] = _guard(finished)
     with tempfile.TemporaryDirectory() as made:
         folder = pathlib.Path(made)
         _write_json(run, folder / member_archive.CONFIG, _config(finished))
         files[member_archive.CONFIG] = folder / member_archive.CONFIG
-        result = _result(finished, files, described)
+        result = _result(finished, files)
         _write_json(run, folder / member_archive.RESULT, result)
         files[member_archive.RESULT] = folder / member_archive.RESULT
         manifest = {name: {"sha256": durable.sha256(files[name])} for name in files}
@@ -106,22 +113,13 @@ def pack(
         }
         durable.write_json(folder / member_archive.MANIFEST, facts)
         files[member_archive.MANIFEST] = folder / member_archive.MANIFEST
-        _write_zip(output, files)
-        # A file that nobody can open must not leave the house.
-        (folder / "read").mkdir()
-        member_archive.unpack(output, folder / "read")
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with durable.atomic_write(output) as aside:
+            _write_zip(aside, files)
+            # A file that nobody can open must not leave the house.
+            (folder / "read").mkdir()
+            member_archive.unpack(aside, folder / "read", named=output)
     return output
-
-
-def _described(run: FinishedRun) -> dict[str, tuple[str, str]]:
-    """Returns {name: (sha256, key of result.json)} of further files to pack."""
-    return {
-        name: (hashes[name], key)
-        for key, hashes in run.result.items()
-        if isinstance(hashes, dict) and key != "weights"
-        for name in member_archive.EXTRA
-        if isinstance(hashes.get(name), str)
-    }
 
 
 def _config(run: FinishedRun) -> dict[str, Any]:
@@ -131,7 +129,17 @@ def _config(run: FinishedRun) -> dict[str, Any]:
     return {"config": kept, "dataset": {k: run.dataset[k] for k in _DATASET}}
 
 
-def _result(run, files, described) -> dict[str, Any]:
+def _guard(run: FinishedRun) -> pathlib.Path:
+    """Returns a local file of a run's description of its films."""
+    path = run.folder / member_archive.GUARD
+    sha256 = run.result[member_archive.GUARD_KEY]
+    fix = "restore the run folder from a copy or train it again"
+    local = local_copy.of(path, sha256=sha256, fix=fix)
+    durable.check_file(local, expected_sha256=sha256, fix=fix)
+    return local
+
+
+def _result(run, files) -> dict[str, Any]:
     result = run.result
     begun_with = result.get("begun_with", {})
     named = begun_with.get("encoder_weights") in _ENCODER_WEIGHTS
@@ -147,8 +155,8 @@ def _result(run, files, described) -> dict[str, Any]:
         "config_sha256": durable.sha256(files[member_archive.CONFIG]),
         "versions": {k: result["versions"][k] for k in _VERSIONS},
     }
-    for name, (sha256, key) in described.items():
-        packed[key] = {name: sha256}
+    if member_archive.GUARD in files:
+        packed[member_archive.GUARD_KEY] = result[member_archive.GUARD_KEY]
     return packed
 
 
@@ -177,12 +185,8 @@ def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
             yield from _texts(inner, key)
 
 
-def _write_zip(output: pathlib.Path, files: dict[str, pathlib.Path]) -> None:
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        durable.atomic_write(output) as aside,
-        zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as archive,
-    ):
+def _write_zip(path: pathlib.Path, files: dict[str, pathlib.Path]) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         # Its manifest comes first, so that the head of a file tells what follows.
         for name in sorted(files, key=lambda n: (n != member_archive.MANIFEST, n)):
             info = zipfile.ZipInfo(name, _TIME)

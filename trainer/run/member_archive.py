@@ -29,8 +29,8 @@ MANIFEST = "member.json"
 CONFIG = "config.json"
 RESULT = "result.json"
 FORMAT = 1
-# The only files beside the weights.
-EXTRA = ("guard.npz",)
+# The only other file, and the key of result.json with its sha256.
+GUARD, GUARD_KEY = "guard.npz", "guard"
 _WEIGHTS = re.compile(r"[A-Za-z0-9_]{1,64}\.weights\.h5")
 _MAX_FILES = 64
 _MAX_JSON = 1 << 20
@@ -112,7 +112,7 @@ def _checked_names(
 
 def is_allowed(name: str) -> bool:
     """Returns whether a member file may hold a file of this name."""
-    plain = (MANIFEST, CONFIG, RESULT, *EXTRA)
+    plain = (MANIFEST, CONFIG, RESULT, GUARD)
     return name in plain or bool(_WEIGHTS.fullmatch(name))
 
 
@@ -182,6 +182,10 @@ def _check_contents(folder: pathlib.Path, named: pathlib.Path) -> None:
     found = {p.name: durable.sha256(p) for p in folder.glob("*.weights.h5")}
     if not found or result.get("weights") != found:
         raise _bad(named, f"has other weights than those of its {RESULT}")
+    guard = folder / GUARD
+    described = durable.sha256(guard) if guard.exists() else None
+    if result.get(GUARD_KEY) != described:
+        raise _bad(named, f"has another {GUARD} than that of its {RESULT}")
 
 
 def _is_run(stored: dict[str, Any]) -> bool:

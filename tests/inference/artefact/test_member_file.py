@@ -159,20 +159,31 @@ def test_what_may_be_a_path_is_refused(run, tmp_path, cache, text):
 
 def test_a_description_of_the_films_goes_along(run, tmp_path, cache):
     (run / "guard.npz").write_bytes(b"means")
-    (run / "other.npz").write_bytes(b"no")
-    hashes = {n: durable.sha256(run / n) for n in ("guard.npz", "other.npz")}
-    edit(run / "result.json", described=hashes)
+    edit(run / "result.json", guard=durable.sha256(run / "guard.npz"))
     packed = member_file.pack(run, tmp_path / "member.zip")
     assert "guard.npz" in names_in(packed)
-    assert "other.npz" not in names_in(packed)
     opened = run_folder.open_finished(packed)
-    assert opened.result["described"] == {"guard.npz": hashes["guard.npz"]}
+    assert opened.result["guard"] == durable.sha256(run / "guard.npz")
     assert (opened.folder / "guard.npz").read_bytes() == b"means"
     again = member_file.pack(packed, tmp_path / "again.zip")
     assert again.read_bytes() == packed.read_bytes()
     (run / "guard.npz").write_bytes(b"changed")
     with pytest.raises(CommandError, match=r"guard\.npz does not match"):
         member_file.pack(run, tmp_path / "bad.zip")
+
+
+@pytest.mark.parametrize("store", ["memory"], indirect=True)
+def test_a_run_in_a_store_is_packed(run, tmp_path, store):
+    (run / "guard.npz").write_bytes(b"means")
+    edit(run / "result.json", guard=durable.sha256(run / "guard.npz"))
+    for path in run.glob("*.*"):
+        (store / "run" / path.name).write_bytes(path.read_bytes())
+    both = ("swa", "best")
+    packed = member_file.pack(store / "run", tmp_path / "remote.zip", weights=both)
+    expected = member_file.pack(run, tmp_path / "local.zip", weights=both)
+    assert packed.read_bytes() == expected.read_bytes()
+    with pytest.raises(ConfigError, match="Expected an output on this machine"):
+        member_file.pack(run, store / "member.zip")
 
 
 def test_what_cannot_be_packed_is_refused(run, tmp_path, cache):

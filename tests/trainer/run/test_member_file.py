@@ -216,6 +216,13 @@ def test_weights_of_another_run_are_refused(tmp_path, cache, files):
     refused(tmp_path, path, r"other weights than those of its result\.json")
 
 
+def test_a_description_of_other_films_is_refused(tmp_path, cache, files):
+    files["guard.npz"] = b"of nobody knows which films"
+    manifest = member_files.manifest(tmp_path / "made", files)
+    path = member_files.write(tmp_path / "bad.zip", {"member.json": manifest} | files)
+    refused(tmp_path, path, r"another guard\.npz than that of its result\.json")
+
+
 def test_a_config_of_another_run_is_refused(tmp_path, cache, files):
     other = member_files.sound_files(
         tmp_path / "other", config={"model": "x", "precision": "float32", "fold": 0}
@@ -352,6 +359,7 @@ def _contents(path, folder):
     return {p.name: p.read_bytes() for p in folder.iterdir()}
 
 
+@pytest.mark.parametrize("store", ["memory"], indirect=True)
 def test_from_a_store(store, sound, cache):
     remote_file = store / "member.zip"
     remote_file.write_bytes(sound.read_bytes())
