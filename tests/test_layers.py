@@ -97,6 +97,7 @@ ARROWS = {
         "data_prep.build",
         "data_prep.executors",
         "data_prep.labels",
+        "data_prep.pixels",
         "data_prep.source",
         "inference.ensemble",
         "inference.inputs",
