@@ -22,6 +22,7 @@ from data_prep.core import blame
 from data_prep.core.errors import InputError
 from data_prep.pixels import dicom_file
 from data_prep.pixels import dicom_pixels
+from data_prep.pixels import dicom_reference
 from data_prep.pixels import dicom_spacing
 from data_prep.pixels import dicom_tags
 from data_prep.pixels import grey
@@ -124,6 +125,19 @@ def read_spacing(data: bytes) -> Spacing | None:
             return dicom_spacing.of_dataset(header)
     except InputError:
         return None
+
+
+def read_reference(data: bytes) -> pydicom.Dataset:
+    """Returns what an object that is derived from a film repeats of its header.
+
+    Raises:
+      InputError: as `read_header`, or as `dicom_reference.of_dataset`.
+    """
+    with _reading(len(data)):
+        tags = dicom_reference.ELEMENTS
+        header = dicom_file.parse(io.BytesIO(data), notices=Notices(), tags=tags)
+        _geometry(header)
+        return dicom_reference.of_dataset(header)
 
 
 def has_picture(head: bytes) -> bool:

@@ -148,4 +148,4 @@ class LoadedEnsemble:
         start = time.perf_counter()
         rows, maps = self._make_results(images, prediction, chunk.fold)
         seconds += time.perf_counter() - start
-        folder.write(chunk.index, rows, maps, seconds=seconds / chunk.num_images)
+        folder.write(chunk.index, rows, maps, seconds / chunk.num_images)

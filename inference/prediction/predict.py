@@ -18,6 +18,7 @@ from inference.ensemble import tta
 from inference.prediction import array_parts
 from inference.prediction import cluster
 from inference.prediction import convert_source
+from inference.prediction import dicom_seg
 from inference.prediction import film_facts
 from inference.prediction import job as jobs
 from inference.prediction import prediction_outputs
@@ -58,6 +59,9 @@ def predict(config: PredictConfig) -> ExitCode:
     temperature = getattr(tuned, "temperature", None)
     _check_gate(config, spec)
     array_parts.refuse_unplanned(config)
+    if "dicom_seg" in config.outputs:
+        # Before hours of prediction.
+        dicom_seg.check_installed()
     is_part = placement.part is not None
     with folder_lock.locked(config.output, shared=is_part):
         if not is_part:

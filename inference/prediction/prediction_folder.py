@@ -185,7 +185,6 @@ class PredictionFolder:
         index: int,
         rows: Sequence[Row],
         maps: list[ProbabilityMap] | None,
-        *,
         seconds: float | None = None,
     ) -> None:
         """Writes a part.

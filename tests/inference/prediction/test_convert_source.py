@@ -1,6 +1,7 @@
 """Files of --source are predicted like a converted dataset."""
 
 import csv
+import dataclasses
 import logging
 import re
 import shutil
@@ -12,14 +13,19 @@ import pytest
 from data_prep.core import durable
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
+from data_prep.dataset import rle
 from data_prep.phantom import synthetic_folder
+from data_prep.pixels import dicom
 from data_prep.source import quarantine
+from inference.inputs import chunks
 from inference.prediction import convert_source
+from inference.prediction import images_csv
 from inference.prediction import predict
 from inference.prediction import submission
 from inference.prediction.joining import SUBMISSION
 from tests import odd_files
 from tests.inference.finished_runs import member
+from tests.inference.prediction.test_devices import files
 from tests.inference.prediction.test_predict import config
 from tests.inference.prediction.test_predict import rows_of
 
@@ -37,7 +43,7 @@ def asked(dataset, source, runs, output):
 
 
 @pytest.mark.slow
-def test_equals_the_converted_dataset(dataset, source, runs, tmp_path):
+def test_equals_the_converted_dataset(dataset, source, runs, tmp_path, monkeypatch):
     direct = asked(dataset, source, runs, tmp_path / "direct")
     assert predict.predict(direct) == ExitCode.DONE
     stored = config(dataset, runs, tmp_path / "stored", data=(dataset,))
@@ -48,6 +54,25 @@ def test_equals_the_converted_dataset(dataset, source, runs, tmp_path):
     before = (direct.output / SUBMISSION).stat().st_mtime_ns
     assert predict.predict(direct) == ExitCode.DONE
     assert (direct.output / SUBMISSION).stat().st_mtime_ns == before
+    # Segmentations are added without a network.
+    pytest.importorskip("highdicom", reason="highdicom is not installed")
+    later = dataclasses.replace(direct, outputs=("csv", "dicom_seg"))
+    with monkeypatch.context() as patch:
+        patch.setattr(chunks, "read", None)
+        assert predict.predict(later) == ExitCode.DONE
+    for image_id, encoded in rows.items():
+        path = direct.output / "dicom_seg" / f"{image_id}.dcm"
+        mask = rle.decode(encoded, 128, 128)
+        np.testing.assert_array_equal(dicom.pydicom.dcmread(path).pixel_array, mask)
+    table = images_csv.read(direct.output / images_csv.FILE_NAME)
+    assert [row.area_px for row in table.values()] == [
+        rle.decode(rows[i], 128, 128).sum() for i in table
+    ]
+    assert all(r.seconds > 0 and 0 <= r.probability <= 1 for r in table.values())
+    # Such a prediction from the start has the same bytes.
+    whole = dataclasses.replace(later, output=tmp_path / "whole")
+    assert predict.predict(whole) == ExitCode.DONE
+    assert files(whole.output) == files(direct.output)
 
 
 @pytest.mark.slow
