@@ -9,20 +9,21 @@ a film without one is a code in `images.csv`, and a count in the log.
 
 import collections
 import csv
+import functools
 import hashlib
 import json
 import logging
 import pathlib
+from collections.abc import Iterator
 from collections.abc import Mapping
 
 from data_prep.build import publishing
 from data_prep.core import durable
+from data_prep.core import workers
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.core.errors import InputError
 from data_prep.core.progress import tracked
-from data_prep.dataset import rle
-from data_prep.pixels import dicom
 from data_prep.source import image_files
 from data_prep.source import image_ids
 from data_prep.source.quarantine import Quarantine
@@ -30,30 +31,18 @@ from data_prep.source.source_file import SourceFile
 from inference.config import PredictConfig
 from inference.prediction import convert_source
 from inference.prediction import dicom_seg
+from inference.prediction import film_segmentation
 from inference.prediction import images_csv
 from inference.prediction import joining
 from inference.prediction import prediction_folder
 from inference.prediction import submission
 from inference.prediction.dicom_seg import Maker
-from inference.prediction.dicom_seg import UnwritableError
+from inference.prediction.film_segmentation import WARNINGS
+from inference.prediction.film_segmentation import Film
 
 FOLDER = "dicom_seg"
-# {code in images.csv: why a film has no segmentation}.
-WARNINGS = {
-    "seg_not_dicom": "no segmentation: the film is no DICOM file",
-    "seg_no_reference": "no segmentation: the header lacks a valid identifier of the "
-    "image, its series or its study",
-    "seg_multiframe": "no segmentation: the DICOM file has several frames",
-    "seg_source_changed": "no segmentation: the file is gone, or is not the one that "
-    "was predicted",
-    "seg_refused": "no segmentation: highdicom refuses the header, or does not read "
-    "back what it wrote",
-}
-_CODE_OF = {"DCM_MULTIFRAME": "seg_multiframe", "DCM_NO_REFERENCE": "seg_no_reference"}
-
-
-class _NoneError(Exception):
-    """A film has no segmentation; its argument is a key of WARNINGS."""
+# Of each process; a film takes a tenth of a second.
+_LIMITS = workers.Limits(memory_bytes=4 << 30, seconds=60)
 
 
 def write(config: PredictConfig) -> None:
@@ -66,26 +55,9 @@ def write(config: PredictConfig) -> None:
       CommandError: a csv is damaged, or highdicom is not installed.
       OSError: a disk or a network fails.
     """
+    dicom_seg.check_installed()
     masks = submission.read(config.output / joining.SUBMISSION)
-    files, hashes = _sources(config), _hashes(config.output / convert_source.FOLDER)
-    maker = _maker(config.output)
-    codes = {}
-    for image_id, encoded in tracked(
-        masks.items(), "dicom_seg", len(masks), unit="films"
-    ):
-        path = config.output / FOLDER / f"{image_id}.dcm"
-        try:
-            _write_one(
-                path,
-                files.get(image_id),
-                hashes.get(image_id, ""),
-                encoded,
-                maker,
-            )
-        except _NoneError as e:
-            [codes[image_id]] = e.args
-            # Of another prediction, or of the film that was there before.
-            path.unlink(missing_ok=True)
+    codes = _written(config, masks)
     _tell(codes, len(masks))
     table = config.output / images_csv.FILE_NAME
     if not table.exists():
@@ -98,49 +70,32 @@ def write(config: PredictConfig) -> None:
     images_csv.replace_warnings(table, WARNINGS, {i: [c] for i, c in codes.items()})
 
 
-def _write_one(
-    path: pathlib.Path,
-    file: SourceFile | None,
-    sha256: str,
-    encoded: str,
-    maker: Maker,
-) -> None:
-    """Writes the segmentation of one film, or keeps it.
-
-    Raises:
-      _NoneError: there can be none.
-    """
-    if file is not None and file.kind != "dicom":
-        raise _NoneError("seg_not_dicom")
-    uid = dicom_seg.identifier(maker, path.stem, sha256, encoded)
-    data = _read(file, sha256)
-    try:
-        source = dicom.read_reference(data)
-    except InputError as e:
-        raise _NoneError(_CODE_OF.get(e.code, "seg_refused")) from None
-    mask = rle.decode(encoded, source.Rows, source.Columns)
-    if path.exists() and dicom_seg.holds(path, mask, uid):
-        return
-    try:
-        with durable.atomic_write(path) as aside:
-            dicom_seg.write(aside, source, mask, maker, uid)
-    except UnwritableError as e:
-        # Not the error's own text, which may quote the header.
-        logging.debug("no segmentation of %s: %s", path.stem, e)
-        raise _NoneError("seg_refused") from None
+def _written(config: PredictConfig, masks: Mapping[str, str]) -> dict[str, str]:
+    """Writes the segmentations; returns {image id: code} of films without one."""
+    films, codes = _films(config, masks), {}
+    one = functools.partial(film_segmentation.write, _maker(config.output))
+    num_workers = min(config.num_workers, len(masks))
+    # A header that kills or stops highdicom costs the one film.
+    with workers.WorkerPool(one, num_workers=num_workers, limits=_LIMITS) as pool:
+        results = pool.imap_ordered(one, films)
+        for film, result in tracked(results, FOLDER, len(masks), unit="films"):
+            if isinstance(result, InputError):
+                film.path.unlink(missing_ok=True)
+                result = "seg_refused"
+            if result:
+                codes[film.path.stem] = result
+    return codes
 
 
-def _read(file: SourceFile | None, sha256: str) -> bytes:
-    """Returns the bytes that were predicted."""
-    if file is None:
-        raise _NoneError("seg_source_changed")
-    try:
-        data = file.read_bytes()
-    except InputError:
-        raise _NoneError("seg_source_changed") from None
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise _NoneError("seg_source_changed")
-    return data
+def _films(config: PredictConfig, masks: Mapping[str, str]) -> Iterator[Film]:
+    files, hashes = _sources(config), _hashes(config.output / convert_source.FOLDER)
+    for image_id, encoded in masks.items():
+        yield Film(
+            path=config.output / FOLDER / f"{image_id}.dcm",
+            file=files.get(image_id),
+            sha256=hashes.get(image_id, ""),
+            rle=encoded,
+        )
 
 
 def _maker(output: pathlib.Path) -> Maker:

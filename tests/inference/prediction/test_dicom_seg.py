@@ -11,20 +11,21 @@ import pytest
 
 from data_prep.build import publishing
 from data_prep.core import durable
+from data_prep.core import workers
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ConfigError
 from data_prep.core.errors import ExitCode
-from data_prep.core.errors import InputError
 from data_prep.dataset import rle
 from data_prep.pixels import dicom
-from data_prep.source.source_file import SourceFile
 from inference.prediction import dicom_seg
+from inference.prediction import film_segmentation
 from inference.prediction import images_csv
 from inference.prediction import segmentation_files
 from inference.prediction import submission
 from inference.prediction.dicom_seg import Maker
 from inference.prediction.images_csv import ImageRow
 from tests import dicom_files
+from tests.data_prep.build import films as build_films
 from tests.inference.prediction.test_predict import config
 
 pydicom = dicom.pydicom
@@ -90,7 +91,10 @@ def asked(tmp_path):
 
 
 def written(job):
-    segmentation_files.write(job)
+    with pytest.MonkeyPatch.context() as patch:
+        # Without processes, which would take longer than the films.
+        patch.setattr(workers, "WorkerPool", build_films.InProcess)
+        segmentation_files.write(job)
     return {p.stem: p.read_bytes() for p in (job.output / "dicom_seg").glob("*")}
 
 
@@ -110,6 +114,7 @@ def test_pixels_references_and_words(asked):
     path = job.output / "dicom_seg" / "a.dcm"
     seg = highdicom.seg.segread(path)
     mask = rle.decode(MASK, SIDE, SIDE)
+    assert seg.SourceImageSequence[0].ReferencedSOPInstanceUID == data.SOPInstanceUID
     frames = seg.get_pixels_by_source_instance([data.SOPInstanceUID])
     np.testing.assert_array_equal(frames[0, ..., 0], mask)
     plain = pydicom.dcmread(path)
@@ -278,15 +283,12 @@ def test_what_does_not_read_back_is_refused(tmp_path, monkeypatch):
         dicom_seg.write(tmp_path / "a.dcm", source, mask, maker, "2.25.1234")
 
 
-def test_a_mask_of_another_size_is_our_fault(asked):
+def test_a_mask_of_another_film_is_our_own_fault(asked):
     job = asked({"a.dcm": dicom_files.as_bytes(film())}, {"a": "0 9999"})
-    with pytest.raises(InputError):
-        segmentation_files._write_one(
-            job.output / "a.dcm",
-            SourceFile(path=job.source / "a.dcm", kind="dicom"),
-            SourceFile(path=job.source / "a.dcm", kind="dicom").sha256(),
-            "0 9999",
+    with pytest.raises(ValueError, match="Expected a mask of a. Received: "):
+        film_segmentation.write(
             segmentation_files._maker(job.output),
+            *segmentation_files._films(job, {"a": "0 9999"}),
         )
 
 

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from data_prep.dataset import rle
 from data_prep.pixels.dicom_spacing import ODD
 from data_prep.pixels.dicom_spacing import Spacing
 from inference.masks import image_probability
+from inference.prediction import film_segmentation
 from inference.prediction import image_rows
 from inference.prediction import images_csv
 from inference.prediction.film_facts import FilmFacts
@@ -201,3 +204,10 @@ def test_no_cell_is_a_formula(tmp_path):
     with (tmp_path / "out" / NAME).open(newline="") as file:
         cells = [cell for line in csv.reader(file) for cell in line]
     assert not [cell for cell in cells if cell[:1] in set("=+-@\t\r")]
+
+
+def test_the_page_has_every_column_and_warning():
+    page = (pathlib.Path(__file__).parents[3] / "docs" / "results.md").read_text()
+    told = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+    codes = image_rows.WARNINGS.keys() | film_segmentation.WARNINGS.keys()
+    assert told == set(images_csv.COLUMNS) | codes
