@@ -43,7 +43,7 @@ _BETWEEN = ";"
 _FIX = "delete the prediction and predict again"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class ImageRow:
     r"""What the table says of one image; None or "" where it is not known.
 
@@ -135,21 +135,17 @@ def replace_warnings(
     Raises:
       CommandError: the csv is missing or malformed.
     """
-    before = read(path)
-    after = [
-        dataclasses.replace(
-            row,
-            warnings=(
-                *(w for w in row.warnings if w not in codes),
-                *codes_of.get(row.image_id, ()),
-            ),
-        )
-        for row in before.values()
-    ]
-    if after != list(before.values()):
-        with writing(path) as add:
-            for row in after:
-                add(row)
+
+    def replaced(row: ImageRow) -> ImageRow:
+        kept = [code for code in row.warnings if code not in codes]
+        added = codes_of.get(row.image_id, ())
+        return dataclasses.replace(row, warnings=(*kept, *added))
+
+    if all(replaced(row) == row for row in _rows(path)):
+        return
+    with writing(path) as add:
+        for row in _rows(path):
+            add(replaced(row))
 
 
 def _cells(row: ImageRow) -> tuple[str, ...]:

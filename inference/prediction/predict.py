@@ -59,7 +59,7 @@ def predict(config: PredictConfig) -> ExitCode:
     temperature = getattr(tuned, "temperature", None)
     _check_gate(config, spec)
     array_parts.refuse_unplanned(config)
-    if "dicom_seg" in config.outputs:
+    if "dicom_seg" in config.outputs and not placement.part:
         # Before hours of prediction.
         dicom_seg.check_installed()
     is_part = placement.part is not None

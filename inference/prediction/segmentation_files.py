@@ -74,7 +74,7 @@ def _written(config: PredictConfig, masks: Mapping[str, str]) -> dict[str, str]:
     """Writes the segmentations; returns {image id: code} of films without one."""
     films, codes = _films(config, masks), {}
     one = functools.partial(film_segmentation.write, _maker(config.output))
-    num_workers = min(config.num_workers, len(masks))
+    num_workers = max(1, min(config.num_workers, len(masks)))
     # A header that kills or stops highdicom costs the one film.
     with workers.WorkerPool(one, num_workers=num_workers, limits=_LIMITS) as pool:
         results = pool.imap_ordered(one, films)

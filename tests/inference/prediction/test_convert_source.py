@@ -79,8 +79,11 @@ def test_equals_the_converted_dataset(dataset, source, runs, tmp_path, monkeypat
 def test_an_unreadable_file_is_in_no_csv(dataset, source, runs, tmp_path):
     folder = tmp_path / "films"
     shutil.copytree(source / synthetic_folder.TEST_FOLDER, folder)
-    cut = sorted(folder.rglob("*.dcm"))[0]
+    cut, sized = sorted(folder.rglob("*.dcm"))[:2]
     cut.write_bytes(cut.read_bytes()[:-300])
+    data = dicom.pydicom.dcmread(sized)
+    data.ImagerPixelSpacing = [0.25, 0.25]
+    data.save_as(sized)
     job = config(dataset, runs, tmp_path / "out", data=(), source=folder)
     assert predict.predict(job) == ExitCode.QUARANTINED
     rows = submission.read(job.output / SUBMISSION)
@@ -88,6 +91,14 @@ def test_an_unreadable_file_is_in_no_csv(dataset, source, runs, tmp_path):
     assert cut.stem not in rows
     with (job.output / "dataset" / "quarantine.csv").open() as file:
         assert cut.stem in list(csv.reader(file))[1][0]
+    table = images_csv.read(job.output / images_csv.FILE_NAME)
+    assert table.keys() == rows.keys()
+    row = table[sized.stem]
+    assert row.area_px > 0
+    assert row.area_mm2 == round(row.area_px / 16, 2)
+    assert row.spacing_from == "ImagerPixelSpacing"
+    # The others name no size.
+    assert [r.image_id for r in table.values() if r.spacing_mm] == [sized.stem]
 
 
 @pytest.mark.slow

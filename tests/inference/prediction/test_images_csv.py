@@ -15,6 +15,7 @@ from data_prep.dataset import rle
 from data_prep.pixels.dicom_spacing import ODD
 from data_prep.pixels.dicom_spacing import Spacing
 from inference.masks import image_probability
+from inference.prediction import film_facts
 from inference.prediction import film_segmentation
 from inference.prediction import image_rows
 from inference.prediction import images_csv
@@ -99,6 +100,19 @@ def test_the_probability_is_that_of_the_classifiers_and_calibrated():
         found = image_rows.of(row(peak=value), films, None).probability
         assert found == image_probability.calibrated(value, 2.0)
     assert image_rows.of(row(peak=None), films, None).probability is None
+
+
+def test_what_a_conversion_knows_is_read(tmp_path):
+    (tmp_path / "notices.csv").write_text("ImageId,code\na,X\na,Y\nb,X\n")
+    (tmp_path / "spacing.csv").write_text(
+        "ImageId,spacing_mm,origin\na,0.1\\0.1,PixelSpacing\n"
+    )
+    assert film_facts.read(tmp_path / "512", 2.0) == FilmFacts(
+        spacings={"a": Spacing(0.1, 0.1, "PixelSpacing")},
+        notices={"a": ["X", "Y"], "b": ["X"]},
+        temperature=2.0,
+    )
+    assert film_facts.read(tmp_path / "512" / "copied", None) == FilmFacts()
 
 
 def test_what_is_not_known_is_empty():
