@@ -8,8 +8,8 @@ import datetime
 import re
 
 import pydicom
+import pydicom.multival
 import pydicom.uid
-import pydicom.valuerep
 
 from data_prep.core.errors import InputError
 from data_prep.pixels import dicom_tags
@@ -75,11 +75,11 @@ def of_dataset(dataset: pydicom.Dataset) -> pydicom.Dataset:
     for name in _DATES:
         setattr(result, name, _date(dataset, name))
     for name in _TIMES:
-        value = dicom_tags.text(dataset, name)
+        value = _one(dataset, name)
         setattr(result, name, value if _TIME.fullmatch(value) else "")
-    sex = dicom_tags.text(dataset, "PatientSex")
+    sex = _one(dataset, "PatientSex")
     result.PatientSex = sex if sex in _SEXES else ""
-    modality = dicom_tags.text(dataset, "Modality")
+    modality = _one(dataset, "Modality")
     result.Modality = modality if re.fullmatch(r"[A-Z]{2,16}", modality) else "OT"
     result.Rows = dicom_tags.whole(dataset, "Rows")
     result.Columns = dicom_tags.whole(dataset, "Columns")
@@ -87,12 +87,24 @@ def of_dataset(dataset: pydicom.Dataset) -> pydicom.Dataset:
 
 
 def _uid(dataset: pydicom.Dataset, name: str) -> str:
-    uid = pydicom.uid.UID(dicom_tags.text(dataset, name))
+    uid = pydicom.uid.UID(_one(dataset, name))
     return str(uid) if uid.is_valid else ""
 
 
+def _one(dataset: pydicom.Dataset, name: str) -> str:
+    """Returns an element's one value as it stands; '' if it has none or several."""
+    try:
+        value = dicom_tags.raw(dataset, name)
+    except dicom_tags.OddValueError:
+        return ""
+    if value is None or isinstance(value, list | pydicom.multival.MultiValue):
+        return ""
+    # Some writers pad with zeros where the standard has spaces.
+    return str(value).strip(" \0")
+
+
 def _text(dataset: pydicom.Dataset, name: str, most: int) -> str:
-    value = dicom_tags.text(dataset, name)
+    value = _one(dataset, name)
     # A backslash would make two values of one.
     fits = value.isprintable() and "\\" not in value and len(value) <= most
     return value if fits else ""
@@ -105,7 +117,7 @@ def _name(dataset: pydicom.Dataset, name: str) -> str:
 
 
 def _date(dataset: pydicom.Dataset, name: str) -> str:
-    value = dicom_tags.text(dataset, name)
+    value = _one(dataset, name)
     try:
         datetime.datetime.strptime(value, "%Y%m%d")
     except ValueError:
