@@ -74,7 +74,8 @@ GROUPS = Groups(
         _define(
             "outputs",
             "`Kinds` of files to write: csv, masks and overlays (PNG), probabilities "
-            "(maps), report (HTML).",
+            "(maps), report (HTML), dicom_seg (a DICOM segmentation of each DICOM film "
+            "of --source; has to be installed: pip install highdicom).",
         ),
         _ENGINE,
         common.CLUSTER,

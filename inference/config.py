@@ -14,7 +14,7 @@ from data_prep.core.ranges import check_ranges
 from data_prep.dataset import reference_area
 from trainer.validation import rules
 
-OUTPUTS = ("csv", "masks", "overlays", "probabilities", "report")
+OUTPUTS = ("csv", "masks", "overlays", "probabilities", "report", "dicom_seg")
 # All others show masks, and so need segmenters and the test split.
 _WITHOUT_MASKS = {"csv", "probabilities"}
 
@@ -64,7 +64,7 @@ class PredictConfig:
       postprocess: spec for the test split, see inference/masks/postprocess.py.
       thresholds: file that inference.tune wrote and that replaces `postprocess`, or
         None.
-      outputs: items of OUTPUTS; "csv" is always written.
+      outputs: items of OUTPUTS; "csv" is always written, "dicom_seg" needs `source`.
       engine: library that runs the networks.
       predict_precision: number format of TensorFlow's networks; "trained" is each
         member's own, "float32" is without TF32, and "bfloat16" and "float16" keep the
@@ -139,6 +139,11 @@ class PredictConfig:
             raise ConfigError(
                 "Expected --members and --split=test, where there are to be masks. "
                 f"Received: outputs={pictured[0]}"
+            )
+        if "dicom_seg" in self.outputs and not self.source:
+            raise ConfigError(
+                "Expected --source, whose DICOM files the segmentations name. "
+                f"Received: outputs=dicom_seg, data={','.join(map(str, self.data))}"
             )
 
     @property

@@ -97,6 +97,7 @@ ARROWS = {
         "data_prep.build",
         "data_prep.executors",
         "data_prep.labels",
+        "data_prep.pixels",
         "data_prep.source",
         "inference.ensemble",
         "inference.inputs",
@@ -138,7 +139,9 @@ OWNERS = {
     "pydicom": {
         "data_prep/pixels/dicom*.py",
         "data_prep/phantom/dicom_writer.py",
+        "inference/prediction/dicom_seg.py",
     },
+    "highdicom": {"inference/prediction/dicom_seg.py"},
     "tensorflow_io": {"data_prep/pixels/dicom_tfio.py"},
     "openvino": {"inference/ensemble/openvino_engine.py"},
     "ray": {"data_prep/executors/ray_*.py"},

@@ -161,6 +161,7 @@ def test_it_works_where_it_is_installed(python, tmp_path):
 # Imported modules that a separate environment ("") or the named extra provides.
 OPTIONAL = {
     "fsspec": "cloud",
+    "highdicom": "dicom-seg",
     "grpc": "ray",
     "ray": "ray",
     "tensorflow_io": "",
@@ -218,6 +219,7 @@ def assert_within(pin: Requirement, wanted: Requirement) -> None:
     [
         ("requirements.txt", ""),
         ("requirements-gpu.txt", "gpu"),
+        ("requirements-dicom-seg.txt", "dicom-seg"),
         ("requirements-openvino.txt", "openvino"),
         ("requirements-codecs.txt", "codecs"),
         ("requirements-ray.txt", "ray"),

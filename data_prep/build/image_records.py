@@ -20,6 +20,7 @@ from data_prep.pixels import dicom
 from data_prep.pixels import mask_files
 from data_prep.pixels import mask_plausibility
 from data_prep.pixels import raster
+from data_prep.pixels.dicom_spacing import Spacing
 from data_prep.pixels.notices import Notices
 from data_prep.source.source_file import Kind
 from data_prep.source.source_file import SourceFile
@@ -91,6 +92,7 @@ class Converted:
       pixels_sha256: of one of the images, to find duplicates under other ids.
       perceptual_hash: of the largest image made, to find what looks like it.
       notices: codes of what was odd about the input, see data_prep/pixels/notices.py.
+      spacing: size of the source's pixels, None where the file does not name it.
     """
 
     records: dict[int, bytes]
@@ -99,6 +101,7 @@ class Converted:
     pixels_sha256: str
     perceptual_hash: str
     notices: tuple[str, ...]
+    spacing: Spacing | None = None
 
 
 def pixels_of(config: ConvertConfig) -> Pixels:
@@ -159,6 +162,7 @@ def convert(pixels: Pixels, task: Task) -> Converted:
         pixels_sha256=hashlib.sha256(small[_told_by(pixels.sizes)].data).hexdigest(),
         perceptual_hash=near_duplicates.perceptual_hash(largest),
         notices=notices.codes(),
+        spacing=dicom.read_spacing(data) if task.file.kind == "dicom" else None,
     )
 
 

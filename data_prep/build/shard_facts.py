@@ -43,6 +43,8 @@ class ShardFacts:
       rejected: {image id: (code, reason, fix)} of images that could not be decoded.
       files: {size in pixels: the file of that size}.
       notices: {image id: codes}, of the images that have any.
+      spacings: {image id: the fields of a Spacing, see data_prep/pixels/
+        dicom_spacing.py}, of the images that have one.
     """
 
     sources: dict[str, str]
@@ -51,6 +53,10 @@ class ShardFacts:
     rejected: dict[str, tuple[str, str, str]]
     files: dict[int, FileFacts]
     notices: dict[str, tuple[str, ...]]
+    # Facts that an earlier release has left lack it.
+    spacings: dict[str, tuple[float, float, str]] = dataclasses.field(
+        default_factory=dict
+    )
 
 
 def exist(config: ConvertConfig, name: str) -> bool:

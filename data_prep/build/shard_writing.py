@@ -15,6 +15,7 @@ replaces no file after that, see `durable.drop_incomplete`.
 
 import collections
 import contextlib
+import dataclasses
 import itertools
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -92,6 +93,7 @@ def _write_shard(
     """Writes one shard at every size, record by record."""
     config = attempt.config
     sources, pixels, looks, rejected, notices = {}, {}, {}, {}, {}
+    spacings = {}
     sums = {size: [0, 0] for size in config.sizes}
     # Before a folder of the output is made for it, too.
     _require_wanted(attempt)
@@ -112,6 +114,8 @@ def _write_shard(
             looks[task.image_id] = outcome.perceptual_hash
             if outcome.notices:
                 notices[task.image_id] = outcome.notices
+            if outcome.spacing:
+                spacings[task.image_id] = dataclasses.astuple(outcome.spacing)
             for size, record in outcome.records.items():
                 writers[size].write(record)
                 sums[size][0] += outcome.sums[size][0]
@@ -124,6 +128,7 @@ def _write_shard(
         looks=looks,
         rejected=rejected,
         notices=notices,
+        spacings=spacings,
         files={
             size: FileFacts(
                 num_records=writer.num_records,

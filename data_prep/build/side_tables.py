@@ -1,4 +1,4 @@
-"""The csvs beside the datasets that name images: ids, and films that look alike.
+"""The csvs beside the datasets that name images: ids, pixel sizes, films alike.
 
 A csv that would have no row is not written, and one of an earlier run is deleted.
 """
@@ -12,11 +12,13 @@ from collections.abc import Mapping
 
 from data_prep.build import near_duplicates
 from data_prep.build import source_ids
+from data_prep.build import spacing_table
 from data_prep.build.plan import Plan
 from data_prep.build.shard_facts import ShardFacts
 from data_prep.config import ConvertConfig
 from data_prep.core import durable
 from data_prep.dataset import schema
+from data_prep.pixels.dicom_spacing import Spacing
 from data_prep.source.quarantine import printable
 
 IDS_FILE = "ids.csv"
@@ -40,6 +42,9 @@ def write(
     _write(config.output / IDS_FILE, ("ImageId", "name"), ids)
     names = [(_cell(name),) for name in planned.labels_without_image]
     _write(config.output / WITHOUT_IMAGE_FILE, ("ImageId",), names)
+    spacings = {i: Spacing(*s) for f in facts.values() for i, s in f.spacings.items()}
+    rows = spacing_table.rows(spacings)
+    _write(config.output / spacing_table.FILE_NAME, spacing_table.HEADER, rows)
     looks = {i: h for f in facts.values() for i, h in f.looks.items()}
     _write_near_duplicates(config, planned, looks)
 

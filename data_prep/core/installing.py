@@ -68,6 +68,13 @@ def ray() -> str:
     return package("ray", "==2.60.0")
 
 
+def dicom_seg() -> str:
+    """Returns the command that installs the writer of DICOM segmentations."""
+    if _may_use("requirements-dicom-seg.txt", tensorflow()):
+        return f"pip install {_files('requirements-dicom-seg.txt')}"
+    return package("highdicom", "==0.28.2")
+
+
 def package(name: str, versions: str = "") -> str:
     """Returns the command that installs one package and its dependencies.
 

@@ -22,8 +22,11 @@ from data_prep.core import blame
 from data_prep.core.errors import InputError
 from data_prep.pixels import dicom_file
 from data_prep.pixels import dicom_pixels
+from data_prep.pixels import dicom_reference
+from data_prep.pixels import dicom_spacing
 from data_prep.pixels import dicom_tags
 from data_prep.pixels import grey
+from data_prep.pixels.dicom_spacing import Spacing
 from data_prep.pixels.notices import Notices
 
 # We check the values ourselves. pydicom would log invalid ones, and they may be
@@ -108,6 +111,33 @@ def read_sop_instance_uid(file: BinaryIO) -> str:
         file.seek(0)
         dataset = dicom_file.parse(file, notices=Notices(), tags=("SOPInstanceUID",))
         return dicom_tags.text(dataset, "SOPInstanceUID")
+
+
+def read_spacing(data: bytes) -> Spacing | None:
+    """Returns the size of the pixels that a file's header names, None if it has none.
+
+    It is no reason to refuse a film, so a file whose header cannot be read has none.
+    """
+    try:
+        with _reading(len(data)):
+            tags = dicom_spacing.ELEMENTS
+            header = dicom_file.parse(io.BytesIO(data), notices=Notices(), tags=tags)
+            return dicom_spacing.of_dataset(header)
+    except InputError:
+        return None
+
+
+def read_reference(data: bytes) -> pydicom.Dataset:
+    """Returns what an object that is derived from a film repeats of its header.
+
+    Raises:
+      InputError: as `read_header`, or as `dicom_reference.of_dataset`.
+    """
+    with _reading(len(data)):
+        tags = dicom_reference.ELEMENTS
+        header = dicom_file.parse(io.BytesIO(data), notices=Notices(), tags=tags)
+        _geometry(header)
+        return dicom_reference.of_dataset(header)
 
 
 def has_picture(head: bytes) -> bool:

@@ -112,6 +112,25 @@ def from_mask(
     )
 
 
+def from_rle(text: str, height: int, width: int) -> MaskRuns:
+    """Finds the runs of an encoded mask, see data_prep/dataset/rle.py.
+
+    Raises:
+      InputError: the text is no mask of an image of this size.
+    """
+    firsts, lasts = rle.decode_runs(text, height, width)
+    first_columns = firsts // height
+    # A run of the text may go on from the foot of a column to the head of the next.
+    counts = (lasts - 1) // height - first_columns + 1
+    offsets = np.cumsum(counts) - counts
+    columns = np.arange(counts.sum()) + np.repeat(first_columns - offsets, counts)
+    starts = np.maximum(np.repeat(firsts, counts), columns * height)
+    ends = np.minimum(np.repeat(lasts, counts), (columns + 1) * height)
+    return MaskRuns(
+        starts=starts + columns, ends=ends + columns, height=height, width=width
+    )
+
+
 def empty(height: int, width: int) -> MaskRuns:
     """Returns the empty mask."""
     none = np.empty(0, np.int64)

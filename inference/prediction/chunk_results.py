@@ -9,8 +9,8 @@ from inference.ensemble.cascade import Prediction
 from inference.inputs.chunks import ImageChunk
 from inference.masks import image_probability
 from inference.masks.postprocess import Postprocess
-from inference.prediction.joining import Row
 from inference.prediction.probability_maps import ProbabilityMap
+from inference.prediction.row import Row
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

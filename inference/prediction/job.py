@@ -130,7 +130,13 @@ def settled(
       spec: post-processing, which may be from its file of thresholds.
     """
     return dataclasses.replace(
-        config, data=tuple(data), source=None, thresholds=None, postprocess=spec
+        config,
+        data=tuple(data),
+        source=None,
+        thresholds=None,
+        postprocess=spec,
+        # What is made of the source is made afterwards, on this machine.
+        outputs=tuple(kind for kind in config.outputs if kind != "dicom_seg"),
     )
 
 

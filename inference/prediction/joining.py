@@ -1,6 +1,7 @@
 """The csvs of a prediction from its parts, each of which is read once.
 
-Memory grows by 8 bytes an image, for the check that none appears twice.
+Memory grows by 8 bytes an image, for the check that none appears twice, and by what the
+tables beside the dataset say of it.
 """
 
 import array
@@ -21,9 +22,13 @@ import numpy as np
 from data_prep.core import remote
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
+from inference.prediction import image_rows
+from inference.prediction import images_csv
 from inference.prediction import probability_csv
 from inference.prediction import submission
+from inference.prediction.film_facts import FilmFacts
 from inference.prediction.part_files import PartFiles
+from inference.prediction.row import Row
 
 SUBMISSION = "submission.csv"
 CLASSIFICATION = "classification.csv"
@@ -31,56 +36,37 @@ CLASSIFICATION = "classification.csv"
 _THREADS = 16
 
 
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """The row of one image.
-
-    Attributes:
-      image_id: its id.
-      rle: its mask, see data_prep/dataset/rle.py; None if no masks are made.
-      probability: of a pneumothorax, in 0..1; None without classifiers.
-      peak: the largest probability of a pixel, in 0..1; None where no map was made.
-      guard: how unlike the members' training films the image is; None where no member
-        has a description of its films.
-      height: rows of the source image, in pixels.
-      width: columns of the source image, in pixels.
-    """
-
-    image_id: str
-    rle: str | None
-    probability: float | None
-    # Parts of earlier versions lack what follows.
-    peak: float | None = None
-    guard: float | None = None
-    height: int | None = None
-    width: int | None = None
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Joined:
     """What was joined.
 
     Attributes:
-      csvs: names of the csvs.
+      csvs: names of the csvs, which any second run repeats.
+      images: what the table of the images is sealed with; None without one.
       maps: {index of a part: sha256 of its maps, or None if it has not recorded it}.
     """
 
     csvs: list[str]
+    images: str | None
     maps: dict[int, str | None]
 
 
-def join(output: pathlib.Path, parts: PartFiles, sizes: Sequence[int]) -> Joined:
+def join(
+    output: pathlib.Path, parts: PartFiles, sizes: Sequence[int], films: FilmFacts
+) -> Joined:
     """Writes the csvs.
 
     Args:
       output: the prediction's folder.
       parts: its parts.
       sizes: number of images of each part.
+      films: what else is known of the images.
 
     Raises:
       CommandError: a part is missing or damaged, or an image appears twice.
     """
     hashes, maps, adds = array.array("Q"), {}, None
+    images = output / images_csv.FILE_NAME
     with contextlib.ExitStack() as csvs:
         for index, part in enumerate(_read(parts, len(sizes))):
             rows = _rows(part)
@@ -89,13 +75,17 @@ def join(output: pathlib.Path, parts: PartFiles, sizes: Sequence[int]) -> Joined
             if adds is None:
                 # All rows have the same fields.
                 adds = _opened(output, rows[0], csvs)
+                table = adds and csvs.enter_context(images_csv.writing(images))
             for row in rows:
                 hashes.append(_hash(row.image_id))
                 for add in adds.values():
                     add(row)
+                if table:
+                    table(image_rows.of(row, films, part.get("seconds")))
         # Before the csvs appear.
         _check_distinct(parts, hashes, len(sizes))
-    return Joined(csvs=list(adds or ()), maps=maps)
+    digest = images_csv.digest(images) if adds else None
+    return Joined(csvs=list(adds or ()), images=digest, maps=maps)
 
 
 def _opened(

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import logging
+import time
 from collections.abc import Callable
 from collections.abc import Sequence
 
@@ -86,9 +87,9 @@ class LoadedEnsemble:
                 Background(num_threads=1 + len(workers)) as background,
                 DevicePool(work, self._stop) as pool,
             ):
-                for (index, images), prediction in pool.map(stream):
+                for (index, images), result in pool.map(stream):
                     chunk = planned[index]
-                    background.put(self._write, folder, chunk, images, prediction)
+                    background.put(self._write, folder, chunk, images, *result)
                     advance(chunk.num_images)
         except BaseException:
             # They may have been stopped for good.
@@ -112,23 +113,26 @@ class LoadedEnsemble:
         planned: Sequence[Chunk],
         worker: DeviceWorker,
         indexed: tuple[int, ImageChunk],
-    ) -> Prediction:
+    ) -> tuple[Prediction, float]:
+        """Returns the prediction of a chunk, and the seconds that it took."""
         index, images = indexed
         fold = planned[index].fold
+        start = time.perf_counter()
         prediction = worker.predict(fold, images)
+        seconds = time.perf_counter() - start
         if index == 0 and worker.in_float32:
             try:
                 both = prediction, worker.predict_in_float32(images)
             except CommandError as e:
                 # float32 may not fit where this precision does.
                 logging.warning("not compared with float32: %s", e)
-                return prediction
+                return prediction, seconds
             rows = tuple(self._make_results(images, p, fold)[0] for p in both)
             change = precision_change.measure(images, both, rows)
             # Written before the chunk itself, so that no later call lacks it.
             folder.parts.write_change(dataclasses.asdict(change))
             precision_change.log(self._config.predict_precision, change)
-        return prediction
+        return prediction, seconds
 
     def _write(
         self,
@@ -136,9 +140,12 @@ class LoadedEnsemble:
         chunk: Chunk,
         images: ImageChunk,
         prediction: Prediction,
+        seconds: float,
     ) -> None:
         if folder.has(chunk.index) or folder.is_sealed():
             # By another attempt at the chunk, while this one was taken for dead.
             return
+        start = time.perf_counter()
         rows, maps = self._make_results(images, prediction, chunk.fold)
-        folder.write(chunk.index, rows, maps)
+        seconds += time.perf_counter() - start
+        folder.write(chunk.index, rows, maps, seconds / chunk.num_images)

@@ -12,7 +12,7 @@ import numpy as np
 from data_prep.dataset import rle
 from inference.ensemble.cascade import Prediction
 from inference.inputs.chunks import ImageChunk
-from inference.prediction.joining import Row
+from inference.prediction.row import Row
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

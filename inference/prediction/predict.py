@@ -18,6 +18,8 @@ from inference.ensemble import tta
 from inference.prediction import array_parts
 from inference.prediction import cluster
 from inference.prediction import convert_source
+from inference.prediction import dicom_seg
+from inference.prediction import film_facts
 from inference.prediction import job as jobs
 from inference.prediction import prediction_outputs
 from inference.prediction import process_setup
@@ -54,8 +56,12 @@ def predict(config: PredictConfig) -> ExitCode:
             "%s says that its rule does not beat empty masks", config.thresholds
         )
     spec = tuned.postprocess if tuned else config.postprocess
+    temperature = getattr(tuned, "temperature", None)
     _check_gate(config, spec)
     array_parts.refuse_unplanned(config)
+    if "dicom_seg" in config.outputs and not placement.part:
+        # Before hours of prediction.
+        dicom_seg.check_installed()
     is_part = placement.part is not None
     with folder_lock.locked(config.output, shared=is_part):
         if not is_part:
@@ -67,6 +73,7 @@ def predict(config: PredictConfig) -> ExitCode:
         folder = job.folder()
         if folder.complete():
             job.check_weights()
+            folder.check_temperature(temperature)
             logging.info("%s is already complete", config.output)
         elif placement.plan_only:
             folder.resume()
@@ -74,7 +81,7 @@ def predict(config: PredictConfig) -> ExitCode:
         elif is_part:
             array_parts.predict(job, folder, placement.part)
         else:
-            _finish(job, folder)
+            _finish(job, folder, temperature)
         if folder.is_sealed() and not is_part:
             folder.drop_parts()
             prediction_outputs.write(config, job.datasets[-1])
@@ -103,7 +110,7 @@ def _data(config: PredictConfig) -> tuple[ExitCode, tuple[pathlib.Path, ...]]:
     return convert_source.convert(config)
 
 
-def _finish(job: Job, folder: PredictionFolder) -> None:
+def _finish(job: Job, folder: PredictionFolder, temperature: float | None) -> None:
     """Predicts all chunks that the folder lacks, then writes the csvs."""
     folder.resume()
     total, left = len(job.all_chunks), job.left(folder)
@@ -123,4 +130,5 @@ def _finish(job: Job, folder: PredictionFolder) -> None:
             with Tracker("predict", num_images, unit="images") as tracker:
                 ensemble.predict(folder, remaining, tracker.advance)
     folder_lock.check_held(job.config.output)
-    folder.join([chunk.num_images for chunk in job.all_chunks])
+    films = film_facts.read(job.datasets[-1].folder, temperature)
+    folder.join([chunk.num_images for chunk in job.all_chunks], films)

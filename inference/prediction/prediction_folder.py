@@ -7,7 +7,9 @@ parts/notes/                see process_notes.py; likewise
 probabilities/part-...      its maps, if they are kept (probability_maps.py)
 submission.csv              masks of all images, if there are segmenters
 classification.csv          probabilities of all images, if there are classifiers
-prediction.json             written last: provenance, images, sha256 of every file, and
+images.csv                  what is known of each image, with one of both
+prediction.json             written last: provenance, images, sha256 of every file (of
+                            images.csv that of what a second run repeats), and
                             "against_float32", what the parts' precision.json had
 """
 
@@ -25,12 +27,14 @@ from data_prep.core import durable
 from data_prep.core import remote
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
+from inference.prediction import images_csv
 from inference.prediction import joining
 from inference.prediction import probability_maps
+from inference.prediction.film_facts import FilmFacts
 from inference.prediction.joining import Joined
-from inference.prediction.joining import Row
 from inference.prediction.part_files import PartFiles
 from inference.prediction.probability_maps import ProbabilityMap
+from inference.prediction.row import Row
 
 REQUEST = "request.json"
 MARKER = probability_maps.MARKER
@@ -86,7 +90,26 @@ class PredictionFolder:
         )
         for name, digest in stored["files"].items():
             durable.check_file(self.path / name, expected_sha256=digest, fix=_FIX)
+        # Predictions of earlier releases have no such table.
+        if digest := stored.get("table"):
+            images_csv.check(self.path / images_csv.FILE_NAME, digest)
         return True
+
+    def check_temperature(self, temperature: float | None) -> None:
+        """Raises a CommandError if the finished table has another calibration.
+
+        Args:
+          temperature: that of the thresholds that are given now, None for none.
+        """
+        stored = durable.read_json(self.path / MARKER, fix=_FIX)
+        if "table" in stored and stored.get("temperature") != temperature:
+            raise CommandError(
+                ExitCode.CONFLICT,
+                f"{self.path / images_csv.FILE_NAME} has probabilities with the "
+                f"temperature {stored.get('temperature')}, asked are those with "
+                f"{temperature}",
+                fix=_FIX,
+            )
 
     def is_sealed(self) -> bool:
         """Returns whether the folder has a finished prediction, without a check."""
@@ -158,7 +181,11 @@ class PredictionFolder:
         return self.parts.finished(indices)
 
     def write(
-        self, index: int, rows: Sequence[Row], maps: list[ProbabilityMap] | None
+        self,
+        index: int,
+        rows: Sequence[Row],
+        maps: list[ProbabilityMap] | None,
+        seconds: float | None = None,
     ) -> None:
         """Writes a part.
 
@@ -166,6 +193,7 @@ class PredictionFolder:
           index: the index of its chunk.
           rows: the rows of its images.
           maps: the maps to keep, or None if the prediction keeps no maps.
+          seconds: that each image took, or None if nobody has looked.
 
         Raises:
           CommandError: the prediction was finished or given up meanwhile, and nothing
@@ -173,17 +201,20 @@ class PredictionFolder:
         """
         self.parts.check_open()
         part = {"rows": [list(dataclasses.astuple(row)) for row in rows]}
+        if seconds is not None:
+            part["seconds"] = seconds
         if maps is not None:
             path = self._maps / probability_maps.part_name(index)
             part["map"] = probability_maps.write(path, self._while_open(maps))
         # Written last, since `has` looks for it.
         self.parts.write(index, part)
 
-    def join(self, sizes: Sequence[int]) -> None:
+    def join(self, sizes: Sequence[int], films: FilmFacts | None = None) -> None:
         """Writes the csvs and the marker.
 
         Args:
           sizes: number of images of each part.
+          films: what else is known of the images, None for nothing.
 
         Raises:
           CommandError: a part is damaged, an image appears twice, or maps are not those
@@ -192,9 +223,13 @@ class PredictionFolder:
         # An attempt that was given up can replace nothing any more.
         self.parts.close()
         durable.drop_incomplete(self._maps)
-        joined = joining.join(self.path, self.parts, sizes)
+        joined = joining.join(self.path, self.parts, sizes, films or FilmFacts())
         change = self.parts.change()
         facts = {} if change is None else {"against_float32": change}
+        if joined.images:
+            facts["table"] = joined.images
+        if films and films.temperature is not None:
+            facts["temperature"] = films.temperature
         probability_maps.seal(
             self.path,
             self._provenance,

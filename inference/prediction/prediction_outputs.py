@@ -18,6 +18,7 @@ from inference.inputs.datasets import Dataset
 from inference.prediction import joining
 from inference.prediction import prediction_folder
 from inference.prediction import probability_csv
+from inference.prediction import segmentation_files
 from inference.prediction import submission
 from inference.report import prediction_page
 
@@ -33,8 +34,11 @@ def write(config: PredictConfig, dataset: Dataset) -> None:
       dataset: the dataset with the images to show.
 
     Raises:
-      CommandError: a csv or an image is damaged, or the dataset lacks an image.
+      CommandError: a csv or an image is damaged, the dataset lacks an image, or an
+        optional package is missing.
     """
+    if "dicom_seg" in config.outputs:
+        segmentation_files.write(config)
     wanted = [kind for kind in PICTURES if kind in config.outputs]
     report = "report" in config.outputs
     if not wanted and not report:

@@ -23,6 +23,7 @@ FACTS = ShardFacts(
         32: FileFacts(num_records=2, num_bytes=8, sha256="cd", sums=(1, 1)),
     },
     notices={"a": ("FEW_BITS_USED", "WINDOW_IGNORED")},
+    spacings={"b": (0.1, 0.25, "PixelSpacing")},
 )
 # A stopped conversion may be continued by a later version.
 STORED = {
@@ -35,6 +36,7 @@ STORED = {
         "32": {"num_records": 2, "num_bytes": 8, "sha256": "cd", "sums": [1, 1]},
     },
     "notices": {"a": ["FEW_BITS_USED", "WINDOW_IGNORED"]},
+    "spacings": {"b": [0.1, 0.25, "PixelSpacing"]},
 }
 
 
@@ -64,6 +66,15 @@ def test_facts_keep_their_format_on_disk(config, tmp_path):
     assert durable.to_jsonable(dataclasses.asdict(read)) == STORED
     assert list(read.files) == [64, 32]
     assert shard_facts.finished(config) == {NAME: file}
+
+
+def test_facts_of_an_earlier_release_have_no_spacings(config):
+    claimed = claim(config)
+    shard_facts.write(config, NAME, FACTS, claim=claimed)
+    file = shard_facts.finished(config)[NAME]
+    former = {k: v for k, v in STORED.items() if k != "spacings"}
+    durable.write_json(file, former)
+    assert shard_facts.read(config, NAME).spacings == {}
 
 
 def test_facts_of_another_conversion_are_none(config):

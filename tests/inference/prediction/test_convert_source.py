@@ -1,6 +1,7 @@
 """Files of --source are predicted like a converted dataset."""
 
 import csv
+import dataclasses
 import logging
 import re
 import shutil
@@ -12,14 +13,19 @@ import pytest
 from data_prep.core import durable
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
+from data_prep.dataset import rle
 from data_prep.phantom import synthetic_folder
+from data_prep.pixels import dicom
 from data_prep.source import quarantine
+from inference.inputs import chunks
 from inference.prediction import convert_source
+from inference.prediction import images_csv
 from inference.prediction import predict
 from inference.prediction import submission
 from inference.prediction.joining import SUBMISSION
 from tests import odd_files
 from tests.inference.finished_runs import member
+from tests.inference.prediction.test_devices import files
 from tests.inference.prediction.test_predict import config
 from tests.inference.prediction.test_predict import rows_of
 
@@ -37,7 +43,7 @@ def asked(dataset, source, runs, output):
 
 
 @pytest.mark.slow
-def test_equals_the_converted_dataset(dataset, source, runs, tmp_path):
+def test_equals_the_converted_dataset(dataset, source, runs, tmp_path, monkeypatch):
     direct = asked(dataset, source, runs, tmp_path / "direct")
     assert predict.predict(direct) == ExitCode.DONE
     stored = config(dataset, runs, tmp_path / "stored", data=(dataset,))
@@ -48,14 +54,36 @@ def test_equals_the_converted_dataset(dataset, source, runs, tmp_path):
     before = (direct.output / SUBMISSION).stat().st_mtime_ns
     assert predict.predict(direct) == ExitCode.DONE
     assert (direct.output / SUBMISSION).stat().st_mtime_ns == before
+    # Segmentations are added without a network.
+    pytest.importorskip("highdicom", reason="highdicom is not installed")
+    later = dataclasses.replace(direct, outputs=("csv", "dicom_seg"))
+    with monkeypatch.context() as patch:
+        patch.setattr(chunks, "read", None)
+        assert predict.predict(later) == ExitCode.DONE
+    for image_id, encoded in rows.items():
+        path = direct.output / "dicom_seg" / f"{image_id}.dcm"
+        mask = rle.decode(encoded, 128, 128)
+        np.testing.assert_array_equal(dicom.pydicom.dcmread(path).pixel_array, mask)
+    table = images_csv.read(direct.output / images_csv.FILE_NAME)
+    assert [row.area_px for row in table.values()] == [
+        rle.decode(rows[i], 128, 128).sum() for i in table
+    ]
+    assert all(r.seconds > 0 and 0 <= r.probability <= 1 for r in table.values())
+    # Such a prediction from the start has the same bytes.
+    whole = dataclasses.replace(later, output=tmp_path / "whole")
+    assert predict.predict(whole) == ExitCode.DONE
+    assert files(whole.output) == files(direct.output)
 
 
 @pytest.mark.slow
 def test_an_unreadable_file_is_in_no_csv(dataset, source, runs, tmp_path):
     folder = tmp_path / "films"
     shutil.copytree(source / synthetic_folder.TEST_FOLDER, folder)
-    cut = sorted(folder.rglob("*.dcm"))[0]
+    cut, sized = sorted(folder.rglob("*.dcm"))[:2]
     cut.write_bytes(cut.read_bytes()[:-300])
+    data = dicom.pydicom.dcmread(sized)
+    data.ImagerPixelSpacing = [0.25, 0.25]
+    data.save_as(sized)
     job = config(dataset, runs, tmp_path / "out", data=(), source=folder)
     assert predict.predict(job) == ExitCode.QUARANTINED
     rows = submission.read(job.output / SUBMISSION)
@@ -63,6 +91,14 @@ def test_an_unreadable_file_is_in_no_csv(dataset, source, runs, tmp_path):
     assert cut.stem not in rows
     with (job.output / "dataset" / "quarantine.csv").open() as file:
         assert cut.stem in list(csv.reader(file))[1][0]
+    table = images_csv.read(job.output / images_csv.FILE_NAME)
+    assert table.keys() == rows.keys()
+    row = table[sized.stem]
+    assert row.area_px > 0
+    assert row.area_mm2 == round(row.area_px / 16, 2)
+    assert row.spacing_from == "ImagerPixelSpacing"
+    # The others name no size.
+    assert [r.image_id for r in table.values() if r.spacing_mm] == [sized.stem]
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ from inference.prediction import process_setup
 from inference.prediction.prediction_folder import PredictionFolder
 from tests.inference.finished_runs import CLASSIFIER
 from tests.inference.finished_runs import member
+from tests.inference.prediction import repeated
 from tests.inference.prediction.test_predict import config
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -78,9 +79,9 @@ def predicted_on(devices, asked, monkeypatch):
 
 
 def files(folder):
-    """Returns {name: bytes} of what a prediction leaves."""
+    """Returns {name: bytes} of what a prediction leaves and a second one repeats."""
     return {
-        str(p.relative_to(folder)): p.read_bytes()
+        str(p.relative_to(folder)): repeated.read(p)
         for p in folder.rglob("*")
         if p.is_file() and p.name != ".lock"
     }

@@ -22,8 +22,8 @@ from inference.prediction import precision_change
 from inference.prediction import predict
 from inference.prediction import probability_maps
 from inference.prediction.device_workers import DeviceWorker
-from inference.prediction.joining import Row
 from inference.prediction.prediction_folder import PredictionFolder
+from inference.prediction.row import Row
 from tests.inference.finished_runs import CLASSIFIER
 from tests.inference.finished_runs import member
 from tests.inference.prediction.test_predict import config

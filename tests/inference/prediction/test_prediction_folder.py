@@ -13,9 +13,9 @@ from data_prep.core.errors import ExitCode
 from inference.prediction import joining
 from inference.prediction import part_files
 from inference.prediction import probability_maps
-from inference.prediction.joining import Row
 from inference.prediction.prediction_folder import PredictionFolder
 from inference.prediction.probability_maps import ProbabilityMap
+from inference.prediction.row import Row
 
 REQUEST = {"tta": ["none"], "keeps_maps": True, "predict_precision": "trained"}
 OTHER = REQUEST | {"tta": ["hflip"]}
