@@ -173,6 +173,7 @@ function layer(kind, alt) {
   const picture = new Image();
   const film = shown[at];
   picture.alt = alt;
+  picture.className = kind;
   picture.draggable = false;
   picture.addEventListener("error", () => {
     if (pictures[kind] !== picture) return;
