@@ -18,6 +18,10 @@ def _number(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def _listed(text: str) -> str:
+    return ", ".join(text.split(";"))
+
+
 # {column: (field of a film_index.Film, what makes its value)}. The seconds that a film
 # took are left out: the page's bytes do not depend on the machine.
 _FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
@@ -26,7 +30,7 @@ _FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "side": ("side", str),
     "regions": ("regions", int),
     "guard": ("guard", _number),
-    "warnings": ("warnings", str),
+    "warnings": ("warnings", _listed),
 }
 
 
@@ -41,19 +45,21 @@ def read(output: pathlib.Path) -> dict[str, dict[str, Any]]:
     path = output / TABLE
     if not path.exists():
         return {}
-    facts = {}
-    with path.open("r", newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            try:
-                facts[row[_ID]] = {
+    facts, image_id = {}, None
+    try:
+        with path.open("r", newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                image_id = row[_ID]
+                facts[image_id] = {
                     field: make(row[column])
                     for column, (field, make) in _FIELDS.items()
                     if row.get(column)
                 }
-            except (KeyError, ValueError) as e:
-                raise CommandError(
-                    ExitCode.CORRUPT,
-                    f"{path}: a row of {row.get(_ID)!r} is damaged: {e}",
-                    fix="delete it and run the command again",
-                ) from e
+    # A text that is not UTF-8 is a ValueError, too.
+    except (KeyError, ValueError, csv.Error) as e:
+        raise CommandError(
+            ExitCode.CORRUPT,
+            f"{path} is damaged at or after image {image_id}: {e}",
+            fix="predict again into another --output",
+        ) from e
     return facts

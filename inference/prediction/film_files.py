@@ -48,6 +48,9 @@ class FilmFiles:
       aspect: aspect policy of the dataset, see data_prep/dataset/aspect.py.
       keeps_maps: whether the prediction keeps maps.
       facts: {image id: fields of a film_index.Film that a table of images has}.
+
+    Raises:
+      CommandError: the folder is somebody else's, or the prediction is damaged.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class FilmFiles:
     ):
         self._folder, self._aspect, self._facts = output / FOLDER, aspect, facts
         self._maps = _Maps(output) if keeps_maps else None
+        refuse_foreign(output)
         _take_over(self._folder, _digest(output))
 
     @contextlib.contextmanager

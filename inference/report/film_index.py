@@ -35,9 +35,9 @@ class Film:
       heat: whether there is a picture of its map.
       probability: of a pneumothorax, in 0..1, or None.
       area_mm2: of the mask in mm2, or None where the spacing is unknown.
-      side: of the image where the mask is, as a text, or None.
+      side: half of the image where the mask is, as a text, or None.
       regions: number of the mask's regions, or None.
-      guard: how unlike the training films it is, or None.
+      guard: how unlike the training films it is, with 1 as the limit, or None.
       warnings: as a text, or None.
     """
 
@@ -60,13 +60,13 @@ def file_stem(image_id: str) -> str:
 
     It needs no escapes in a URL or a shell, and is another one for each id even where
     the disk does not tell capitals from small letters. Ids of small letters, digits,
-    dots, dashes and underscores are their own name.
+    dots, dashes and underscores are their own name; no other name has such a form.
     """
     if _PLAIN.fullmatch(image_id):
         return image_id
     digest = hashlib.sha256(image_id.encode()).hexdigest()[:12]
-    # No id has a tilde.
-    return f"{_OTHERS.sub('_', image_id)[:64]}~{digest}"
+    # In front, for Windows takes a device's name with any suffix for the device.
+    return f"{digest}~{_OTHERS.sub('_', image_id)[:64]}"
 
 
 @contextlib.contextmanager

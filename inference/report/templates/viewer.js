@@ -161,8 +161,8 @@ function said(film) {
   const mm2 = isKnown(film.area_mm2) ? ` (${number(film.area_mm2)} mm²)` : "";
   texts.push(film.area ? `mask ${number(film.area)} px${mm2}` : "no mask");
   add(film.regions, (count) => `regions ${count}`);
-  add(film.side, (side) => `side ${side}`);
-  add(film.guard, (score) => `guard ${score.toPrecision(3)}`);
+  add(film.side, (side) => `half of the image: ${side}`);
+  add(film.guard, (score) => `guard ${score.toPrecision(3)} (limit 1)`);
   texts.push(`film ${film.width} × ${film.height}`);
   if (facts.keepsMaps && !film.heat) texts.push("no map: the gate was closed");
   return texts;
