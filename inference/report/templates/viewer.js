@@ -248,12 +248,13 @@ function moveTo(x, y) {
   zoom.y = kept(y, height * zoom.scale, stage.clientHeight);
 }
 
-// Zooms by a factor; the point (x, y) of the stage stays where it is.
-function zoomBy(factor, x = stage.clientWidth / 2, y = stage.clientHeight / 2) {
+// Zooms by a factor; what was at a point of the stage is at another one, or stays.
+const centre = () => ({x: stage.clientWidth / 2, y: stage.clientHeight / 2});
+function zoomBy(factor, from = centre(), to = from) {
   const scale = Math.max(1, Math.min(MOST_ZOOM, zoom.scale * factor));
   const grown = scale / zoom.scale;
   zoom.scale = scale;
-  moveTo(x - (x - zoom.x) * grown, y - (y - zoom.y) * grown);
+  moveTo(to.x - (from.x - zoom.x) * grown, to.y - (from.y - zoom.y) * grown);
   draw();
 }
 
@@ -305,8 +306,7 @@ stage.addEventListener("pointermove", (event) => {
     const from = middle();
     pointers.set(event.pointerId, now);
     const to = middle();
-    moveTo(zoom.x + to.x - from.x, zoom.y + to.y - from.y);
-    zoomBy(to.apart / from.apart, to.x, to.y);
+    zoomBy(to.apart / from.apart, from, to);
     return;
   }
   pointers.set(event.pointerId, now);
@@ -328,7 +328,7 @@ function released(event) {
   if (!near(pressed) || event.timeStamp - pressed.time > 300) return;
   const isDouble = event.timeStamp - lastTap.time < 350 && near(lastTap);
   lastTap = {time: isDouble ? 0 : event.timeStamp, x, y};
-  if (isDouble) zoomBy(zoom.scale > 1 ? 1 / zoom.scale : 3, x, y);
+  if (isDouble) zoomBy(zoom.scale > 1 ? 1 / zoom.scale : 3, {x, y});
 }
 stage.addEventListener("pointerup", released);
 stage.addEventListener("pointercancel", released);
@@ -336,7 +336,7 @@ stage.addEventListener("contextmenu", (event) => event.preventDefault());
 stage.addEventListener("wheel", (event) => {
   event.preventDefault();
   const lines = event.deltaMode === 1 ? 16 : 1;
-  zoomBy(2 ** (-event.deltaY * lines / 400), pointOf(event).x, pointOf(event).y);
+  zoomBy(2 ** (-event.deltaY * lines / 400), pointOf(event));
 }, {passive: false});
 
 // ---------------------------------------------------------------- buttons and keys
