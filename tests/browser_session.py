@@ -84,6 +84,7 @@ class Session:
         self.requests, self.complaints = [], []
         self.call("Page.navigate", url=page.resolve().as_uri() + fragment)
         self.wait("location.protocol === 'file:' && document.readyState === 'complete'")
+        self._clock = time.time()
 
     def ask(self, expression: str) -> Any:
         """Returns the value of a JavaScript expression; awaits a promise."""
@@ -135,12 +136,21 @@ class Session:
             )
 
     def touch(self, *moments: list[tuple[float, float]]) -> None:
-        """Puts fingers on the points of the first moment, moves, and lifts them."""
-        kinds = ["touchStart"] + ["touchMove"] * (len(moments) - 1)
-        for kind, points in zip(kinds, moments, strict=True):
-            fingers = [{"x": x, "y": y, "id": k} for k, (x, y) in enumerate(points)]
-            self.call("Input.dispatchTouchEvent", type=kind, touchPoints=fingers)
-        self.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+        """Puts fingers on the points of the first moment, moves, and lifts them.
+
+        A moment takes 10 ms by the events' own time, however busy the machine is.
+        """
+        kinds = ["touchStart"] + ["touchMove"] * (len(moments) - 1) + ["touchEnd"]
+        for kind, points in zip(kinds, [*moments, []], strict=True):
+            self._clock += 0.01
+            self.call(
+                "Input.dispatchTouchEvent",
+                type=kind,
+                touchPoints=[
+                    {"x": x, "y": y, "id": k} for k, (x, y) in enumerate(points)
+                ],
+                timestamp=self._clock,
+            )
 
     def wheel(self, at: tuple[float, float], delta: float) -> None:
         """Turns the wheel at a point; below 0 is away from the user."""

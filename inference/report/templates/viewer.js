@@ -279,7 +279,7 @@ function remember(hash) {
 
 const pointers = new Map();  // {id of a finger or mouse that is down: its last point}
 let pressed = null;          // Where and when the only one went down; null after two.
-let lastTap = {time: 0, x: 0, y: 0};
+let lastTap = {time: -Infinity, x: 0, y: 0};
 
 function pointOf(event) {
   const box = stage.getBoundingClientRect();
@@ -327,7 +327,7 @@ function released(event) {
   const near = (point) => Math.hypot(x - point.x, y - point.y) < 24;
   if (!near(pressed) || event.timeStamp - pressed.time > 300) return;
   const isDouble = event.timeStamp - lastTap.time < 350 && near(lastTap);
-  lastTap = {time: isDouble ? 0 : event.timeStamp, x, y};
+  lastTap = {time: isDouble ? -Infinity : event.timeStamp, x, y};
   if (isDouble) zoomBy(zoom.scale > 1 ? 1 / zoom.scale : 3, {x, y});
 }
 stage.addEventListener("pointerup", released);
