@@ -126,6 +126,8 @@ def test_500_films_load_only_what_is_seen(tab, many, size):
     tab.open(many, width=size[0], height=size[1])
     tab.wait(f"{CARDS}.length > 0")
     print(f"a list of 500 films after {time.monotonic() - start:.2f} s")
+    tab.ask(f"{CARDS}[0].scrollIntoView()")
+    tab.wait(f"{CARDS}[0].querySelector('img').naturalWidth > 0")
     tab.settle()
     assert text(tab, "films-count") == "500 of 500 films"
     assert tab.ask(f"{CARDS}.length") <= 120
@@ -329,6 +331,7 @@ def test_what_is_not_there_is_said(tab, tmp_path):
     assert "films/pictures/film.001.png is missing" in text(tab, "v-error")
     # The first Escape closes the help alone.
     tab.key("Escape")
+    tab.settle()
     assert tab.ask("document.getElementById('viewer').open")
     (tmp_path / "films" / film_index.INDEX).unlink()
     tab.open(page, width=360, height=740)
