@@ -172,8 +172,10 @@ def test_a_film_its_mask_and_its_neighbours(tab, many, size):
     tab.ask("document.getElementById('v-opacity').dispatchEvent(new Event('input'))")
     assert pixel(tab, 0.25, 0.375) == [255, 130, 40]
     tab.key("ArrowRight")
-    tab.wait(f"{LAYERS}.every((i) => i.complete)")
     assert text(tab, "v-id") == "film.001"
+    # At once: no picture of another film may stand under this id.
+    assert tab.ask(f"{LAYERS}.every((i) => i.src.includes('film.001'))")
+    tab.wait(f"{LAYERS}.every((i) => i.complete)")
     # It has no mask.
     assert pixel(tab, 0.25, 0.375) == [60, 60, 60]
     assert tab.ask("document.getElementById('v-mask').disabled")
@@ -308,6 +310,8 @@ def test_no_id_or_warning_is_taken_for_html(tab, tmp_path):
     page = write(tmp_path, films, keeps_maps=False)
     tab.open(page, width=1280, height=900)
     tab.wait(f"{CARDS}.length == {len(HOSTILE)}")
+    ids = "[...document.querySelectorAll('#films-list bdi')].map((e) => e.textContent)"
+    assert tab.ask(ids) == list(HOSTILE)
     tab.ask(f"{CARDS}[0].click()")
     for image_id in HOSTILE:
         tab.wait(f"{LAYERS}.length && {LAYERS}[0].naturalWidth == {SIDE}")
