@@ -74,8 +74,9 @@ GROUPS = Groups(
         _define(
             "outputs",
             "`Kinds` of files to write: csv, masks and overlays (PNG), probabilities "
-            "(maps), report (HTML), dicom_seg (a DICOM segmentation of each DICOM film "
-            "of --source; has to be installed: pip install highdicom).",
+            "(maps), report (HTML, with a viewer of the films in the folder films), "
+            "dicom_seg (a DICOM segmentation of each DICOM film of --source; has to be "
+            "installed: pip install highdicom).",
         ),
         _ENGINE,
         common.CLUSTER,

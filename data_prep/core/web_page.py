@@ -7,6 +7,8 @@ its charts; every room's templates can extend and import them.
 import base64
 import dataclasses
 import functools
+import hashlib
+import importlib.resources
 
 import jinja2
 import numpy as np
@@ -54,6 +56,22 @@ def template(room: str, name: str) -> jinja2.Template:
       name: the file's name.
     """
     return _environment(room).get_template(name)
+
+
+def script(room: str, name: str) -> tuple[str, str]:
+    """Returns a script of a room's templates, and what lets a page's policy run it.
+
+    Args:
+      room: as `template`.
+      name: the file's name.
+
+    Returns:
+      The text, which must be all that its element has, and not be escaped; and the
+      source for `script-src`.
+    """
+    text = (importlib.resources.files(room) / "templates" / name).read_text("utf-8")
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return text, f"'sha256-{digest}'"
 
 
 @functools.cache

@@ -20,6 +20,7 @@ from inference.prediction import cluster
 from inference.prediction import convert_source
 from inference.prediction import dicom_seg
 from inference.prediction import film_facts
+from inference.prediction import film_files
 from inference.prediction import job as jobs
 from inference.prediction import prediction_outputs
 from inference.prediction import process_setup
@@ -56,7 +57,7 @@ def predict(config: PredictConfig) -> ExitCode:
             "%s says that its rule does not beat empty masks", config.thresholds
         )
     spec = tuned.postprocess if tuned else config.postprocess
-    temperature = getattr(tuned, "temperature", None)
+    temperature = tuned.temperature if tuned else None
     _check_gate(config, spec)
     array_parts.refuse_unplanned(config)
     if "dicom_seg" in config.outputs and not placement.part:
@@ -66,6 +67,9 @@ def predict(config: PredictConfig) -> ExitCode:
     with folder_lock.locked(config.output, shared=is_part):
         if not is_part:
             durable.drop_incomplete(config.output)
+        if "report" in config.outputs:
+            # Before hours of work whose report could not be written.
+            film_files.refuse_foreign(config.output)
         code, data = _data(config)
         job = Job(jobs.settled(config, data, spec))
         if tuned:

@@ -3,6 +3,11 @@
 They need no network: the same command with more `--outputs` adds them later.
 """
 
+import contextlib
+import pathlib
+from collections.abc import Callable
+from collections.abc import Iterator
+
 import numpy as np
 
 from data_prep.core import durable
@@ -13,17 +18,23 @@ from data_prep.core.progress import tracked
 from data_prep.dataset import aspect as aspects
 from data_prep.dataset import rle
 from data_prep.dataset.reading import DatasetReader
+from data_prep.dataset.schema import Record
 from inference.config import PredictConfig
 from inference.inputs.datasets import Dataset
 from inference.prediction import joining
 from inference.prediction import prediction_folder
 from inference.prediction import probability_csv
 from inference.prediction import segmentation_files
+from inference.prediction import shown_facts
 from inference.prediction import submission
+from inference.prediction.film_files import FilmFiles
 from inference.report import prediction_page
 
 REPORT = "report.html"
 _OVERLAY_PX = 768
+
+# Takes a record, its image [S, S] uint8, and its mask [H, W] uint8 of 0 and 1.
+_Add = Callable[[Record, np.ndarray, np.ndarray], None]
 
 
 def write(config: PredictConfig, dataset: Dataset) -> None:
@@ -48,26 +59,61 @@ def write(config: PredictConfig, dataset: Dataset) -> None:
     if config.classifiers:
         path = config.output / joining.CLASSIFICATION
         probabilities = probability_csv.read(path)
-    summary = prediction_page.Summary(rows, probabilities) if report else None
     aspect = dataset.manifest.options["aspect"]
     reader = DatasetReader(dataset.folder, dataset.manifest)
     records = reader.find(
         rows, dataset.manifest.test_shards(), exit_code=ExitCode.CORRUPT
     )
-    for record in tracked(records, "pictures", len(rows), unit="images"):
-        image = reader.pixels(record)
-        size = record.source_height, record.source_width
-        mask = rle.decode(rows[record.image_id], *size)
-        for kind in wanted:
-            path = config.output / kind / f"{record.image_id}.png"
-            if not path.exists():
-                tiles.write_png(path, PICTURES[kind](image, mask, aspect))
-        if summary:
-            summary.add(record.image_id, image, mask, aspect)
-    if summary:
-        request = config.output / prediction_folder.REQUEST
-        provenance = durable.read_json(request, fix="predict again")
-        durable.write_text(config.output / REPORT, summary.page(provenance))
+    with contextlib.ExitStack() as stack:
+        adds = [_pictures(config.output, kind, aspect) for kind in wanted]
+        if report:
+            page = _report(config, rows, probabilities, aspect)
+            adds.append(stack.enter_context(page))
+        for record in tracked(records, "pictures", len(rows), unit="images"):
+            image = reader.pixels(record)
+            size = record.source_height, record.source_width
+            mask = rle.decode(rows[record.image_id], *size)
+            for add in adds:
+                add(record, image, mask)
+
+
+def _pictures(output: pathlib.Path, kind: str, aspect: str) -> _Add:
+    """Returns what writes one of PICTURES of a film, unless it is there."""
+
+    def add(record: Record, image: np.ndarray, mask: np.ndarray) -> None:
+        path = output / kind / f"{record.image_id}.png"
+        if not path.exists():
+            tiles.write_png(path, PICTURES[kind](image, mask, aspect))
+
+    return add
+
+
+@contextlib.contextmanager
+def _report(
+    config: PredictConfig,
+    rows: dict[str, str],
+    probabilities: dict[str, float] | None,
+    aspect: str,
+) -> Iterator[_Add]:
+    """Yields what adds a film to the report; the page comes last."""
+    summary = prediction_page.Summary(rows, probabilities)
+    films = FilmFiles(
+        config.output,
+        aspect=aspect,
+        keeps_maps=config.keeps_maps,
+        facts=shown_facts.read(config.output),
+    )
+
+    def add(record: Record, image: np.ndarray, mask: np.ndarray) -> None:
+        probability = probabilities and probabilities[record.image_id]
+        films.add(record, image, mask, probability)
+        summary.add(record.image_id, image, mask, aspect)
+
+    with films.listed():
+        yield add
+    request = config.output / prediction_folder.REQUEST
+    provenance = durable.read_json(request, fix="predict again")
+    durable.write_text(config.output / REPORT, summary.page(provenance))
 
 
 def mask_picture(image: np.ndarray, mask: np.ndarray, aspect: str) -> np.ndarray:

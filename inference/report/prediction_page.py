@@ -1,6 +1,8 @@
-"""A prediction as a self-contained HTML page: counts, areas and the largest masks.
+"""A prediction as an HTML page: counts, areas, the largest masks, and a viewer.
 
-It knows no truth; the page of `inference.evaluate` compares a prediction with it.
+All but the viewer's films is in the page itself, which can so be mailed alone; the
+films are files beside it, see film_index.py. It knows no truth; the page of
+`inference.evaluate` compares a prediction with it.
 """
 
 import heapq
@@ -72,6 +74,7 @@ class Summary:
         """
         edges = [*_AREAS, reference_area.AREA_PX + 1]
         tiles = [tile for _, _, tile in sorted(self._largest, reverse=True)]
+        viewer, source = web_page.script("inference.report", "viewer.js")
         return web_page.template("inference.report", "prediction.html.j2").render(
             num_images=len(self._rows),
             num_masks=len(self._areas),
@@ -88,4 +91,6 @@ class Summary:
             median_area=np.median(self._areas) if self._areas else 0,
             figures=[gallery.figure(tile) for tile in tiles],
             provenance=provenance,
+            viewer=viewer,
+            viewer_source=source,
         )

@@ -21,6 +21,7 @@ from tests.inference.finished_runs import CLASSIFIER
 from tests.inference.finished_runs import member
 from tests.inference.prediction.test_predict import config
 from tests.inference.prediction.test_predict import rows_of
+from tests.inference.report.test_film_index import listed
 
 
 @pytest.fixture
@@ -64,7 +65,12 @@ def test_pictures_may_be_added_later(asked, tmp_path, monkeypatch):
     num_masks = sum(code != rle.EMPTY for code in rows.values())
     assert f"7 images: a mask on {num_masks}" in page
     assert page.count("data:image/jpeg") == num_masks
-    assert "<script" not in page
+    films = listed(more.output / "films" / "films.js")
+    assert [f["id"] for f in films] == list(rows)
+    # That of the classifiers decides, in the films' order.
+    assert [f["probability"] for f in films] == [classified[i] for i in rows]
+    assert len([*(more.output / "films" / "pictures").iterdir()]) == 7
+    assert len([*(more.output / "films" / "masks").iterdir()]) == num_masks
 
 
 @pytest.mark.slow
@@ -107,15 +113,21 @@ def test_refuses_outputs_that_cannot_be_made(asked):
 @pytest.mark.skipif(browser.find() is None, reason="no browser is installed")
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_page_in_a_browser(asked, tmp_path, width):
-    job = asked(outputs=("csv", "report"))
+    job = asked(outputs=("csv", "probabilities", "report"))
     rows = rows_of(job)
     page = job.output / "report.html"
-    opened = browser.open_page(page, tmp_path / "page.html", width=width)
+    # Beside the films, which the page loads.
+    aside = job.output / f"page-{width}.html"
+    opened = browser.open_page(page, aside, width=width)
     assert opened.console == []
     masks = sum(code != rle.EMPTY for code in rows.values())
     assert masks > 0
-    assert opened.seen["pictures"] == [True] * masks
+    seen = zip(opened.seen["alts"], opened.seen["pictures"], strict=True)
+    assert [shown for alt, shown in seen if alt] == [True] * masks
     assert opened.seen["drawings"] == 2
-    assert opened.seen["loads"] == []
+    places = {"/".join(url.split("/")[3:-1]) for url in opened.seen["loads"]}
+    assert places == {"films", "films/thumbs"}
     assert opened.seen["width"] == width
     assert opened.seen["content_width"] <= width
+    films = listed(job.output / "films" / "films.js")
+    assert all(film["heat"] for film in films)
