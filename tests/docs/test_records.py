@@ -11,6 +11,7 @@ import pytest
 
 from data_prep.build import convert
 from data_prep.dataset import schema
+from data_prep.dataset import shards
 from data_prep.dataset import tfds_files
 from data_prep.dataset.reading import DatasetReader
 
@@ -69,6 +70,11 @@ def test_tfds(folder):
     assert len(names["train"]) == sum(
         names["builder"].info.splits[s].num_examples for s in SPLITS[:2]
     )
+    # TFDS takes slices of a split by the lengths of its shards.
+    for split in names["builder"].info.splits.values():
+        assert split.shard_lengths == [
+            sum(1 for _ in shards.read(pathlib.Path(path))) for path in split.filepaths
+        ]
     films = names["builder"].as_dataset("all").map(names["unpacked"])
     for film in tfds.as_numpy(films):
         image = film["image"]
