@@ -62,6 +62,7 @@ def convert(config: ConvertConfig) -> ExitCode:
         published = publishing.published_sizes(config, inputs)
         if published:
             publishing.refuse_replaced(config)
+            publishing.add_tfds_files(config, published)
         if set(config.sizes) <= set(published):
             logging.info("%s is already complete", config.output)
             bad_inputs.warn_of_this_machine(config)

@@ -1,4 +1,4 @@
-"""Publishes a conversion: the csvs, then `dataset.json` of every size as the commit."""
+"""Publishes a conversion: csvs, files for TFDS, and `dataset.json` as the commit."""
 
 import hashlib
 import logging
@@ -20,6 +20,7 @@ from data_prep.core.errors import ExitCode
 from data_prep.dataset import manifest as manifests
 from data_prep.dataset import shards
 from data_prep.dataset import stored_pixels
+from data_prep.dataset import tfds_files
 from data_prep.dataset.manifest import Manifest
 
 FOLDS_FILE = "folds.csv"
@@ -53,6 +54,18 @@ def published_sizes(config: ConvertConfig, inputs: str) -> list[int]:
         manifests.check_shards(folder, list(stored.shards))
         complete.append(size)
     return complete
+
+
+def add_tfds_files(config: ConvertConfig, sizes: Iterable[int]) -> None:
+    """Writes what complete datasets of earlier versions lack for TensorFlow Datasets.
+
+    Args:
+      config: the conversion.
+      sizes: those that are complete.
+    """
+    for size in sizes:
+        folder = config.output / str(size)
+        tfds_files.write(folder, manifests.read_alone(folder))
 
 
 def drop_lost_attempts(config: ConvertConfig) -> None:
@@ -97,6 +110,7 @@ def publish(
     folder_lock.check_held(config.output)
     for size in config.sizes:
         dataset = _manifest(config, size, planned.shards, facts, inputs)
+        tfds_files.write(config.output / str(size), dataset)
         manifests.write(config.output / str(size), dataset)
 
 

@@ -17,6 +17,7 @@ from data_prep.dataset import manifest as manifests
 from data_prep.dataset import schema
 from data_prep.dataset import shards
 from data_prep.dataset import stored_pixels
+from data_prep.dataset import tfds_files
 from data_prep.dataset.manifest import Manifest
 from data_prep.dataset.schema_version import IMAGE_LABELS
 from data_prep.dataset.schema_version import MASKS
@@ -27,6 +28,7 @@ from data_prep.pixels import mask_plausibility
 # Files that begin with a dot are unfinished.
 SHARD_PATTERN = "[!.]*.tfrecord-*"
 _RESTORE = f"restore it from a copy, or {shards.RECONVERT}"
+_REWRITE = "run the same conversion again, which writes it and nothing else"
 _REPORT = f"{shards.RECONVERT}; report it if it comes back"
 
 
@@ -90,6 +92,9 @@ class DatasetCheck:
                 f"has the pixel_encoding {options.get('pixel_encoding')!r} instead "
                 f"of one of {stored_pixels.ENCODINGS}"
             )
+            return
+        for path, what in tfds_files.find_faults(self.folder, self.manifest):
+            self._issues.add("TFDS_FILE", path, what, fix=_REWRITE)
 
     def _check_names(self) -> None:
         """Checks the shards' names, by which readers choose folds and classes."""

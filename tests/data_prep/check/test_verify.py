@@ -20,6 +20,7 @@ from data_prep.core.errors import ExitCode
 from data_prep.dataset import manifest
 from data_prep.dataset import schema
 from data_prep.dataset import shards
+from data_prep.dataset import tfds_files
 
 ROOT = pathlib.Path(__file__).parents[3]
 POSITIVE = "train-fold0-positive.tfrecord-00000-of-00001"
@@ -46,9 +47,10 @@ def only(folder, kind):
 
 
 def describe(folder, **changes):
-    """Changes `dataset.json` and its checksum."""
-    stored = manifest.read_alone(folder)
-    manifest.write(folder, dataclasses.replace(stored, **changes))
+    """Changes `dataset.json` and its checksum, and the files that repeat it."""
+    changed = dataclasses.replace(manifest.read_alone(folder), **changes)
+    manifest.write(folder, changed)
+    tfds_files.write(folder, changed)
 
 
 def rewrite(folder, name, change):
@@ -301,6 +303,21 @@ def test_damaged_descriptions(data):
         assert message in only(data, "DATASET").what
     path.unlink()
     assert "run the same conversion again" in only(data, "DATASET").fix
+
+
+def test_files_for_tfds(data):
+    info, features = (
+        data / "32" / name for name in (tfds_files.INFO_FILE, tfds_files.FEATURES_FILE)
+    )
+    sound_text = info.read_text()
+    for damaged in (sound_text.replace("test", "tset", 1).encode(), b"\xff"):
+        info.write_bytes(damaged)
+        assert only(data, "TFDS_FILE").file == info
+    info.unlink()
+    assert "is missing" in only(data, "TFDS_FILE").what
+    # As datasets of earlier versions are.
+    features.unlink()
+    assert not issues_of(data)
 
 
 def test_sizes_that_differ(data):
