@@ -60,16 +60,11 @@ def predict(config: PredictConfig) -> ExitCode:
     temperature = tuned.temperature if tuned else None
     _check_gate(config, spec)
     array_parts.refuse_unplanned(config)
-    if "dicom_seg" in config.outputs and not placement.part:
-        # Before hours of prediction.
-        dicom_seg.check_installed()
     is_part = placement.part is not None
     with folder_lock.locked(config.output, shared=is_part):
         if not is_part:
             durable.drop_incomplete(config.output)
-        if "report" in config.outputs:
-            # Before hours of work whose report could not be written.
-            film_files.refuse_foreign(config.output)
+        _check_outputs(config)
         code, data = _data(config)
         job = Job(jobs.settled(config, data, spec))
         if tuned:
@@ -97,6 +92,18 @@ def _check_gate(config: PredictConfig, spec: str) -> None:
     steps = jobs.parsed(config, spec)
     if steps and config.classifiers and steps.gate is None:
         logging.warning("no gate in %r: classifiers decide no mask", spec)
+
+
+def _check_outputs(config: PredictConfig) -> None:
+    """Refuses before hours of work what could not be written after them.
+
+    Raises:
+      CommandError: an optional package is missing, or a folder is somebody else's.
+    """
+    if "dicom_seg" in config.outputs and not config.placement.part:
+        dicom_seg.check_installed()
+    if "report" in config.outputs:
+        film_files.refuse_foreign(config.output)
 
 
 def _data(config: PredictConfig) -> tuple[ExitCode, tuple[pathlib.Path, ...]]:
