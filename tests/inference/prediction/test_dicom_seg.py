@@ -20,6 +20,7 @@ from data_prep.pixels import dicom
 from inference.prediction import dicom_seg
 from inference.prediction import film_segmentation
 from inference.prediction import images_csv
+from inference.prediction import predict
 from inference.prediction import segmentation_files
 from inference.prediction import submission
 from inference.prediction.dicom_seg import Maker
@@ -295,11 +296,22 @@ def test_a_mask_of_another_film_is_our_own_fault(asked):
         )
 
 
-def test_without_highdicom(monkeypatch):
+def test_without_highdicom_nothing_is_predicted(tmp_path, monkeypatch):
+    job = config(
+        tmp_path,
+        [tmp_path / "run"],
+        tmp_path / "out",
+        data=(),
+        source=tmp_path / "films",
+        outputs=("csv", "dicom_seg"),
+    )
     monkeypatch.setitem(sys.modules, "highdicom", None)
-    with pytest.raises(CommandError, match="pip install .*dicom") as e:
-        dicom_seg.check_installed()
+    with pytest.raises(
+        CommandError, match="is not installed; pip install .*dicom"
+    ) as e:
+        predict.predict(job)
     assert e.value.exit_code == ExitCode.ENVIRONMENT
+    assert not job.output.exists()
 
 
 def test_needs_the_source(tmp_path):
