@@ -105,6 +105,7 @@ ARROWS = {
         "trainer.machine",
         "trainer.run",
     },
+    "inference.artefact": {"data_prep.core", "trainer.run"},
     "inference.evaluation": SHARED
     | {
         "data_prep.labels",
@@ -122,7 +123,6 @@ ARROWS = {
         "inference.prediction",
         "trainer.validation",
     },
-    "inference.artefact": {"data_prep.core", "trainer.models", "trainer.run"},
     "inference.combine": SHARED | {"inference.inputs", "inference.prediction"},
 }
 MAY_IMPORT = {
