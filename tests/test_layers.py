@@ -106,6 +106,7 @@ ARROWS = {
         "trainer.machine",
         "trainer.run",
     },
+    "inference.artefact": {"data_prep.core", "trainer.run"},
     "inference.evaluation": SHARED
     | {
         "data_prep.labels",
@@ -123,7 +124,6 @@ ARROWS = {
         "inference.prediction",
         "trainer.validation",
     },
-    "inference.artefact": {"data_prep.core", "trainer.models", "trainer.run"},
     "inference.combine": SHARED | {"inference.inputs", "inference.prediction"},
 }
 MAY_IMPORT = {

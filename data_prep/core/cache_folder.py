@@ -53,7 +53,8 @@ def path() -> pathlib.Path:
 def _tell(folder: pathlib.Path) -> None:
     """Logs the folder once."""
     logging.info(
-        "copies of remote files are in %s, which has %.1f GiB free; %s names another",
+        "copies of remote files, and unpacked member files, are in %s, which has "
+        "%.1f GiB free; %s names another",
         folder,
         shutil.disk_usage(folder).free / (1 << 30),
         VARIABLE,

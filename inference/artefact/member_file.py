@@ -20,7 +20,6 @@ from data_prep.core import remote
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ConfigError
 from data_prep.core.errors import ExitCode
-from trainer.models import encoders
 from trainer.run import member_archive
 from trainer.run import member_file
 from trainer.run import run_folder
@@ -56,7 +55,8 @@ _CONFIG = (
     "precision",
     "deterministic",
 )
-_ENCODER_WEIGHTS = ("none", encoders.IMAGENET, encoders.NOISY_STUDENT, encoders.NIH)
+# Names, where others are files; see trainer/models/weights/pretrained.py.
+_ENCODER_WEIGHTS = ("none", "imagenet", "noisy-student", "nih")
 _DATASET = ("image_size", "num_folds", "options", "source_fingerprint")
 _VERSIONS = ("python", "tensorflow", "keras", "numpy")
 # Zip has no time of its own for "none"; this is the first that it can say.
