@@ -94,6 +94,7 @@ ARROWS = {
         "data_prep.phantom",
         "inference.inputs",
         "trainer.augment",
+        "trainer.guard",
         "trainer.machine",
         "trainer.models",
         "trainer.run",

@@ -23,6 +23,7 @@ from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from inference.prediction import probability_csv
 from inference.prediction import submission
+from inference.prediction import unlike_csv
 from inference.prediction.part_files import PartFiles
 
 SUBMISSION = "submission.csv"
@@ -41,9 +42,10 @@ class Row:
       probability: of a pneumothorax, in 0..1; None without classifiers.
       peak: the largest probability of a pixel, in 0..1; None where no map was made.
       guard: how unlike the members' training films the image is; None where no member
-        has a description of its films.
+        has a description of its films; above 1 it is marked.
       height: rows of the source image, in pixels.
       width: columns of the source image, in pixels.
+      unlike: the kind of features that make the image unlike them most, or None.
     """
 
     image_id: str
@@ -54,6 +56,7 @@ class Row:
     guard: float | None = None
     height: int | None = None
     width: int | None = None
+    unlike: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,13 +72,21 @@ class Joined:
     maps: dict[int, str | None]
 
 
-def join(output: pathlib.Path, parts: PartFiles, sizes: Sequence[int]) -> Joined:
+def join(
+    output: pathlib.Path,
+    parts: PartFiles,
+    sizes: Sequence[int],
+    *,
+    leaves_out: bool = False,
+) -> Joined:
     """Writes the csvs.
 
     Args:
       output: the prediction's folder.
       parts: its parts.
       sizes: number of images of each part.
+      leaves_out: whether images that the guard marks are left out of the csvs, but for
+        unlike.csv. An empty mask would say that they are healthy.
 
     Raises:
       CommandError: a part is missing or damaged, or an image appears twice.
@@ -88,18 +99,20 @@ def join(output: pathlib.Path, parts: PartFiles, sizes: Sequence[int]) -> Joined
             maps[index] = part.get("map")
             if adds is None:
                 # All rows have the same fields.
-                adds = _opened(output, rows[0], csvs)
+                adds = _opened(output, rows[0], csvs, leaves_out=leaves_out)
             for row in rows:
                 hashes.append(_hash(row.image_id))
-                for add in adds.values():
-                    add(row)
+                left_out = leaves_out and unlike_csv.is_marked(row.guard)
+                for name, add in adds.items():
+                    if name == unlike_csv.FILE_NAME or not left_out:
+                        add(row)
         # Before the csvs appear.
         _check_distinct(parts, hashes, len(sizes))
     return Joined(csvs=list(adds or ()), maps=maps)
 
 
 def _opened(
-    output: pathlib.Path, first: Row, csvs: contextlib.ExitStack
+    output: pathlib.Path, first: Row, csvs: contextlib.ExitStack, *, leaves_out: bool
 ) -> dict[str, Callable[[Row], None]]:
     """Returns {name of a csv: what adds a row to it}."""
     adds = {}
@@ -109,6 +122,12 @@ def _opened(
     if first.probability is not None:
         values = csvs.enter_context(probability_csv.writing(output / CLASSIFICATION))
         adds[CLASSIFICATION] = lambda row: values(row.image_id, row.probability)
+    if first.guard is not None:
+        path = output / unlike_csv.FILE_NAME
+        marks = csvs.enter_context(unlike_csv.writing(path, leaves_out=leaves_out))
+        adds[unlike_csv.FILE_NAME] = lambda row: marks(
+            row.image_id, row.guard, row.unlike
+        )
     return adds
 
 
