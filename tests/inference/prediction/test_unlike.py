@@ -66,7 +66,8 @@ def test_marked_films_are_listed(dataset, run, tmp_path, odd, caplog):
     assert texts[0] == texts[1]
     rows = marked(warned.output)
     ids = list(submission.read(warned.output / SUBMISSION))
-    assert [row["ImageId"] for row in rows] == [ids[0], ids[4]]
+    assert rows[0]["ImageId"] == ids[0]
+    assert len({row["ImageId"] for row in rows} & set(ids)) == len(rows) == 2
     assert all(float(row["Score"]) > 1 for row in rows)
     assert {row["Features"] for row in rows} <= {*features.SIZES, "encoder"}
     assert {row["Outcome"] for row in rows} == {"marked"}
