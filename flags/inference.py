@@ -78,6 +78,17 @@ GROUPS = Groups(
             "dicom_seg (a DICOM segmentation of each DICOM film of --source; has to be "
             "installed: pip install highdicom).",
         ),
+        _define(
+            "guard_quantile",
+            "Share of films like those of the members' training, in `0..1`, that is "
+            "not marked as unlike them in unlike.csv; 0 compares no films.",
+        ),
+        _define(
+            "on_unlike",
+            "What becomes of films unlike those of the training: warn lists them in "
+            "unlike.csv; quarantine leaves them out of all other csvs, too, and the "
+            "command ends with exit code 3.",
+        ),
         _ENGINE,
         common.CLUSTER,
         common.PLAN_ONLY,
@@ -112,6 +123,11 @@ GROUPS = Groups(
             "Number format of TensorFlow's networks: trained is that of each member's "
             "training; float32 has no TF32; for bfloat16 and float16, which are meant "
             "for GPUs, a log line says what they change in the first images.",
+        ),
+        _define(
+            "guard",
+            "Run `folder` of --model=vae_cnn, of which how well it reconstructs a film "
+            "is a further sign of films unlike those of its training.",
         ),
         _OPENVINO_PRECISION,
         ID_FROM,

@@ -76,6 +76,12 @@ class PredictConfig:
         cluster; it does not change the submission.
       require_gpu: whether the command fails where no GPU is used.
       placement: where the work runs.
+      guard_quantile: share of films like those of the members' training that is not
+        marked as unlike them; 0 compares none.
+      on_unlike: what becomes of marked films: "warn" lists them, "quarantine" leaves
+        them out, too.
+      guard: run folder with a variational branch whose reconstruction is a further
+        sign of unlike films, or None.
     """
 
     data: tuple[pathlib.Path, ...]
@@ -98,9 +104,13 @@ class PredictConfig:
     num_workers: int
     require_gpu: bool
     placement: Placement = Placement()
+    guard_quantile: Annotated[float, Range(at_least=0, below=1)] = 0.999
+    on_unlike: Literal["warn", "quarantine"] = "warn"
+    guard: pathlib.Path | None = None
 
     def __post_init__(self):
         check_ranges(self)
+        _check_guard(self)
         runs = [str(m) for m in (*self.members, *self.classifiers)]
         if not runs or len(set(runs)) != len(runs):
             raise ConfigError(
@@ -156,6 +166,17 @@ class PredictConfig:
         """Whether probability maps are kept."""
         wanted = self.split == "out_of_fold" or "probabilities" in self.outputs
         return wanted and bool(self.members)
+
+
+def _check_guard(config: PredictConfig) -> None:
+    asked = config.guard or config.on_unlike != "warn"
+    if asked and (not config.guard_quantile or config.split != "test"):
+        raise ConfigError(
+            "Expected --split=test and a --guard_quantile above 0, where films are "
+            f"compared. Received: split={config.split}, guard_quantile="
+            f"{config.guard_quantile:g}, on_unlike={config.on_unlike}, "
+            f"guard={config.guard}"
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ from trainer.config import TrainConfig
 from trainer.distributed import cluster
 from trainer.distributed import joining
 from trainer.distributed import slurm
+from trainer.guard import describe
 from trainer.input.fold_dataset import FoldDataset
 from trainer.machine import determinism
 from trainer.machine import device_memory
@@ -136,6 +137,8 @@ def _train(config: TrainConfig, execution: Execution) -> dict[str, Any]:
             epoch_actions.show_best_of(trainer, run)
             train_epochs(trainer, run, preemption)
             scores = final_weights.save(trainer, run)
+            if not run.read_only:
+                describe.write(run.path, data, config)
             seconds = time.monotonic() - started
             begun_with = trainer.state.progress.begun_with
             result = run.finish(scores, begun_with, seconds)

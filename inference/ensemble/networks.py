@@ -11,10 +11,12 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
+from trainer.guard import taps
 from trainer.models import registry
 
 # Outputs of a network: logits [B, S, S, 1] or [B, 1].
 MASK, LABEL = "mask", "label"
+LOGITS = MASK, LABEL
 # Weights of a network: those that training changes by gradients, and the others.
 Weights = tuple[Sequence[tf.Tensor], Sequence[tf.Tensor]]
 
@@ -32,9 +34,23 @@ class Network:
       image_size: side of the square input, in pixels.
       policy: dtype policy of its layers.
       fused: whether the faster layers are used, as in the member's training.
+      outputs: what the graph returns, as far as the model has it: of LOGITS, and of
+        the outputs of trainer/guard/taps.py.
+
+    Attributes:
+      policy: see above.
+      model: the model, with its logits alone.
+      outputs: names of what the graph returns.
     """
 
-    def __init__(self, spec: str, image_size: int, policy: str, fused: bool = True):
+    def __init__(
+        self,
+        spec: str,
+        image_size: int,
+        policy: str,
+        fused: bool = True,
+        outputs: tuple[str, ...] = LOGITS,
+    ):
         self._spec, self._image_size, self._fused = spec, image_size, fused
         self.policy = policy
         keras.mixed_precision.set_dtype_policy(policy)
@@ -42,6 +58,10 @@ class Network:
             self.model = registry.build_from_spec(
                 spec, image_size=image_size, fused=fused
             )
+            self._computed = self.model
+            if set(outputs) - set(LOGITS):
+                self._computed = taps.tapped(self.model) or self.model
+        self.outputs = [key for key in outputs if key in self._computed.output]
 
     def weights(self) -> Weights:
         """Returns copies of the model's current weights, in the host's memory."""
@@ -83,5 +103,23 @@ class Network:
         return Network(self._spec, self._image_size, _FLOAT32, self._fused)
 
     def _call(self, images: tf.Tensor, trainable, fixed) -> dict[str, tf.Tensor]:
-        logits, _ = self.model.stateless_call(trainable, fixed, images, training=False)
-        return {key: logits[key] for key in (MASK, LABEL) if key in logits}
+        model, computed = self.model, self._computed
+        values = [
+            _in_order(of, by, given)
+            for of, by, given in (
+                (computed.trainable_variables, model.trainable_variables, trainable),
+                (
+                    computed.non_trainable_variables,
+                    model.non_trainable_variables,
+                    fixed,
+                ),
+            )
+        ]
+        found, _ = computed.stateless_call(*values, images, training=False)
+        return {key: found[key] for key in self.outputs}
+
+
+def _in_order(wanted: Sequence, given: Sequence, values: Sequence) -> list:
+    """Returns values of the variables `given` in the order of those `wanted`."""
+    by_variable = {id(v): value for v, value in zip(given, values, strict=True)}
+    return [by_variable[id(variable)] for variable in wanted]

@@ -42,18 +42,20 @@ class ResultMaker:
         values = prediction.maps or [None] * num_images
         rows, maps = [], []
         guard = prediction.guard or [None] * num_images
+        kinds = prediction.unlike or [None] * num_images
         columns = (images.ids, images.heights, images.widths, probabilities, values)
-        for image_id, height, width, probability, value, unlike in zip(
-            *columns, guard, strict=True
+        for image_id, height, width, probability, value, score, kind in zip(
+            *columns, guard, kinds, strict=True
         ):
             row = Row(
                 image_id=image_id,
                 rle=self._encode(value, height, width, probability),
                 probability=probability,
                 peak=None if value is None else image_probability.of_map(value),
-                guard=unlike,
+                guard=score,
                 height=height,
                 width=width,
+                unlike=kind,
             )
             rows.append(row)
             if self.keeps_maps and value is not None:

@@ -88,7 +88,7 @@ def absolute(config: PredictConfig) -> PredictConfig:
         name: tuple(path.absolute() for path in getattr(config, name))
         for name in ("data", "members", "classifiers")
     }
-    for name in ("source", "thresholds", "output"):
+    for name in ("source", "thresholds", "output", "guard"):
         path = getattr(config, name)
         changed[name] = path and path.absolute()
     return dataclasses.replace(config, **changed)
@@ -96,7 +96,14 @@ def absolute(config: PredictConfig) -> PredictConfig:
 
 def _shared(config: PredictConfig) -> list[pathlib.Path]:
     """Returns the folders that every machine of the cluster must see."""
-    return [config.output, *config.data, *config.members, *config.classifiers]
+    guard = [config.guard] if config.guard else []
+    return [
+        config.output,
+        *config.data,
+        *config.members,
+        *config.classifiers,
+        *guard,
+    ]
 
 
 def _resources(config: PredictConfig, executor: Executor) -> Resources:

@@ -3,12 +3,11 @@
 from inference.masks import image_probability
 from inference.masks import mask_facts
 from inference.masks.mask_facts import MaskFacts
+from inference.prediction import unlike_csv
 from inference.prediction.film_facts import FilmFacts
 from inference.prediction.images_csv import ImageRow
 from inference.prediction.row import Row
 
-# A guard score is put so that this is the limit.
-GUARD_LIMIT = 1.0
 # {code: what it says}. The others are of the conversion, in upper case, see
 # data_prep/pixels/notices.py. The codes are part of the format.
 WARNINGS = {
@@ -35,7 +34,7 @@ def of(
         cells are empty.
     """
     spacing, warnings = films.spacings.get(row.image_id), []
-    if row.guard is not None and row.guard > GUARD_LIMIT:
+    if unlike_csv.is_marked(row.guard):
         warnings.append("unlike")
     facts = area_mm2 = None
     if row.rle is not None and has_mask:

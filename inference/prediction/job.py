@@ -8,6 +8,8 @@ import pathlib
 from collections.abc import Iterable
 from collections.abc import Sequence
 
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from inference.config import PredictConfig
 from inference.inputs import chunks
 from inference.inputs import datasets as dataset_folders
@@ -32,9 +34,11 @@ class Job:
       shards: the shards of each dataset, with the same images file by file.
       chunks: the chunks of each shard.
       of_members: their provenance, see provenance.of_members.
+      of_guard: what films are compared by, see provenance.of_guard.
 
     Raises:
-      CommandError: a run folder or dataset is bad, or they do not belong together.
+      CommandError: a run folder or dataset is bad, they do not belong together, or
+        films are to be left out and nothing describes films.
     """
 
     def __init__(self, config: PredictConfig):
@@ -42,14 +46,14 @@ class Job:
         self.found = dataset_folders.find(config.data)
         runs = {
             path: run_folder.open_finished(path)
-            for path in config.members + config.classifiers
+            for path in config.members + config.classifiers + self._reconstructing
         }
         dataset_folders.warn_of_other_versions(list(runs.values()))
         self.groups = out_of_fold.members_by_fold(config, self.found)
         used = [
             dataset_folders.for_run(runs[path], self.found)
             for group in self.groups.values()
-            for path in group.members + group.classifiers
+            for path in group.members + group.classifiers + self._reconstructing
         ]
         # The order of --data must not matter.
         self.datasets = sorted(
@@ -66,6 +70,24 @@ class Job:
                 for paths in self._paths()
             ),
         )
+        self.of_guard = provenance.of_guard(
+            config,
+            [runs[path].guard_sha256 for paths in self._paths() for path in paths],
+            [
+                [runs[path].guard_sha256, runs[path].recorded_sha256(config.weights)]
+                for path in self._reconstructing
+            ],
+        )
+        _check_described(config, self.of_guard)
+
+    @property
+    def compares(self) -> bool:
+        """Whether films are compared with those that the members learned from."""
+        return self.config.split == "test" and self.config.guard_quantile > 0
+
+    @property
+    def _reconstructing(self) -> tuple[pathlib.Path, ...]:
+        return (self.config.guard,) if self.config.guard else ()
 
     @property
     def aspect(self) -> str:
@@ -83,13 +105,20 @@ class Job:
         expanded = postprocess.expand(config.postprocess) if self.steps else None
         return PredictionFolder(
             config.output,
-            provenance.of_prediction(config, self.of_members, self.datasets, expanded),
+            provenance.of_prediction(
+                config, self.of_members, self.datasets, expanded, self.of_guard
+            ),
+            leaves_out=config.on_unlike == "quarantine",
         )
 
     def check_weights(self) -> None:
         """Raises a CommandError if the weights of a member were changed."""
-        for path in {path for paths in self._paths() for path in paths}:
-            run_folder.open_finished(path).verified_weights(self.config.weights)
+        paths = {path for paths in self._paths() for path in paths}
+        for path in paths.union(self._reconstructing):
+            run = run_folder.open_finished(path)
+            run.verified_weights(self.config.weights)
+            if self.compares:
+                run.verified_guard()
 
     def left(
         self, folder: PredictionFolder, shards: Iterable[int] | None = None
@@ -111,6 +140,16 @@ class Job:
         return (
             [path for group in groups for path in group.members],
             [path for group in groups for path in group.classifiers],
+        )
+
+
+def _check_described(config: PredictConfig, of_guard: dict | None) -> None:
+    """Raises a CommandError if films are to be left out and none can be."""
+    if config.on_unlike == "quarantine" and of_guard is None:
+        raise CommandError(
+            ExitCode.FLAGS,
+            "--on_unlike=quarantine, and no run has a description of its films",
+            fix="train a member with this version, or give --on_unlike=warn",
         )
 
 

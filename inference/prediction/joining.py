@@ -26,6 +26,7 @@ from inference.prediction import image_rows
 from inference.prediction import images_csv
 from inference.prediction import probability_csv
 from inference.prediction import submission
+from inference.prediction import unlike_csv
 from inference.prediction.film_facts import FilmFacts
 from inference.prediction.part_files import PartFiles
 from inference.prediction.row import Row
@@ -52,7 +53,12 @@ class Joined:
 
 
 def join(
-    output: pathlib.Path, parts: PartFiles, sizes: Sequence[int], films: FilmFacts
+    output: pathlib.Path,
+    parts: PartFiles,
+    sizes: Sequence[int],
+    films: FilmFacts,
+    *,
+    leaves_out: bool = False,
 ) -> Joined:
     """Writes the csvs.
 
@@ -61,6 +67,8 @@ def join(
       parts: its parts.
       sizes: number of images of each part.
       films: what else is known of the images.
+      leaves_out: whether images that the guard marks are left out of the csvs, but for
+        unlike.csv and images.csv. An empty mask would say that they are healthy.
 
     Raises:
       CommandError: a part is missing or damaged, or an image appears twice.
@@ -74,14 +82,17 @@ def join(
             maps[index] = part.get("map")
             if adds is None:
                 # All rows have the same fields.
-                adds = _opened(output, rows[0], csvs)
+                adds = _opened(output, rows[0], csvs, leaves_out=leaves_out)
                 table = adds and csvs.enter_context(images_csv.writing(images))
             for row in rows:
                 hashes.append(_hash(row.image_id))
-                for add in adds.values():
-                    add(row)
+                left_out = leaves_out and unlike_csv.is_marked(row.guard)
+                for name, add in adds.items():
+                    if name == unlike_csv.FILE_NAME or not left_out:
+                        add(row)
                 if table:
-                    table(image_rows.of(row, films, part.get("seconds")))
+                    seconds = part.get("seconds")
+                    table(image_rows.of(row, films, seconds, has_mask=not left_out))
         # Before the csvs appear.
         _check_distinct(parts, hashes, len(sizes))
     digest = images_csv.digest(images) if adds else None
@@ -89,7 +100,7 @@ def join(
 
 
 def _opened(
-    output: pathlib.Path, first: Row, csvs: contextlib.ExitStack
+    output: pathlib.Path, first: Row, csvs: contextlib.ExitStack, *, leaves_out: bool
 ) -> dict[str, Callable[[Row], None]]:
     """Returns {name of a csv: what adds a row to it}."""
     adds = {}
@@ -99,6 +110,12 @@ def _opened(
     if first.probability is not None:
         values = csvs.enter_context(probability_csv.writing(output / CLASSIFICATION))
         adds[CLASSIFICATION] = lambda row: values(row.image_id, row.probability)
+    if first.guard is not None:
+        path = output / unlike_csv.FILE_NAME
+        marks = csvs.enter_context(unlike_csv.writing(path, leaves_out=leaves_out))
+        adds[unlike_csv.FILE_NAME] = lambda row: marks(
+            row.image_id, row.guard, row.unlike
+        )
     return adds
 
 

@@ -39,10 +39,14 @@ class LoadedEnsemble:
         config = job.config
         self._job, self._config = job, config
         loader = Loader(
-            config.weights, job.found, config.engine, config.predict_precision
+            config.weights,
+            job.found,
+            config.engine,
+            config.predict_precision,
+            compares=job.compares,
         )
         self._groups = {
-            fold: loader.load_group(group.members, group.classifiers)
+            fold: loader.load_group(group.members, group.classifiers, config.guard)
             for fold, group in job.groups.items()
         }
         self._passes = job.steps.passes if job.steps else lambda probability: True

@@ -25,9 +25,13 @@ from inference.prediction import job as jobs
 from inference.prediction import prediction_outputs
 from inference.prediction import process_setup
 from inference.prediction import thresholds
+from inference.prediction import unlike_csv
 from inference.prediction.job import Job
 from inference.prediction.loaded_ensemble import LoadedEnsemble
 from inference.prediction.prediction_folder import PredictionFolder
+
+# Films that the log names.
+_NAMED = 5
 
 
 def predict(config: PredictConfig) -> ExitCode:
@@ -36,7 +40,8 @@ def predict(config: PredictConfig) -> ExitCode:
     With `config.placement` it only plans, or does a part and joins nothing.
 
     Returns:
-      DONE, or QUARANTINED if files of `config.source` are unreadable.
+      DONE, or QUARANTINED if files of `config.source` are unreadable, or films were
+      left out because they are unlike those of the training.
 
     Raises:
       CommandError: a member or dataset is bad, the output belongs to another
@@ -84,7 +89,28 @@ def predict(config: PredictConfig) -> ExitCode:
         if folder.is_sealed() and not is_part:
             folder.drop_parts()
             prediction_outputs.write(config, job.datasets[-1])
+            if _tell_unlike(config) and config.on_unlike == "quarantine":
+                code = ExitCode.QUARANTINED
     return code
+
+
+def _tell_unlike(config: PredictConfig) -> int:
+    """Logs which films are unlike those of the training; returns their number."""
+    path = config.output / unlike_csv.FILE_NAME
+    marked = unlike_csv.read(path) if path.exists() else {}
+    if marked:
+        more = ", ..." if len(marked) > _NAMED else ""
+        logging.warning(
+            "guard: %d films are unlike those that the members learned from, at "
+            "--guard_quantile=%g%s: %s%s; %s has all",
+            len(marked),
+            config.guard_quantile,
+            ", and are left out" if config.on_unlike == "quarantine" else "",
+            ", ".join(list(marked)[:_NAMED]),
+            more,
+            path,
+        )
+    return len(marked)
 
 
 def _check_gate(config: PredictConfig, spec: str) -> None:

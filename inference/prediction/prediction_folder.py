@@ -6,6 +6,7 @@ parts/<request>/            rows of each chunk and more, see part_files.py; dele
 parts/notes/                see process_notes.py; likewise
 probabilities/part-...      its maps, if they are kept (probability_maps.py)
 submission.csv              masks of all images, if there are segmenters
+unlike.csv                  films unlike those of the training, if films are compared
 classification.csv          probabilities of all images, if there are classifiers
 images.csv                  what is known of each image, with one of both
 prediction.json             written last: provenance, images, sha256 of every file (of
@@ -62,14 +63,22 @@ class PredictionFolder:
     Args:
       path: path of the folder.
       provenance: of the prediction, see inference/prediction/provenance.py.
+      leaves_out: whether films unlike those of the training get no row.
 
     Attributes:
       path: see above.
       parts: the finished parts of this prediction.
     """
 
-    def __init__(self, path: pathlib.Path, provenance: dict[str, Any]):
+    def __init__(
+        self,
+        path: pathlib.Path,
+        provenance: dict[str, Any],
+        *,
+        leaves_out: bool = False,
+    ):
         self.path, self._provenance = path, provenance
+        self._leaves_out = leaves_out
         self.parts = PartFiles(path, provenance)
 
     def complete(self) -> bool:
@@ -223,12 +232,15 @@ class PredictionFolder:
         # An attempt that was given up can replace nothing any more.
         self.parts.close()
         durable.drop_incomplete(self._maps)
-        joined = joining.join(self.path, self.parts, sizes, films or FilmFacts())
+        films = films or FilmFacts()
+        joined = joining.join(
+            self.path, self.parts, sizes, films, leaves_out=self._leaves_out
+        )
         change = self.parts.change()
         facts = {} if change is None else {"against_float32": change}
         if joined.images:
             facts["table"] = joined.images
-        if films and films.temperature is not None:
+        if films.temperature is not None:
             facts["temperature"] = films.temperature
         probability_maps.seal(
             self.path,

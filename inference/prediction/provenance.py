@@ -38,11 +38,38 @@ def of_members(
     }
 
 
+def of_guard(
+    config: PredictConfig,
+    described: Iterable[str | None],
+    reconstructing: Sequence[Sequence[str | None]],
+) -> dict | None:
+    """Returns what films are compared by; None where nothing compares them.
+
+    Args:
+      config: the prediction's configuration.
+      described: sha256 of each member's description, or None.
+      reconstructing: sha256 of the description and of the weights of the run that is
+        given for its reconstruction, if there is one.
+    """
+    found = sorted(digest for digest in described if digest)
+    if config.split != "test" or not config.guard_quantile:
+        return None
+    if not found and not reconstructing:
+        return None
+    return {
+        "quantile": config.guard_quantile,
+        "on_unlike": config.on_unlike,
+        "described": found,
+        "reconstructing": [list(digests) for digests in reconstructing],
+    }
+
+
 def of_prediction(
     config: PredictConfig,
     members: Mapping[str, list[str]],
     datasets: Sequence[Dataset],
     postprocess: str | None,
+    guard: dict | None = None,
 ) -> dict:
     """Returns the provenance of a prediction, as JSON takes it.
 
@@ -51,10 +78,14 @@ def of_prediction(
       members: what `of_members` returns.
       datasets: the datasets that are read.
       postprocess: the spec with its presets expanded, or None if no masks are made.
+      guard: what `of_guard` returns.
     """
     first = datasets[0].manifest
+    # Where nothing compares films, the request is that of earlier versions.
+    added = {} if guard is None else {"guard": guard}
     return durable.to_jsonable(
         {
+            **added,
             "split": config.split,
             **members,
             "postprocess": postprocess,

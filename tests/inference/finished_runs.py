@@ -3,13 +3,18 @@
 import keras
 
 from data_prep.dataset import manifest
+from tests import fakes
+from trainer.guard import describe
+from trainer.input.fold_dataset import FoldDataset
 from trainer.models import registry
 from trainer.run.run_folder import RunFolder
 
 CLASSIFIER = "encoded(label=true)"
+# The smallest segmenter whose network has features of a film.
+POOLED = "unet(starting_filters=2, n_pools=1)"
 
 
-def member(folder, dataset, seed, *, bias=None, fold=0, model="tiny"):
+def member(folder, dataset, seed, *, bias=None, fold=0, model="tiny", described=False):
     """Writes a finished run.
 
     Args:
@@ -18,7 +23,8 @@ def member(folder, dataset, seed, *, bias=None, fold=0, model="tiny"):
       seed: seed of the weights.
       bias: bias of the last layer, or None.
       fold: the fold that the run claims to be validated on.
-      model: "tiny" or CLASSIFIER.
+      model: "tiny", POOLED or CLASSIFIER.
+      described: whether it has a description of the dataset's films.
 
     Returns:
       The network.
@@ -32,5 +38,8 @@ def member(folder, dataset, seed, *, bias=None, fold=0, model="tiny"):
         network.layers[-1].bias.assign([bias])
     for name in ("swa", "best"):
         run.save_weights(network, name)
+    if described:
+        config = fakes.train_config(model=model, fold=fold)
+        describe.write(folder, FoldDataset(config, dataset), config)
     run.finish({}, {}, 0.0)
     return network

@@ -61,6 +61,7 @@ def assert_same_outcome(one, two, names=("best", "last", "swa")):
     assert step_rows(one) == step_rows(two)
     results = [read(p / "result.json") for p in (one, two)]
     assert results[0]["scores"] == results[1]["scores"]
+    assert results[0]["guard"] == results[1]["guard"] is not None
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import functools
 import pathlib
 import socket
 import urllib.parse
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -97,10 +98,8 @@ class FoldDataset:
 
     def check(self) -> None:
         """Raises a CommandError unless all shards have the manifest's checksums."""
-        config, shards = self.config, self.train_shards
-        if config.swa_update_bn and (config.swa_epochs or config.ema_momentum):
-            # Batch norm reads all of them in the end.
-            shards = self.natural().train_shards
+        # In the end all of them are read, for batch norm and for the guard.
+        shards = self.natural().train_shards
         manifests.check_shards(
             self.folder, shards + self.validation_shards, to_read=True
         )
@@ -148,6 +147,22 @@ class FoldDataset:
         """Returns the ids of the images at [N] positions of the validation fold."""
         numbers = tf.constant(positions, tf.int64)
         return self._ids(self.validation_shards, numbers)
+
+    def films(
+        self, numbers: np.ndarray, *, batch_size: int, validation: bool
+    ) -> Iterator[tf.Tensor]:
+        """Yields some images as they are stored, [B, S, S, 1] uint8.
+
+        Args:
+          numbers: positions among the training or the validation images.
+          batch_size: B, but for the last batch.
+          validation: whether they are of the validation fold.
+        """
+        shards = self.validation_shards if validation else self.train_shards
+        source = record_store.RandomAccessSource(self.folder, shards, self._decoder)
+        for first in range(0, len(numbers), batch_size):
+            batch = tf.constant(numbers[first : first + batch_size], tf.int64)
+            yield self._decoder(source.read(batch))["image"]
 
     def num_validated(self, label: int) -> int:
         """Returns the number of validation images with a label."""

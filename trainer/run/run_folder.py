@@ -14,6 +14,7 @@ log.csv             metrics, one row an epoch
 steps.csv           metrics of every N-th step
 progress.png        log.csv as curves
 tensorboard/        metrics, images, and the trace of --profile_steps
+guard.npz           description of the films, see trainer/guard/description.py
 result.json         written last: scores, hashes of the weights, versions
 """
 
@@ -44,7 +45,9 @@ from trainer.run import weights_file
 
 CONFIG = "config.json"
 RESULT = "result.json"
+GUARD = "guard.npz"
 _OTHER = "choose another --workdir, or delete this one"
+_RESTORE = "restore the run folder from a copy or train it again"
 
 
 class RunFolder:
@@ -196,10 +199,12 @@ class RunFolder:
         if self.read_only:
             return {"scores": scores}
         weights = sorted(self.path.glob("[!.]*.weights.h5"))
+        described = self.path / GUARD
         result = {
             "scores": scores,
             "begun_with": begun_with,
             "weights": {w.name: durable.sha256(w) for w in weights},
+            "guard": durable.sha256(described) if described.exists() else None,
             "config_sha256": durable.sha256(self.path / CONFIG),
             "versions": {
                 "python": platform.python_version(),
@@ -297,11 +302,30 @@ class FinishedRun:
         """
         path = weights_path(self.folder, name)
         recorded = self.recorded_sha256(name)
-        fix = "restore the run folder from a copy or train it again"
+        fix = _RESTORE
         if remote.is_remote(path):
             # Keras knows the format by the name.
             return local_copy.of(path, sha256=recorded, fix=fix, suffix=".weights.h5")
         durable.check_file(path, expected_sha256=recorded, fix=fix)
+        return path
+
+    @property
+    def guard_sha256(self) -> str | None:
+        """The sha256 of its description of films; earlier versions made none."""
+        return self.result.get("guard")
+
+    def verified_guard(self) -> pathlib.Path | None:
+        """Returns a local file of its description of films, or None if it has none.
+
+        Raises:
+          CommandError: the file was changed.
+        """
+        path, recorded = self.path / GUARD, self.guard_sha256
+        if recorded is None:
+            return None
+        if remote.is_remote(path):
+            return local_copy.of(path, sha256=recorded, fix=_RESTORE)
+        durable.check_file(path, expected_sha256=recorded, fix=_RESTORE)
         return path
 
 
@@ -322,7 +346,7 @@ def open_finished(path: pathlib.Path) -> FinishedRun:
     durable.check_file(
         folder / CONFIG,
         expected_sha256=result["config_sha256"],
-        fix="restore the run folder from a copy or train it again",
+        fix=_RESTORE,
     )
     stored["config"] = ADDED | stored["config"]
     return FinishedRun(path=path, folder=folder, result=result, **stored)

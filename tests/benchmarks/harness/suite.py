@@ -69,6 +69,7 @@ BENCHMARKS = (
     ),
     Benchmark(module="memory"),
     Benchmark(module="film_cost"),
+    Benchmark(module="guard"),
     Benchmark(module="mutants", quick=("--count=1000",)),
     Benchmark(module="gpu"),
 )

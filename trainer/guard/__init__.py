@@ -1,0 +1,1 @@
+"""Describes a run's training films, to tell films of another kind."""
