@@ -18,7 +18,6 @@ from inference.ensemble import tta
 from inference.prediction import array_parts
 from inference.prediction import cluster
 from inference.prediction import convert_source
-from inference.prediction import film_files
 from inference.prediction import job as jobs
 from inference.prediction import prediction_outputs
 from inference.prediction import process_setup
@@ -61,9 +60,8 @@ def predict(config: PredictConfig) -> ExitCode:
     with folder_lock.locked(config.output, shared=is_part):
         if not is_part:
             durable.drop_incomplete(config.output)
-        if "report" in config.outputs:
-            # Before hours of work whose report could not be written.
-            film_files.refuse_foreign(config.output)
+        # Before hours of work whose pictures could not be written.
+        prediction_outputs.check_room(config)
         code, data = _data(config)
         job = Job(jobs.settled(config, data, spec))
         if tuned:

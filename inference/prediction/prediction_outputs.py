@@ -21,12 +21,12 @@ from data_prep.dataset.reading import DatasetReader
 from data_prep.dataset.schema import Record
 from inference.config import PredictConfig
 from inference.inputs.datasets import Dataset
-from inference.prediction import film_facts
+from inference.prediction import film_files
 from inference.prediction import joining
 from inference.prediction import prediction_folder
 from inference.prediction import probability_csv
+from inference.prediction import shown_facts
 from inference.prediction import submission
-from inference.prediction.film_files import FilmFiles
 from inference.report import prediction_page
 
 REPORT = "report.html"
@@ -34,6 +34,12 @@ _OVERLAY_PX = 768
 
 # Takes a record, its image [S, S] uint8, and its mask [H, W] uint8 of 0 and 1.
 _Add = Callable[[Record, np.ndarray, np.ndarray], None]
+
+
+def check_room(config: PredictConfig) -> None:
+    """Raises a CommandError if something else is where the outputs will be."""
+    if "report" in config.outputs:
+        film_files.refuse_foreign(config.output)
 
 
 def write(config: PredictConfig, dataset: Dataset) -> None:
@@ -93,11 +99,11 @@ def _report(
 ) -> Iterator[_Add]:
     """Yields what adds a film to the report; the page comes last."""
     summary = prediction_page.Summary(rows, probabilities)
-    films = FilmFiles(
+    films = film_files.FilmFiles(
         config.output,
         aspect=aspect,
         keeps_maps=config.keeps_maps,
-        facts=film_facts.read(config.output),
+        facts=shown_facts.read(config.output),
     )
 
     def add(record: Record, image: np.ndarray, mask: np.ndarray) -> None:
