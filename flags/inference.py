@@ -70,7 +70,7 @@ GROUPS = Groups(
         _define(
             "outputs",
             "`Kinds` of files to write: csv, masks and overlays (PNG), probabilities "
-            "(maps), report (HTML, with a viewer of the films in the folder films).",
+            "(maps), report (HTML).",
         ),
         _ENGINE,
         common.CLUSTER,

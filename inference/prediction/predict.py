@@ -60,8 +60,8 @@ def predict(config: PredictConfig) -> ExitCode:
     with folder_lock.locked(config.output, shared=is_part):
         if not is_part:
             durable.drop_incomplete(config.output)
-        # Before hours of work whose pictures could not be written.
-        prediction_outputs.check_room(config)
+            # Before hours of work whose pictures could not be written.
+            prediction_outputs.check_room(config)
         code, data = _data(config)
         job = Job(jobs.settled(config, data, spec))
         if tuned:

@@ -22,10 +22,10 @@ from data_prep.dataset.schema import Record
 from inference.config import PredictConfig
 from inference.inputs.datasets import Dataset
 from inference.prediction import film_files
+from inference.prediction import film_table
 from inference.prediction import joining
 from inference.prediction import prediction_folder
 from inference.prediction import probability_csv
-from inference.prediction import shown_facts
 from inference.prediction import submission
 from inference.report import prediction_page
 
@@ -103,7 +103,7 @@ def _report(
         config.output,
         aspect=aspect,
         keeps_maps=config.keeps_maps,
-        facts=shown_facts.read(config.output),
+        facts=film_table.read(config.output),
     )
 
     def add(record: Record, image: np.ndarray, mask: np.ndarray) -> None:

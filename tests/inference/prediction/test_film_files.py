@@ -9,9 +9,9 @@ from data_prep.core.errors import ExitCode
 from data_prep.dataset import rle
 from data_prep.dataset.schema import Record
 from inference.prediction import film_files
+from inference.prediction import film_table
 from inference.prediction import joining
 from inference.prediction import probability_maps
-from inference.prediction import shown_facts
 from inference.prediction import submission
 from inference.prediction.probability_maps import ProbabilityMap
 from tests.inference.report.test_film_index import listed
@@ -58,7 +58,7 @@ def predicted(folder, *, keeps_maps=True, of=WITH_MAPS, **config):
 def write(output, *, keeps_maps=True, aspect="pad", until=None):
     """Writes the folder; stops before film `until` as a killed call does."""
     films = film_files.FilmFiles(
-        output, aspect=aspect, keeps_maps=keeps_maps, facts=shown_facts.read(output)
+        output, aspect=aspect, keeps_maps=keeps_maps, facts=film_table.read(output)
     )
     with films.listed():
         for k, image_id in enumerate(IDS):
@@ -188,7 +188,7 @@ def test_the_table_of_images_is_shown_without_seconds(tmp_path):
 def test_a_damaged_table_is_an_error_that_names_it(tmp_path):
     (tmp_path / "images.csv").write_text("ImageId,regions\na,1\nb,two\n")
     with pytest.raises(CommandError, match=r"images.csv is damaged at .* image b"):
-        shown_facts.read(tmp_path)
+        film_table.read(tmp_path)
     (tmp_path / "images.csv").write_text("name,regions\na,1\n")
     with pytest.raises(CommandError, match="ImageId"):
-        shown_facts.read(tmp_path)
+        film_table.read(tmp_path)
