@@ -10,11 +10,13 @@ films.js               written last: the list, see inference/report/film_index.p
 A picture that is there is not made again, so a stopped call goes on where it was.
 """
 
+import concurrent.futures
 import contextlib
 import hashlib
 import json
 import logging
 import pathlib
+from collections.abc import Callable
 from collections.abc import Iterator
 
 import numpy as np
@@ -38,6 +40,7 @@ _STAMP = "made_from.json"
 _KINDS = ("pictures", "masks", "heat", "thumbs")
 # Changes with the pictures' bytes, so that a folder never has pictures of two kinds.
 _VERSION = 1
+_THREADS = 4
 
 
 class FilmFiles:
@@ -69,7 +72,10 @@ class FilmFiles:
           CommandError: there are maps of films that were not added.
         """
         path = self._folder / film_index.INDEX
-        with film_index.writing(path, keeps_maps=self._maps is not None) as self._list:
+        with (
+            concurrent.futures.ThreadPoolExecutor(_THREADS) as self._threads,
+            film_index.writing(path, keeps_maps=self._maps is not None) as self._list,
+        ):
             yield
             if self._maps:
                 self._maps.check_all_taken()
@@ -105,10 +111,12 @@ class FilmFiles:
         if found:
             pictures["heat/{}.png"] = lambda: film_pictures.heat(found.values)
         stem = film_index.file_stem(record.image_id)
-        for name, encoded in pictures.items():
-            path = self._folder / name.format(stem)
-            if not path.exists():
-                durable.write_bytes(path, encoded())
+        # What takes long is that a disk, or a store, has each file for certain.
+        for done in [
+            self._threads.submit(_write, self._folder / name.format(stem), encoded)
+            for name, encoded in pictures.items()
+        ]:
+            done.result()
         known = {
             "id": record.image_id,
             "width": width,
@@ -134,6 +142,11 @@ def refuse_foreign(output: pathlib.Path) -> None:
             "folder of this name",
             fix="choose another --output",
         )
+
+
+def _write(path: pathlib.Path, encoded: Callable[[], bytes]) -> None:
+    if not path.exists():
+        durable.write_bytes(path, encoded())
 
 
 class _Maps:

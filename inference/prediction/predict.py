@@ -18,9 +18,7 @@ from inference.ensemble import tta
 from inference.prediction import array_parts
 from inference.prediction import cluster
 from inference.prediction import convert_source
-from inference.prediction import dicom_seg
 from inference.prediction import film_facts
-from inference.prediction import film_files
 from inference.prediction import job as jobs
 from inference.prediction import prediction_outputs
 from inference.prediction import process_setup
@@ -69,7 +67,7 @@ def predict(config: PredictConfig) -> ExitCode:
     with folder_lock.locked(config.output, shared=is_part):
         if not is_part:
             durable.drop_incomplete(config.output)
-        _check_outputs(config)
+        prediction_outputs.check_room(config)
         code, data = _data(config)
         job = Job(jobs.settled(config, data, spec))
         if tuned:
@@ -118,18 +116,6 @@ def _check_gate(config: PredictConfig, spec: str) -> None:
     steps = jobs.parsed(config, spec)
     if steps and config.classifiers and steps.gate is None:
         logging.warning("no gate in %r: classifiers decide no mask", spec)
-
-
-def _check_outputs(config: PredictConfig) -> None:
-    """Refuses before hours of work what could not be written after them.
-
-    Raises:
-      CommandError: an optional package is missing, or a folder is somebody else's.
-    """
-    if "dicom_seg" in config.outputs and not config.placement.part:
-        dicom_seg.check_installed()
-    if "report" in config.outputs:
-        film_files.refuse_foreign(config.output)
 
 
 def _data(config: PredictConfig) -> tuple[ExitCode, tuple[pathlib.Path, ...]]:

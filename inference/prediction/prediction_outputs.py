@@ -21,13 +21,14 @@ from data_prep.dataset.reading import DatasetReader
 from data_prep.dataset.schema import Record
 from inference.config import PredictConfig
 from inference.inputs.datasets import Dataset
+from inference.prediction import dicom_seg
+from inference.prediction import film_files
 from inference.prediction import joining
 from inference.prediction import prediction_folder
 from inference.prediction import probability_csv
 from inference.prediction import segmentation_files
 from inference.prediction import shown_facts
 from inference.prediction import submission
-from inference.prediction.film_files import FilmFiles
 from inference.report import prediction_page
 
 REPORT = "report.html"
@@ -35,6 +36,19 @@ _OVERLAY_PX = 768
 
 # Takes a record, its image [S, S] uint8, and its mask [H, W] uint8 of 0 and 1.
 _Add = Callable[[Record, np.ndarray, np.ndarray], None]
+
+
+def check_room(config: PredictConfig) -> None:
+    """Refuses before hours of work what could not be written after them.
+
+    Raises:
+      CommandError: an optional package is missing, or something else is where the
+        outputs will be.
+    """
+    if "dicom_seg" in config.outputs and not config.placement.part:
+        dicom_seg.check_installed()
+    if "report" in config.outputs:
+        film_files.refuse_foreign(config.output)
 
 
 def write(config: PredictConfig, dataset: Dataset) -> None:
@@ -97,7 +111,7 @@ def _report(
 ) -> Iterator[_Add]:
     """Yields what adds a film to the report; the page comes last."""
     summary = prediction_page.Summary(rows, probabilities)
-    films = FilmFiles(
+    films = film_files.FilmFiles(
         config.output,
         aspect=aspect,
         keeps_maps=config.keeps_maps,
