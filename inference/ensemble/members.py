@@ -21,6 +21,7 @@ from inference.ensemble.networks import Weights
 from inference.inputs import datasets as dataset_folders
 from inference.inputs.datasets import Dataset
 from trainer.run import run_folder
+from trainer.run import weights_file
 
 # Dtype policies by the value of --predict_precision; "trained" is each member's own.
 _POLICIES = {
@@ -155,7 +156,7 @@ class Loader:
                 fix="give segmenters as --members, classifiers as --classifiers",
             )
         with tf.device(HOST):
-            network.model.load_weights(file)
+            weights_file.load(network.model, file, fix="train the member again")
         for variable in network.model.weights:
             if not np.isfinite(variable.numpy()).all():
                 raise CommandError(
