@@ -1,4 +1,4 @@
-"""A file of weights reads no other file, loads no plugin and takes no endless memory."""
+"""Weights read no other file, load no plugin and take no endless memory."""
 
 import h5py
 import numpy as np
