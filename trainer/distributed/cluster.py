@@ -21,9 +21,8 @@ from trainer.distributed.slurm import VARIABLE
 
 _JOBS = ("chief", "worker")
 # A name, an IPv4 address or an IPv6 one in brackets, and a port.
-_ADDRESS = re.compile(
-    r"(\[[0-9A-Fa-f:.]+(?:%\w+)?\]|[\w.-]{1,255}):(\d{1,5})", re.ASCII
-)
+_HOST = r"(\[[0-9A-Fa-f:.]+(?:%\w+)?\]|[\w.-]{1,255})"
+_ADDRESS = re.compile(rf"{_HOST}:(\d{{1,5}})", re.ASCII)
 
 
 @dataclasses.dataclass(frozen=True)

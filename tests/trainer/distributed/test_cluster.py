@@ -1,4 +1,4 @@
-"""TF_CONFIG is text of others: what is no cluster is one line, and no host a command."""
+"""A TF_CONFIG that is no cluster is one line, and no host is a command."""
 
 import json
 
