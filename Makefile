@@ -3,6 +3,8 @@
 # make check  lint and the tests that are not marked slow, in four minutes
 # make bench  every benchmark against its peers; BENCH_FLAGS=--quick for a short run
 # make GPU=1 gpu-check  what a machine with a GPU runs once, in six minutes; a table
+# make audit  known vulnerabilities of the pinned packages; `python -m tests.audit` of its
+#             environment ends with 0 for none, 1 for some, 3 where PyPI was not to be asked
 # make test-tensorflow-io  in its environment, the tests that depend on the stack
 # make test-other-python OTHER_PYTHON=python3.13  the same and more on another Python
 # GPU=1 with demo, test or bench installs NVIDIA's libraries, too: make GPU=1 demo
@@ -45,6 +47,7 @@ DEV_FILES := $(addprefix requirements-,dev.txt codecs.txt dicom-seg.txt openvino
 # The benchmarks' peers live in an environment of their own.
 BENCH := build/bench-venv
 BENCH_FLAGS ?=
+AUDIT := build/audit-venv
 # The demo's size; `.ci/run` makes it smaller.
 NUM_TRAIN ?= 240
 NUM_TEST ?= 60
@@ -54,7 +57,7 @@ PRESET := demo
 # A worker that dies is told at once: with others in its place a run may wait for ever.
 PARALLEL := --numprocesses=auto --dist=loadfile --max-worker-restart=0
 
-.PHONY: demo test check gpu-check test-tensorflow-io test-other-python lint bench clean
+.PHONY: demo test check audit gpu-check test-tensorflow-io test-other-python lint bench clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m data_prep.synthetic --output=$(DEMO)/source \
@@ -90,6 +93,14 @@ test: lint
 
 check: lint
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
+
+audit: $(AUDIT)/installed
+	$(AUDIT)/bin/python -m tests.audit
+
+$(AUDIT)/installed: tests/audit/requirements-audit.txt
+	$(PYTHON) -m venv --clear $(AUDIT)
+	$(call pip_install,$(AUDIT),-r tests/audit/requirements-audit.txt)
+	touch $@
 
 gpu-check: $(INSTALLED)
 	$(BIN)/python -m tests.gpu --json=build/gpu-check.json

@@ -16,6 +16,7 @@ from absl import app
 from absl import flags
 from absl import logging
 
+from data_prep.core import own_files
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ConfigError
 from data_prep.core.errors import ExitCode
@@ -37,6 +38,7 @@ def run(main: Callable[[], ExitCode | None], groups: Groups) -> None:
     # and a skipped graph rewrite. Real errors are raised as exceptions.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     signal.signal(signal.SIGTERM, _terminate)
+    own_files.keep_from_others()
     module = sys.modules[main.__module__]
     app.run(
         functools.partial(_guarded, main),

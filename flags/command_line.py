@@ -6,6 +6,7 @@ from absl import flags
 
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
+from flags import flagfiles
 from flags import groups as flag_groups
 from flags import preset
 from flags.groups import Groups
@@ -25,8 +26,9 @@ def parse(argv: list[str], command: str, groups: Groups) -> list[str]:
 
     Raises:
       CommandError: an unknown flag or preset, a flag that the command does not use,
-        or a bad value.
+        a bad value, or a flagfile without an end.
     """
+    flagfiles.check(argv)
     positional = _parsed(argv, groups)
     _refuse_unused(argv, command, groups)
     name = preset.PRESET.value

@@ -141,8 +141,8 @@ MAY_IMPORT = {
     "flags": {"data_prep", "trainer", "inference"},
 }
 # The modules of a package that flags/ may import: its configuration, its errors, and
-# the number of cores, which a default uses, and paths of object stores.
-FOR_FLAGS = ("config", "core.cores", "core.errors", "core.remote")
+# the number of cores, which a default uses, paths of object stores, and the umask.
+FOR_FLAGS = ("config", "core.cores", "core.errors", "core.own_files", "core.remote")
 OWNERS = {
     "pydicom": {
         "data_prep/pixels/dicom*.py",

@@ -147,5 +147,5 @@ def _stamp(zips: dict, file: SourceFile) -> tuple[int, int]:
                     for info in archive.infolist()
                 }
         return zips[file.path][file.member]
-    except (OSError, zipfile.BadZipFile, KeyError):
+    except (OSError, zipfile.BadZipFile, KeyError, InputError):
         return 0, 0

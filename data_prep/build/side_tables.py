@@ -3,8 +3,6 @@
 A csv that would have no row is not written, and one of an earlier run is deleted.
 """
 
-import csv
-import io
 import logging
 import pathlib
 from collections.abc import Iterable
@@ -16,6 +14,7 @@ from data_prep.build import spacing_table
 from data_prep.build.plan import Plan
 from data_prep.build.shard_facts import ShardFacts
 from data_prep.config import ConvertConfig
+from data_prep.core import csv_cells
 from data_prep.core import durable
 from data_prep.dataset import schema
 from data_prep.pixels.dicom_spacing import Spacing
@@ -38,9 +37,9 @@ def write(
       planned: what was converted.
       facts: {shard name: its facts}.
     """
-    ids = [(i, _cell(n)) for i, n in source_ids.mapped(config, planned.names)]
+    ids = [(i, printable(n)) for i, n in source_ids.mapped(config, planned.names)]
     _write(config.output / IDS_FILE, ("ImageId", "name"), ids)
-    names = [(_cell(name),) for name in planned.labels_without_image]
+    names = [(printable(name),) for name in planned.labels_without_image]
     _write(config.output / WITHOUT_IMAGE_FILE, ("ImageId",), names)
     spacings = {i: Spacing(*s) for f in facts.values() for i, s in f.spacings.items()}
     rows = spacing_table.rows(spacings)
@@ -99,19 +98,9 @@ def _fold(fold: int) -> str:
     return "test" if fold == schema.NO_FOLD else str(fold)
 
 
-def _cell(name: str) -> str:
-    """Returns a name that no spreadsheet takes for a formula, on one line."""
-    text = printable(name)
-    return f"./{text}" if text[:1] in tuple("=+-@") else text
-
-
 def _write(path: pathlib.Path, header: tuple, rows: Iterable[tuple]) -> None:
     rows = sorted(rows)
     if not rows:
         path.unlink(missing_ok=True)
         return
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    durable.write_text(path, text.getvalue())
+    durable.write_text(path, csv_cells.table(header, rows))

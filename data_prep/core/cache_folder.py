@@ -16,6 +16,7 @@ import os
 import pathlib
 import shutil
 import socket
+import stat
 import tempfile
 from collections.abc import Iterator
 
@@ -51,7 +52,7 @@ def path() -> pathlib.Path:
 
 @functools.cache
 def _tell(folder: pathlib.Path) -> None:
-    """Logs the folder once."""
+    """Logs the folder once, and that everybody may write to it."""
     logging.info(
         "copies of remote files, and unpacked member files, are in %s, which has "
         "%.1f GiB free; %s names another",
@@ -59,6 +60,12 @@ def _tell(folder: pathlib.Path) -> None:
         shutil.disk_usage(folder).free / (1 << 30),
         VARIABLE,
     )
+    if folder.stat().st_mode & stat.S_IWOTH:
+        logging.warning(
+            "everybody on this machine may write to %s, and so replace what is copied "
+            "there: chmod o-w it, unless nobody else is here",
+            folder,
+        )
 
 
 def require_room(num_bytes: int) -> None:

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Any
 
+from data_prep.core import json_text
 from data_prep.core import remote
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
@@ -28,6 +29,8 @@ INCOMPLETE = ".incomplete"
 _CHECKSUM_KEY = "sha256"
 # The shortest limit of a file system in use, which is that of eCryptfs.
 _MOST_NAME_BYTES = 143
+# Of JSON; the tasks of a large shard have a tenth.
+MAX_JSON_BYTES = 1 << 30
 # What a file system answers that does not have an operation at all.
 _NOT_OFFERED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 # File systems that do not sync folders, of which the log has told.
@@ -218,22 +221,25 @@ def read_json(path: pathlib.Path, *, fix: str) -> dict[str, Any]:
     """Reads what `write_json` wrote.
 
     Raises:
-      CommandError: the file is missing (with the caller's `fix`), is not JSON, or
-        was changed.
+      CommandError: the file is missing (with the caller's `fix`), is not JSON, has
+        over MAX_JSON_BYTES, or was changed.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        # JSON has neither NaN nor an infinity, which Python's reader takes.
-        is_sound = isinstance(value, dict) and (
-            value.pop(_CHECKSUM_KEY, None) == _checksum(value)
-        )
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise ValueError("too large")
+        value = json_text.loads(path.read_text(encoding="utf-8"))
+        stored = value.pop(_CHECKSUM_KEY, None) if isinstance(value, dict) else None
+        # A number too large for a float has none.
+        is_sound = stored is not None and stored == _checksum(value)
     except FileNotFoundError as e:
         raise CommandError(
             ExitCode.FLAGS, f"no {path.name} in {path.parent}", fix=fix
         ) from e
     except ValueError as e:
         raise CommandError(
-            ExitCode.CORRUPT, f"{path} is not JSON", fix="restore it or make it again"
+            ExitCode.CORRUPT,
+            f"{path} is not JSON of this program ({e})",
+            fix="restore it or make it again",
         ) from e
     if not is_sound:
         raise CommandError(

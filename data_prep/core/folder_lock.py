@@ -20,6 +20,7 @@ from typing import TextIO
 from data_prep.core import durable
 from data_prep.core import lock_owner
 from data_prep.core import object_lease
+from data_prep.core import own_files
 from data_prep.core import remote
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
@@ -63,7 +64,7 @@ def locked(directory: pathlib.Path, *, shared: bool = False) -> Iterator[None]:
         return
     directory.mkdir(parents=True, exist_ok=True)
     # NFS wants a lock that is shared on a file that can be read.
-    with (directory / _LOCK).open("w+") as file:
+    with own_files.opened(directory / _LOCK, "a+") as file:
         try:
             _flock(file, shared)
         except BlockingIOError as e:

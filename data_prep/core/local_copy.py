@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import os
 import pathlib
+import re
 import secrets
 import socket
 from collections.abc import Iterable
@@ -24,6 +25,7 @@ from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.core.progress import tracked
 
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 # Fetching is waiting for the network.
 _THREADS = 8
 
@@ -47,7 +49,18 @@ class Remote:
     suffix: str = ""
 
     def copy(self) -> pathlib.Path:
-        """Returns where its copy belongs on this machine."""
+        """Returns where its copy belongs on this machine.
+
+        Raises:
+          CommandError: `sha256`, which a file of the store says, is none.
+        """
+        if not _SHA256.fullmatch(self.sha256):
+            # It becomes a path.
+            raise CommandError(
+                ExitCode.CORRUPT,
+                f"{self.path} has no sha256 but {str(self.sha256)[:80]!r}",
+                fix=self.fix,
+            )
         folder = cache_folder.path() / "copies" / self.sha256[:2]
         return folder / f"{self.sha256}{self.suffix}"
 

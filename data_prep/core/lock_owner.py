@@ -2,13 +2,13 @@
 
 import contextlib
 import hashlib
-import json
 import logging
 import os
 import pathlib
 import socket
 
 from data_prep.core import cache_folder
+from data_prep.core import json_text
 from data_prep.core import machine_lock
 from data_prep.core import object_lease
 from data_prep.core import remote
@@ -38,7 +38,7 @@ def drop_stale(path: pathlib.Path) -> None:
     """
     try:
         text = path.read_text()
-        owner = json.loads(text)
+        owner = json_text.loads(text)
         name = f"process {owner['pid']} on {owner['host']}"
     except FileNotFoundError:
         return

@@ -11,6 +11,8 @@ import os
 import pathlib
 from collections.abc import Iterator
 
+from data_prep.core import own_files
+
 
 @contextlib.contextmanager
 def held(path: pathlib.Path, *, wait: bool = True) -> Iterator[bool]:
@@ -31,7 +33,7 @@ def held(path: pathlib.Path, *, wait: bool = True) -> Iterator[bool]:
 
 def _taken(path: pathlib.Path, wait: bool) -> int | None:
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = own_files.descriptor(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:

@@ -7,12 +7,12 @@ taken over: `check` says so before it changes anything.
 """
 
 import contextlib
-import json
 import logging
 import secrets
 import threading
 from collections.abc import Iterator
 
+from data_prep.core import json_text
 from data_prep.core import remote
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
@@ -76,7 +76,7 @@ def check(path: remote.RemotePath) -> None:
 
 def _lost(path: remote.RemotePath) -> str:
     try:
-        owner = json.loads(text_of(path) or "")
+        owner = json_text.loads(text_of(path) or "")
         other = f"process {owner['pid']} on {owner['host']}"
     except (ValueError, TypeError, KeyError):
         other = f"somebody, who has deleted {path.name},"

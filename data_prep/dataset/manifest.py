@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 from collections.abc import Callable
 from collections.abc import Iterable
 from typing import Any
@@ -20,6 +21,8 @@ from data_prep.dataset.shards import Shard
 from data_prep.dataset.shards import prefix
 
 FILE_NAME = "dataset.json"
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _FIX = "give the folder of one size that `python -m data_prep.main` has written"
 
 
@@ -138,7 +141,7 @@ def read_alone(folder: pathlib.Path) -> Manifest:
             fix=RECONVERT,
         )
     try:
-        shards = tuple(Shard(**s) for s in stored.pop("shards"))
+        shards = tuple(_shard(path, **s) for s in stored.pop("shards"))
         del stored["counts"]
         return Manifest(**stored, shards=shards)
     except (KeyError, TypeError) as e:
@@ -147,6 +150,18 @@ def read_alone(folder: pathlib.Path) -> Manifest:
             f"{path} lacks fields of a dataset or has others",
             fix=RECONVERT,
         ) from e
+
+
+def _shard(path: pathlib.Path, *, name: str, sha256: str, **facts: Any) -> Shard:
+    """Returns a shard; a CommandError tells of one that is no file of its folder."""
+    # A dataset of somebody else must not name other files of this machine.
+    if not _NAME.fullmatch(str(name)) or not _SHA256.fullmatch(str(sha256)):
+        raise CommandError(
+            ExitCode.CORRUPT,
+            f"{path} has a shard {str(name)[:80]!r} with sha256 {str(sha256)[:80]!r}",
+            fix=RECONVERT,
+        )
+    return Shard(name=name, sha256=sha256, **facts)
 
 
 def check_shards(

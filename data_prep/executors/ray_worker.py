@@ -14,6 +14,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Any
 
+from data_prep.core import own_files
 from data_prep.core import worker_process
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
@@ -118,6 +119,8 @@ class LoadedProcess:
 
 
 def _answer(code: str, function: Callable[[Any], str], unit: Any) -> Answer:
+    # Ray has started this process, and not a command of ours.
+    own_files.keep_from_others()
     host = socket.gethostname()
     try:
         _check_code(code, host)

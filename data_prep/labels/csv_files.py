@@ -10,6 +10,7 @@ import csv
 import dataclasses
 import gzip
 import io
+import math
 import pathlib
 import zlib
 from collections.abc import Iterator
@@ -21,7 +22,11 @@ from data_prep.core.errors import ExitCode
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _GZIP = b"\x1f\x8b"
 _ZIP = b"PK\x03\x04"
-_FIRST_LINE = 1 << 20
+# The longest cell that Python's reader takes has 2^17 characters.
+_LONGEST_LINE = 1 << 24
+# What a gzip may unpack to, in characters: of labels, to a tenth of the second at most.
+_SMALL = 64 << 20
+_MOST_RATIO = 100
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,7 +74,7 @@ def sniff(path: pathlib.Path) -> Dialect:
     if bom in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         encoding = "utf-16"
     with _faults_named(path), _text(path, compressed, encoding) as file:
-        delimiter = _delimiter(file)
+        delimiter = _delimiter(_lines(path, file, compressed))
     return Dialect(delimiter=delimiter, encoding=encoding, compressed=compressed)
 
 
@@ -88,7 +93,10 @@ def read_csv(path: pathlib.Path) -> Iterator[tuple[int, list[str]]]:
         _text(path, dialect.compressed, dialect.encoding) as file,
     ):
         reader = csv.reader(
-            file, delimiter=dialect.delimiter, strict=True, skipinitialspace=True
+            _lines(path, file, dialect.compressed),
+            delimiter=dialect.delimiter,
+            strict=True,
+            skipinitialspace=True,
         )
         for row in reader:
             line = reader.line_num
@@ -106,10 +114,21 @@ def require(path: pathlib.Path) -> None:
         )
 
 
-def _delimiter(file: io.TextIOBase) -> str:
-    line = "\n"
-    while line and not line.strip():
-        line = file.readline(_FIRST_LINE)
+def _lines(path: pathlib.Path, file: io.TextIOBase, compressed: bool) -> Iterator[str]:
+    """Yields the lines of a csv; a csv.Error ends what has no end."""
+    most = _SMALL + _MOST_RATIO * path.stat().st_size if compressed else math.inf
+    length = 0
+    while line := file.readline(_LONGEST_LINE + 1):
+        length += len(line)
+        if len(line) > _LONGEST_LINE:
+            raise csv.Error(f"a line has over {_LONGEST_LINE} characters")
+        if length > most:
+            raise csv.Error(f"it unpacks to over {most} characters")
+        yield line
+
+
+def _delimiter(lines: Iterator[str]) -> str:
+    line = next((line for line in lines if line.strip()), "")
     # Commas come first: they win if no other character makes more columns. Excel's line
     # "sep=;" has two columns with the character that it names.
     return max(_DELIMITERS, key=lambda d: len(next(csv.reader([line], delimiter=d))))

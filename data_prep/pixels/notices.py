@@ -4,12 +4,11 @@ A reader takes a `Notices` and adds the code of each oddity that it has settled 
 stated rule. What cannot be settled is an InputError, and goes to `quarantine.csv`.
 """
 
-import csv
-import io
 import logging
 import pathlib
 from collections.abc import Iterable
 
+from data_prep.core import csv_cells
 from data_prep.core import durable
 
 FILE_NAME = "notices.csv"
@@ -74,11 +73,7 @@ class Notices:
 
 def write(folder: pathlib.Path, rows: Iterable[Row]) -> None:
     """Writes `notices.csv` from (image id, code), even without any rows."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    writer.writerows(sorted(rows))
-    durable.write_text(folder / FILE_NAME, text.getvalue())
+    durable.write_text(folder / FILE_NAME, csv_cells.table(_COLUMNS, sorted(rows)))
 
 
 def read(folder: pathlib.Path) -> list[Row]:
@@ -86,7 +81,7 @@ def read(folder: pathlib.Path) -> list[Row]:
     if not (folder / FILE_NAME).exists():
         return []
     with (folder / FILE_NAME).open(encoding="utf-8", newline="") as file:
-        return [tuple(row) for row in csv.reader(file)][1:]
+        return csv_cells.rows(file)
 
 
 def log(rows: Iterable[Row]) -> None:

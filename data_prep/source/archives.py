@@ -13,12 +13,20 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from data_prep.core import remote
 from data_prep.core.errors import InputError
 
 # The largest image that dicom.py accepts has 2^28 pixels of 16 bits.
 MAX_BYTES = 1 << 29
+# A zip's list of its members, all of which Python keeps in memory; a million names.
+MAX_DIRECTORY_BYTES = 128 << 20
 _BLOCK = 1 << 20
+# zipfile unpacks a block of another method as a whole: 342 bytes of bzip2 took 601 MB.
+# There is no limit of the ratio, for an empty mask deflates to a thousandth.
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+# The records at the end of a zip, with the longest comment; see APPNOTE.TXT 4.3.14-16.
+_END, _END_64, _LOCATOR_64 = b"PK\5\6", b"PK\6\6", b"PK\6\7"
+_END_BYTES, _END_64_BYTES, _LOCATOR_64_BYTES = 22, 56, 20
+_MOST_END_BYTES = _END_BYTES + _END_64_BYTES + _LOCATOR_64_BYTES + (1 << 16)
 _ENCRYPTED = 0x1
 _GET_AGAIN = "get the file again from its source, or remove it"
 # What gzip and zipfile raise on damaged bytes and on methods that they do not have.
@@ -58,7 +66,11 @@ def _open(path: pathlib.Path, member: str) -> BinaryIO:
     if not member:
         return path.open("rb")
     now = path.stat()
-    return _cached(path, now.st_size, now.st_mtime_ns).open(member)
+    archive = _cached(path, now.st_size, now.st_mtime_ns)
+    info = archive.getinfo(member)
+    # The zip may be another one than that which was looked into.
+    check_member(archive, info)
+    return archive.open(info)
 
 
 @functools.lru_cache(maxsize=1)
@@ -68,20 +80,60 @@ def _cached(path: pathlib.Path, *_state: int) -> zipfile.ZipFile:
 
 
 class OpenZip(zipfile.ZipFile):
-    """A zip to read, whose close also closes the stream of a remote file."""
+    """A zip to read, whose close also closes its stream.
+
+    Raises:
+      InputError: its list of members is larger than any of films.
+    """
 
     def __init__(self, path: pathlib.Path):
-        self._stream = path.open("rb") if remote.is_remote(path) else None
+        self._stream = path.open("rb")
         try:
-            super().__init__(self._stream or path)
+            if _directory_bytes(self._stream) > MAX_DIRECTORY_BYTES:
+                raise InputError(
+                    "ARCHIVE_BOMB",
+                    f"its list of members has over {MAX_DIRECTORY_BYTES >> 20} MiB",
+                    fix=_GET_AGAIN,
+                )
+            super().__init__(self._stream)
         except BaseException:
-            self.close()
+            self._stream.close()
             raise
 
     def close(self) -> None:
         super().close()
-        if self._stream:
-            self._stream.close()
+        self._stream.close()
+
+
+def _directory_bytes(stream: BinaryIO) -> int:
+    """Returns how long a zip says that its list of members is, which is what is read.
+
+    It is 0 where there is no such list: zipfile then says what is wrong.
+    """
+    size = stream.seek(0, io.SEEK_END)
+    start = stream.seek(max(0, size - _MOST_END_BYTES))
+    tail = stream.read(_MOST_END_BYTES)
+    end = tail.rfind(_END, 0, len(tail) - _END_BYTES + len(_END))
+    if end < 0:
+        return 0
+    (num_bytes,) = struct.unpack_from("<I", tail, end + 12)
+    locator = end - _LOCATOR_64_BYTES
+    if locator >= 0 and tail.startswith(_LOCATOR_64, locator):
+        (named,) = struct.unpack_from("<Q", tail, locator + 8)
+        # Versions of Python look in one of the two places, or in both.
+        for place in (named, start + locator - _END_64_BYTES):
+            num_bytes = max(num_bytes, _wide_bytes(stream, place, size))
+    return num_bytes
+
+
+def _wide_bytes(stream: BinaryIO, place: int, size: int) -> int:
+    """Returns the length that the 64-bit record at a place has; 0 without one."""
+    if not 0 <= place <= size - _END_64_BYTES:
+        return 0
+    stream.seek(place)
+    record = stream.read(_END_64_BYTES)
+    is_record = record.startswith(_END_64) and len(record) == _END_64_BYTES
+    return struct.unpack_from("<Q", record, 40)[0] if is_record else 0
 
 
 @contextlib.contextmanager
@@ -140,6 +192,12 @@ def check_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
         raise InputError("ZIP_LINK", "a link in a zip", fix="unpack the zip")
     if info.flag_bits & _ENCRYPTED:
         raise InputError("ZIP_ENCRYPTED", "needs a password", fix="unpack the zip")
+    if info.compress_type not in _METHODS:
+        raise InputError(
+            "ZIP_METHOD",
+            "packed by a method other than deflate",
+            fix="unpack it, or pack it by a program's usual method",
+        )
     if info.file_size > MAX_BYTES:
         raise too_large()
 

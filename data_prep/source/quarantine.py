@@ -1,9 +1,8 @@
 """`quarantine.csv`: every input that was not converted, and why."""
 
-import csv
-import io
 import pathlib
 
+from data_prep.core import csv_cells
 from data_prep.core import durable
 from data_prep.core.errors import InputError
 
@@ -40,11 +39,8 @@ class Quarantine:
 
     def write(self, folder: pathlib.Path) -> None:
         """Writes `quarantine.csv`, even without any rows."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(_COLUMNS)
-        writer.writerows(self.rows())
-        durable.write_text(folder / FILE_NAME, text.getvalue())
+        text = csv_cells.table(_COLUMNS, self.rows())
+        durable.write_text(folder / FILE_NAME, text)
 
     def _relative(self, path: pathlib.Path) -> str:
         for root in self._roots:
@@ -62,4 +58,4 @@ def printable(name: str) -> str:
 def read(folder: pathlib.Path) -> list[Row]:
     """Returns the rows of a folder's `quarantine.csv`."""
     with (folder / FILE_NAME).open(encoding="utf-8", newline="") as file:
-        return [tuple(row) for row in csv.reader(file)][1:]
+        return csv_cells.rows(file)

@@ -26,6 +26,7 @@ from trainer.guard import description
 from trainer.guard import taps
 from trainer.guard.description import Description
 from trainer.run import run_folder
+from trainer.run import weights_file
 from trainer.run.run_folder import FinishedRun
 
 # Dtype policies by the value of --predict_precision; "trained" is each member's own.
@@ -199,7 +200,7 @@ class Loader:
                 fix="give segmenters as --members, classifiers as --classifiers",
             )
         with tf.device(HOST):
-            network.model.load_weights(file)
+            weights_file.load(network.model, file, fix="train the member again")
         for variable in network.model.weights:
             if not np.isfinite(variable.numpy()).all():
                 raise CommandError(

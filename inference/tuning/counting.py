@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from data_prep.core import durable
+from data_prep.core import npz_file
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.core.errors import InputError
@@ -110,10 +111,14 @@ def read(
     durable.refuse_other_config(folder, facts["sources"], sources, fix=fix)
     path = folder / _ARRAYS
     durable.check_file(path, expected_sha256=facts["tables_sha256"], fix=fix)
-    with np.load(path, allow_pickle=False) as arrays:
-        if "peak" not in arrays:
-            return None  # Of an earlier version.
-        counts = PixelCounts(**arrays)
+    arrays = npz_file.read(path, fix=fix)
+    if "peak" not in arrays:
+        return None  # Of an earlier version.
+    if arrays.keys() != {f.name for f in dataclasses.fields(PixelCounts)}:
+        raise CommandError(
+            ExitCode.CORRUPT, f"{path} has other tables than counts", fix=fix
+        )
+    counts = PixelCounts(**arrays)
     return counts if set(thresholds) <= set(counts.thresholds.tolist()) else None
 
 

@@ -8,17 +8,21 @@ the chief writes to it.
 
 import dataclasses
 import hashlib
-import json
 import os
+import re
 
 import numpy as np
 import tensorflow as tf
 
+from data_prep.core import json_text
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from trainer.distributed.slurm import VARIABLE
 
 _JOBS = ("chief", "worker")
+# A name, an IPv4 address or an IPv6 one in brackets, and a port.
+_HOST = r"(\[[0-9A-Fa-f:.]+(?:%\w+)?\]|[\w.-]{1,255})"
+_ADDRESS = re.compile(rf"{_HOST}:(\d{{1,5}})", re.ASCII)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,18 +65,15 @@ def worker_rank(strategy: str) -> WorkerRank:
     if strategy not in ("auto", "multi_worker") or (strategy == "auto" and not text):
         return SINGLE
     try:
-        config = json.loads(text)
-        jobs = [
-            (job, k)
-            for job in _JOBS
-            for k in range(len(config["cluster"].get(job, [])))
-        ]
-        task = config["task"]
-        return WorkerRank(jobs.index((task["type"], int(task["index"]))), len(jobs))
-    except (ValueError, KeyError, TypeError, AttributeError) as e:
+        addresses = _addresses(text)
+        task = json_text.loads(text)["task"]
+        rank = list(addresses).index((task["type"], int(task["index"])))
+        return WorkerRank(rank, len(addresses))
+    # int of a number that is too large is the last.
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as e:
         raise CommandError(
             ExitCode.ENVIRONMENT,
-            f"{VARIABLE}={text[:200]!r} does not name the workers and this one",
+            f"{VARIABLE}={text[:200]!r} does not name the workers and this one ({e})",
             fix='set it like {"cluster": {"worker": ["host0:2222", "host1:2222"]}, '
             '"task": {"type": "worker", "index": 0}}, start it by srun of Slurm, or '
             "give --strategy=mirrored",
@@ -81,9 +82,35 @@ def worker_rank(strategy: str) -> WorkerRank:
 
 def chief_host() -> str:
     """Returns name or address of worker 0's machine, of a TF_CONFIG that is valid."""
-    workers = json.loads(os.environ[VARIABLE])["cluster"]
-    first = next(host for job in _JOBS for host in workers.get(job, []))
+    first = next(iter(_addresses(os.environ[VARIABLE]).values()))
     return first.rpartition(":")[0].strip("[]")
+
+
+def _addresses(text: str) -> dict[tuple[str, int], str]:
+    """Returns {(job, index): host:port} of all workers, in the order of their ranks.
+
+    Raises:
+      ValueError, KeyError, TypeError, AttributeError: that is not what `text` has.
+    """
+    cluster = json_text.loads(text)["cluster"]
+    found = {
+        (job, k): address
+        for job in _JOBS
+        for k, address in enumerate(_listed(cluster.get(job, [])))
+    }
+    for address in found.values():
+        match = _ADDRESS.fullmatch(address)
+        if not match or not 0 < int(match[2]) < 1 << 16:
+            raise ValueError(f"{address[:80]!r} is no host:port")
+    if len(set(found.values())) < len(found):
+        raise ValueError("two workers have one address")
+    return found
+
+
+def _listed(value: object) -> list:
+    if not isinstance(value, list):
+        raise TypeError("a job is a list of addresses")
+    return value
 
 
 class Cluster:

@@ -17,6 +17,7 @@ import keras
 import numpy as np
 
 from data_prep.core import durable
+from data_prep.core import npz_file
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 
@@ -148,10 +149,16 @@ def _read(path: pathlib.Path, variables: list) -> Checkpoint:
     durable.check_file(path / _ARRAYS, expected_sha256=commit["arrays_sha256"], fix=fix)
     if commit["variables"] != [_name(v) for v in variables]:
         raise CommandError(ExitCode.CORRUPT, f"{path} is of another model", fix=fix)
-    with np.load(path / _ARRAYS, allow_pickle=False) as stored:
-        return Checkpoint(
-            variables=[stored[f"variable{k:05d}"] for k in range(len(variables))],
-            extra=[stored[f"extra{k:05d}"] for k in range(commit["num_extra"])],
-            progress=commit["memory"],
-            sha256=commit["arrays_sha256"],
+    stored = npz_file.read(path / _ARRAYS, fix=fix)
+    names = [f"variable{k:05d}" for k in range(len(variables))]
+    extra = [f"extra{k:05d}" for k in range(commit["num_extra"])]
+    if missing := {*names, *extra} - stored.keys():
+        raise CommandError(
+            ExitCode.CORRUPT, f"{path / _ARRAYS} lacks {min(missing)}", fix=fix
         )
+    return Checkpoint(
+        variables=[stored[name] for name in names],
+        extra=[stored[name] for name in extra],
+        progress=commit["memory"],
+        sha256=commit["arrays_sha256"],
+    )

@@ -8,6 +8,7 @@ import sys
 import time
 
 from data_prep.core import folder_lock
+from data_prep.core import own_files
 from data_prep.core.errors import CommandError
 from trainer.machine import devices
 
@@ -52,7 +53,7 @@ def train(member: Member) -> str:
     # A site may set TF_CONFIG for all processes; members train by themselves.
     inherited = {k: v for k, v in os.environ.items() if k != "TF_CONFIG"}
     paths = [str(_ROOT), os.environ.get("PYTHONPATH", "")]
-    with (member.folder / LOG).open("ab") as log:
+    with own_files.opened(member.folder / LOG, "ab") as log:
         child = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", keeper, *training],
             stdin=subprocess.DEVNULL,

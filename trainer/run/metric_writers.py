@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from data_prep.core import durable
+from data_prep.core import own_files
 from trainer.run import training_curves
 
 
@@ -150,7 +151,7 @@ class StepLog(MetricWriter):
         if not self._path.exists():
             durable.write_text(self._path, self._header + "\n")
         # Line buffered: a killed process loses no row.
-        self._file = self._path.open("a", encoding="utf-8", buffering=1)
+        self._file = own_files.opened(self._path, "a", encoding="utf-8", buffering=1)
 
 
 def _rows_up_to(

@@ -40,6 +40,7 @@ from data_prep.core.errors import ExitCode
 from data_prep.dataset.manifest import Manifest
 from trainer.config import ADDED
 from trainer.run import checkpoints
+from trainer.run import hdf5_check
 from trainer.run import member_file
 from trainer.run import weights_file
 
@@ -298,15 +299,19 @@ class FinishedRun:
         """Returns a local file of the weights `name`, after comparing their sha256.
 
         Raises:
-          CommandError: the run has no such weights, or they were changed.
+          CommandError: the run has no such weights, they were changed, or they hold
+            more than arrays of numbers, see `hdf5_check`.
         """
         path = weights_path(self.folder, name)
         recorded = self.recorded_sha256(name)
         fix = _RESTORE
         if remote.is_remote(path):
             # Keras knows the format by the name.
-            return local_copy.of(path, sha256=recorded, fix=fix, suffix=".weights.h5")
-        durable.check_file(path, expected_sha256=recorded, fix=fix)
+            path = local_copy.of(path, sha256=recorded, fix=fix, suffix=".weights.h5")
+        else:
+            durable.check_file(path, expected_sha256=recorded, fix=fix)
+        # Who made the run has made its hashes, too.
+        hdf5_check.check(path, fix=fix)
         return path
 
     @property
@@ -320,7 +325,7 @@ class FinishedRun:
         Raises:
           CommandError: the file was changed.
         """
-        path, recorded = self.path / GUARD, self.guard_sha256
+        path, recorded = self.folder / GUARD, self.guard_sha256
         if recorded is None:
             return None
         if remote.is_remote(path):

@@ -127,12 +127,24 @@ class RunMirror:
             logging.info("fetched %d files of %s", len(fetched), self._origin)
 
     def _found(self) -> dict[str, remote.RemotePath]:
-        """Returns the store's files by their relative names."""
-        return {
-            path.relative_to(self._origin).as_posix(): path
-            for path in self._origin.files()
-            if not path.name.startswith(".lock")
-        }
+        """Returns the store's files by their relative names.
+
+        Raises:
+          CommandError: below the local folder, a name would lead out of it.
+        """
+        found = {}
+        for path in self._origin.files():
+            name = path.relative_to(self._origin)
+            if ".." in name.parts or name.is_absolute():
+                raise CommandError(
+                    ExitCode.CORRUPT,
+                    f"{self._origin} has an object {str(name)[:200]!r}, whose name "
+                    "leads out of the run folder",
+                    fix="find out who has made it, and delete it",
+                )
+            if not path.name.startswith(".lock"):
+                found[name.as_posix()] = path
+        return found
 
     def _note_same(self, found: dict[str, remote.RemotePath]) -> None:
         self._last = mirror_record.MirrorRecord(

@@ -83,7 +83,11 @@ def test_groups_keep_the_patients(source, monkeypatch):
     assert "p" not in group_of.values()
 
 
-def test_names_are_no_formulas():
-    assert side_tables._cell("=1+1.png") == "./=1+1.png"
-    assert side_tables._cell("a\nb\udcff") == "a\\nb\\xff"
-    assert side_tables._cell("a b.png") == "a b.png"
+def test_names_are_no_formulas(tmp_path):
+    path = tmp_path / "ids.csv"
+    names = ["=1+1.png", "a;@b", r"a\nb\xff", "a b.png"]
+    side_tables._write(path, ("ImageId", "name"), [("i", name) for name in names])
+    lines = path.read_text().splitlines()
+    assert sorted(lines[1:]) == sorted(
+        ["i,'=1+1.png", "i,a;'@b", r"i,a\nb\xff", "i,a b.png"]
+    )

@@ -293,8 +293,12 @@ def test_damaged_descriptions(data):
         assert message in issue.what
         assert issue.file == path
     stored = json.loads(sound_text)
+    shard = stored["shards"][0]
     for change, message in (
         ({"schema_version": 9}, "has schema version 9"),
+        ({"shards": [shard | {"name": "../32/a"}]}, "has a shard '../32/a'"),
+        ({"shards": [shard | {"sha256": "../a"}]}, "with sha256 '../a'"),
+        ({"shards": [{"name": shard["name"]}]}, "lacks fields of a dataset"),
         ({"extra": 1}, "lacks fields of a dataset or has others"),
     ):
         durable.write_json(

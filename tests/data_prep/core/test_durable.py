@@ -157,3 +157,35 @@ def test_a_disk_that_fails_to_sync_a_folder_is_an_error(folders_refuse, tmp_path
     with pytest.raises(OSError, match="Input/output error") as e:
         durable.write_text(tmp_path / "a", "text")
     assert e.value.filename == str(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[" * 100_000, "nested too deep"),
+        ('{"a":' * 400 + "1" + "}" * 400, "nested too deep"),
+        ('{"a": NaN, "sha256": ""}', "NaN is no number"),
+        ('{"a": 1e999, "sha256": ""}', "JSON compliant"),
+        ('{"a": ' + "9" * 5000 + "}", "digits"),
+        ("\udcff", "can't decode|invalid start"),
+        ("{} " + " " * 3000, "too large"),
+    ],
+    ids=["brackets", "deep", "nan", "inf", "digits", "bytes", "large"],
+)
+def test_json_of_others_is_one_line(text, reason, tmp_path, monkeypatch):
+    path = tmp_path / "dataset.json"
+    path.write_bytes(text.encode(errors="surrogateescape"))
+    if reason == "too large":
+        monkeypatch.setattr(durable, "MAX_JSON_BYTES", 3000)
+    with pytest.raises(CommandError, match=reason) as caught:
+        durable.read_json(path, fix="")
+    assert caught.value.exit_code == ExitCode.CORRUPT
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["[]", "1", "null", "{}", '{"sha256": null}'])
+def test_json_without_its_sha256(text, tmp_path):
+    path = tmp_path / "dataset.json"
+    path.write_text(text)
+    with pytest.raises(CommandError, match="does not match its own sha256"):
+        durable.read_json(path, fix="")

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from data_prep.core import cache_folder
 from data_prep.core import durable
 from data_prep.core import local_copy
 from data_prep.core import remote
@@ -126,3 +127,28 @@ def test_what_killed_processes_have_fetched_in_part_is_swept(store, cache):
     local_copy._sweep.cache_clear()
     copy_of(store / "a")
     assert {p.name for p in folder.iterdir()} == {other, alive, "ab" * 32}
+
+
+@pytest.mark.usefixtures("faulty")
+def test_what_is_no_sha256_is_no_name_of_a_copy(cache):
+    path = remote.parse("faulty://films/a")
+    path.write_bytes(DATA)
+    cache_folder.path()
+    before = sorted(cache.parent.rglob("*"))
+    for digest in ("../../../evil", "", "A" * 64, f"{SHA256}\n"):
+        with pytest.raises(CommandError, match="has no sha256 but") as caught:
+            local_copy.of(path, sha256=digest, fix="convert again")
+        assert caught.value.exit_code == ExitCode.CORRUPT
+    assert sorted(cache.parent.rglob("*")) == before
+
+
+def test_a_cache_that_everybody_may_write_to_is_told_of(cache, caplog):
+    cache_folder._tell.cache_clear()
+    cache_folder.path().chmod(0o700)
+    cache_folder._tell.cache_clear()
+    cache_folder.path()
+    assert "everybody" not in caplog.text
+    cache_folder._tell.cache_clear()
+    cache.chmod(0o777)
+    cache_folder.path()
+    assert f"everybody on this machine may write to {cache}" in caplog.text

@@ -94,3 +94,34 @@ def test_a_workbook_is_no_csv(tmp_path):
         file.writestr("xl/workbook.xml", "")
     with pytest.raises(CommandError, match="a zip archive or a workbook"):
         csv_files.sniff(path)
+
+
+def refused(path):
+    with pytest.raises(CommandError) as caught:
+        list(csv_files.read_csv(path))
+    assert caught.value.exit_code == ExitCode.FLAGS
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_gzip_that_unpacks_to_far_more_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(csv_files, "_SMALL", 10_000)
+    path = tmp_path / "a.csv"
+    path.write_bytes(gzip.compress(b"id,-1\n" * 1000))
+    assert len(list(csv_files.read_csv(path))) == 1000
+    for text in (b"id,-1\n", b"\n"):
+        path.write_bytes(gzip.compress(text * 100_000))
+        assert "it unpacks to over" in refused(path)
+    # Nobody but the user has packed the bytes of a plain file.
+    path.write_bytes(b"id,-1\n" * 100_000)
+    assert len(list(csv_files.read_csv(path))) == 100_000
+
+
+def test_a_line_without_an_end_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(csv_files, "_LONGEST_LINE", 1000)
+    path = tmp_path / "a.csv"
+    path.write_text("a,b\n" + "c,d," * 249 + "e,f\n")
+    assert len(list(csv_files.read_csv(path))) == 2
+    for text in ("a,b\n" + "c,d," * 249 + "e,fg\n", "," * 1001):
+        path.write_text(text)
+        assert "a line has over 1000 characters" in refused(path)

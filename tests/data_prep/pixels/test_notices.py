@@ -15,11 +15,16 @@ def test_codes_are_sorted_and_each_is_there_once():
 
 
 def test_the_csv_keeps_the_rows_sorted(tmp_path):
-    rows = [("b", "WINDOW_IGNORED"), ("a,1", "FEW_BITS_USED")]
+    rows = [("b", "WINDOW_IGNORED"), ("a,1", "FEW_BITS_USED"), ("=c", "EXIF_TURNED")]
     notices.write(tmp_path, rows)
     assert notices.read(tmp_path) == sorted(rows)
     lines = (tmp_path / "notices.csv").read_text().splitlines()
-    assert lines == ["ImageId,code", '"a,1",FEW_BITS_USED', "b,WINDOW_IGNORED"]
+    assert lines == [
+        "ImageId,code",
+        "'=c,EXIF_TURNED",
+        '"a,1",FEW_BITS_USED',
+        "b,WINDOW_IGNORED",
+    ]
 
 
 def test_one_line_for_each_code(caplog):

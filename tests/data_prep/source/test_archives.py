@@ -2,6 +2,7 @@ import gzip
 import io
 import pickle
 import stat
+import struct
 import warnings
 import zipfile
 
@@ -168,6 +169,56 @@ def test_bombs(tmp_path, monkeypatch):
         content.found.read_bytes()
     assert caught.value.code == "ARCHIVE_BOMB"
     assert content.found.path == path
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_method_that_unpacks_without_a_limit(tmp_path, method):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", method) as archive:
+        archive.writestr("a.png", odd_files.png())
+    path = tmp_path / "a.zip"
+    path.write_bytes(stream.getvalue())
+    assert outcomes(path) == {"a.zip/a.png": "ZIP_METHOD"}
+    # It may have got there since the zip was looked into.
+    with pytest.raises(InputError) as caught:
+        SourceFile(path=path, member="a.png", kind="png").read_bytes()
+    assert caught.value.code == "ZIP_METHOD"
+
+
+def zip64(path, num_bytes):
+    """Writes a zip that says in its 64-bit record how long its list is."""
+    data = odd_files.zipped({"a": b"a"})
+    end = data.index(b"PK\5\6")
+    count, size, start = struct.unpack_from("<10xHII", data, end)
+    wide = struct.pack(
+        "<4sQHHIIQQQQ", b"PK\6\6", 44, 45, 45, 0, 0, count, count, num_bytes, start
+    )
+    locator = struct.pack("<4sIQI", b"PK\6\7", 0, end, 1)
+    path.write_bytes(data[:end] + wide + locator + data[end:])
+    return size
+
+
+def test_a_list_of_members_is_limited(tmp_path, monkeypatch):
+    path = tmp_path / "a.zip"
+    path.write_bytes(odd_files.zipped({f"{k:03}": b"a" for k in range(50)}))
+    assert len(outcomes(path)) == 50
+    wide = tmp_path / "b.zip"
+    size = zip64(wide, 0)
+    zip64(wide, size)
+    assert outcomes(wide) == {"b.zip/a": "text"}
+    monkeypatch.setattr(archives, "MAX_DIRECTORY_BYTES", size)
+    assert outcomes(wide) == {"b.zip/a": "text"}
+    assert outcomes(path) == {"a.zip": "ARCHIVE_BOMB"}
+    zip64(wide, size + 1)
+    assert outcomes(wide) == {"b.zip": "ARCHIVE_BOMB"}
+
+
+def test_the_list_is_not_parsed_before_it_is_measured(tmp_path, monkeypatch):
+    path = tmp_path / "a.zip"
+    path.write_bytes(odd_files.zipped({"a": b"a"}))
+    monkeypatch.setattr(archives, "MAX_DIRECTORY_BYTES", 1)
+    monkeypatch.delattr(zipfile.ZipFile, "_RealGetContents")
+    assert outcomes(path) == {"a.zip": "ARCHIVE_BOMB"}
 
 
 def test_overlapping_members_are_a_bomb(tmp_path):

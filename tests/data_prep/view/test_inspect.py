@@ -109,6 +109,20 @@ def test_page_is_complete_and_self_contained(written):
     assert green > 200, "outlines are drawn"
 
 
+def test_names_of_others_are_text(written):
+    """Codes of a quarantine.csv and a dataset's options may come from anybody."""
+    inspected, _ = written
+    hostile = "\"'><script>alert(1)</script>"
+    data = inspected.manifest
+    data = dataclasses.replace(data, options=data.options | {hostile: hostile})
+    inspected = dataclasses.replace(inspected, manifest=data, quarantined={hostile: 1})
+    tile = np.zeros((64, 64), np.uint8), np.zeros((64, 64), np.uint8), hostile
+    text = inspect_page._page(inspected, [tile], [tile])
+    assert "<script" not in text
+    # A picture's text and its caption, twice; a code; an option and its value.
+    assert text.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 7
+
+
 def test_chosen_images_span_the_sizes(written):
     inspected, _ = written
     chosen = inspection.choose(inspected.images, 9)

@@ -11,6 +11,7 @@ from data_prep.dataset.reading import DatasetReader
 from data_prep.labels import rle_csv
 from data_prep.phantom import synthetic_folder
 from inference.evaluation import evaluate
+from inference.report import evaluation_page
 from tests import browser
 from tests.inference.evaluation.test_evaluate import SIDE
 from tests.inference.evaluation.test_evaluate import config
@@ -107,6 +108,19 @@ def test_page_is_complete_and_self_contained(written, report):
         part = section(text, kind.replace("_", " ").capitalize())
         assert part.count('<path class="truth"') == truths
         assert part.count('<path class="prediction"') == predictions
+
+
+def test_groups_of_a_csv_of_others_are_text(written):
+    _, evaluation = written
+    hostile = "\"'><script>alert(1)</script>"
+    assert evaluation["subgroups"]
+    groups = {
+        f"{column} {hostile}": [row | {"value": f"{hostile}1"} for row in rows]
+        for column, rows in evaluation["subgroups"].items()
+    }
+    text = evaluation_page.page(evaluation | {"subgroups": groups}, None)
+    assert "<script" not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;1" in text
 
 
 def section(text, title):

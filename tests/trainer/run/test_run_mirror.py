@@ -375,3 +375,17 @@ def test_curves_of_a_run_that_begins_anew_leave_the_store(origin, has_checkpoint
     names = {p.name for p in origin.files()}
     assert "new" in names
     assert ("old" in names) == has_checkpoint
+
+
+@pytest.mark.parametrize("key", ["../../evil", "checkpoints/../../evil"])
+def test_an_object_whose_name_leads_out_is_refused(origin, cache, key):
+    """A name of a store may have any parts, and becomes a path of this machine."""
+    (origin / "config.json").write_bytes(b"{}")
+    (origin / key).write_bytes(b"evil")
+    with (
+        pytest.raises(CommandError, match="leads out of the run folder") as caught,
+        run_mirror.opened(origin, index=0),
+    ):
+        pass
+    assert caught.value.exit_code == ExitCode.CORRUPT
+    assert not [path for path in cache.parent.rglob("evil")]

@@ -2,10 +2,13 @@
 
 import pathlib
 
+import h5py
 import keras
 import numpy as np
 import pytest
 
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from tests import fakes
 from trainer.models import registry
 from trainer.run import weights_file
@@ -44,3 +47,17 @@ def test_nothing_is_written_to_disk(tmp_path, monkeypatch):
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     assert weights_file.to_bytes(model).startswith(b"\x89HDF")
     assert list(pathlib.Path().iterdir()) == []
+
+
+def test_weights_of_another_network_are_one_line(tmp_path):
+    path = tmp_path / "a.weights.h5"
+    with h5py.File(path, "w") as file:
+        file["layers/dense/vars/0"] = np.zeros((4, 2))
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)], name="tiny")
+    with pytest.raises(CommandError, match="not hold the weights of tiny") as caught:
+        weights_file.load(model, path, fix="train it again")
+    assert caught.value.exit_code == ExitCode.CORRUPT
+    assert str(path) in str(caught.value)
+    # A machine that fails is no fault of the file.
+    with pytest.raises(FileNotFoundError):
+        weights_file.load(model, tmp_path / "gone.weights.h5", fix="")

@@ -18,6 +18,7 @@ from trainer.models.encoders import NIH
 from trainer.models.encoders import NOISY_STUDENT
 from trainer.models.encoders import WeightFile
 from trainer.models.weights import nih_weights
+from trainer.run import hdf5_check
 
 NONE = "none"
 # Where Keras keeps what it has downloaded.
@@ -61,6 +62,7 @@ def load(text: str, model: keras.Model) -> dict[str, str]:
             fix=f"download {nih.name if nih else 'the weights'} from "
             f"{nih_weights.ORIGIN}, and put it there",
         )
+    hdf5_check.check(path, fix="give the file as its makers publish it")
     digest = durable.sha256(path)
     if text == NIH or nih:
         count = nih_weights.load(path, model)

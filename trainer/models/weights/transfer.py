@@ -9,6 +9,7 @@ from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from trainer.models import registry
 from trainer.run import run_folder
+from trainer.run import weights_file
 
 # The first of these that the other run has.
 _WEIGHTS = ("swa", "best", "last")
@@ -38,7 +39,7 @@ def load(path: pathlib.Path, model: keras.Model, spec: str) -> dict[str, str]:
     other = registry.build_from_spec(
         run.config["model"], image_size=run.dataset["image_size"]
     )
-    other.load_weights(file)
+    weights_file.load(other, file, fix="give a run as trainer.main has left it")
     sources = {v.path: v for v in other.weights}
     pairs, unmatched = [], []
     for variable in model.weights:

@@ -1,0 +1,1 @@
+"""Asks PyPI which pinned packages have known vulnerabilities: `make audit`."""
