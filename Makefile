@@ -2,6 +2,7 @@
 # make test   lint and tests
 # make check  lint and the tests that are not marked slow, in four minutes
 # make bench  every benchmark against its peers; BENCH_FLAGS=--quick for a short run
+# make soak   hours of kills, full disks, flipped bits and damaged inputs; a table
 # make GPU=1 gpu-check  what a machine with a GPU runs once, in six minutes; a table
 # make test-tensorflow-io  in its environment, the tests that depend on the stack
 # make test-other-python OTHER_PYTHON=python3.13  the same and more on another Python
@@ -45,6 +46,8 @@ DEV_FILES := $(addprefix requirements-,dev.txt codecs.txt openvino.txt ray.txt c
 # The benchmarks' peers live in an environment of their own.
 BENCH := build/bench-venv
 BENCH_FLAGS ?=
+# As --hours=2 --parts=kills,faults; see python -m tests.soak --help.
+SOAK_FLAGS ?=
 # The demo's size; `.ci/run` makes it smaller.
 NUM_TRAIN ?= 240
 NUM_TEST ?= 60
@@ -54,7 +57,7 @@ PRESET := demo
 # A worker that dies is told at once: with others in its place a run may wait for ever.
 PARALLEL := --numprocesses=auto --dist=loadfile --max-worker-restart=0
 
-.PHONY: demo test check gpu-check test-tensorflow-io test-other-python lint bench clean
+.PHONY: demo test check soak gpu-check test-tensorflow-io test-other-python lint bench clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m data_prep.synthetic --output=$(DEMO)/source \
@@ -90,6 +93,9 @@ test: lint
 
 check: lint
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
+
+soak: $(VENV)/installed-dev
+	$(BIN)/python -m tests.soak --output=build/soak $(SOAK_FLAGS)
 
 gpu-check: $(INSTALLED)
 	$(BIN)/python -m tests.gpu --json=build/gpu-check.json
