@@ -2,6 +2,7 @@
 # make test   lint and tests
 # make check  lint and the tests that are not marked slow, in four minutes
 # make bench  every benchmark against its peers; BENCH_FLAGS=--quick for a short run
+# make docs-check  runs the commands of README.md and docs/ on synthetic films
 # make soak   hours of kills, full disks, flipped bits and damaged inputs; a table
 # make GPU=1 gpu-check  what a machine with a GPU runs once, in six minutes; a table
 # make test-tensorflow-io  in its environment, the tests that depend on the stack
@@ -57,7 +58,7 @@ PRESET := demo
 # A worker that dies is told at once: with others in its place a run may wait for ever.
 PARALLEL := --numprocesses=auto --dist=loadfile --max-worker-restart=0
 
-.PHONY: demo test check soak gpu-check test-tensorflow-io test-other-python lint bench clean
+.PHONY: demo test check docs-check soak gpu-check test-tensorflow-io test-other-python lint bench clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m data_prep.synthetic --output=$(DEMO)/source \
@@ -93,6 +94,9 @@ test: lint
 
 check: lint
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
+
+docs-check: $(VENV)/installed-dev
+	$(BIN)/python -m tests.docs --output=build/docs
 
 soak: $(VENV)/installed-dev
 	$(BIN)/python -m tests.soak --output=build/soak $(SOAK_FLAGS)
