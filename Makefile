@@ -2,6 +2,8 @@
 # make test   lint and tests
 # make check  lint and the tests that are not marked slow, in four minutes
 # make bench  every benchmark against its peers; BENCH_FLAGS=--quick for a short run
+# make docs-check  runs the commands of README.md and docs/ on synthetic films
+# make soak   hours of kills, full disks, flipped bits and damaged inputs; a table
 # make GPU=1 gpu-check  what a machine with a GPU runs once, in six minutes; a table
 # make audit  known vulnerabilities of the pinned packages; `python -m tests.audit` of its
 #             environment ends with 0 for none, 1 for some, 3 where PyPI was not to be asked
@@ -48,6 +50,8 @@ DEV_FILES := $(addprefix requirements-,dev.txt codecs.txt dicom-seg.txt openvino
 BENCH := build/bench-venv
 BENCH_FLAGS ?=
 AUDIT := build/audit-venv
+# As --hours=2 --parts=kills,faults; see python -m tests.soak --help.
+SOAK_FLAGS ?=
 # The demo's size; `.ci/run` makes it smaller.
 NUM_TRAIN ?= 240
 NUM_TEST ?= 60
@@ -57,7 +61,8 @@ PRESET := demo
 # A worker that dies is told at once: with others in its place a run may wait for ever.
 PARALLEL := --numprocesses=auto --dist=loadfile --max-worker-restart=0
 
-.PHONY: demo test check audit gpu-check test-tensorflow-io test-other-python lint bench clean
+.PHONY: demo test check docs-check soak audit gpu-check test-tensorflow-io \
+    test-other-python lint bench clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m data_prep.synthetic --output=$(DEMO)/source \
@@ -101,6 +106,12 @@ $(AUDIT)/installed: tests/audit/requirements-audit.txt
 	$(PYTHON) -m venv --clear $(AUDIT)
 	$(call pip_install,$(AUDIT),-r tests/audit/requirements-audit.txt)
 	touch $@
+
+docs-check: $(VENV)/installed-dev
+	$(BIN)/python -m tests.docs --output=build/docs
+
+soak: $(VENV)/installed-dev
+	$(BIN)/python -m tests.soak --output=build/soak $(SOAK_FLAGS)
 
 gpu-check: $(INSTALLED)
 	$(BIN)/python -m tests.gpu --json=build/gpu-check.json

@@ -33,7 +33,9 @@ _ENGINE = fields.define(
     Engine,
     "engine",
     "What runs the networks; openvino is faster on a CPU and has to be installed: pip "
-    "install openvino.",
+    "install openvino. auto takes openvino on a CPU if it is installed and agrees with "
+    "tensorflow on the first images, and says so; an interrupted prediction goes on "
+    "with the engine that it began with.",
     field="name",
 )
 _OPENVINO_PRECISION = fields.define(

@@ -24,15 +24,16 @@ class Engine:
     """Library that runs the networks.
 
     Attributes:
-      name: "openvino" is faster on a CPU and is an optional dependency.
+      name: "openvino" is faster on a CPU and is an optional dependency; "auto" takes
+        it where it can, see inference/prediction/automatic_engine.py.
       precision: number format of OpenVINO; TensorFlow uses each member's own.
     """
 
-    name: Literal["tensorflow", "openvino"] = "tensorflow"
+    name: Literal["tensorflow", "openvino", "auto"] = "tensorflow"
     precision: Literal["f32", "bf16"] = "f32"
 
     def __post_init__(self):
-        if self.name == "tensorflow" and self.precision != "f32":
+        if self.name != "openvino" and self.precision != "f32":
             raise ConfigError(
                 "Expected --engine=openvino, whose precision this is. Received: "
                 f"engine={self.name}, openvino_precision={self.precision}"
@@ -133,7 +134,7 @@ class PredictConfig:
                 "Expected an output outside of the source. Received: "
                 f"output={self.output}, source={self.source}"
             )
-        if self.engine.name != "tensorflow" and self.predict_precision != "trained":
+        if self.engine.name == "openvino" and self.predict_precision != "trained":
             raise ConfigError(
                 "Expected --engine=tensorflow, whose precision this is, or "
                 "--openvino_precision. Received: "

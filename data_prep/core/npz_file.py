@@ -18,20 +18,23 @@ MAX_BYTES = 16 << 30
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
-def read(path: pathlib.Path, *, fix: str) -> dict[str, np.ndarray]:
+def read(
+    path: pathlib.Path, *, fix: str, most_bytes: int = MAX_BYTES
+) -> dict[str, np.ndarray]:
     """Returns the arrays of a file by their names.
 
     Args:
       path: a local file.
       fix: what the user can do about another one.
+      most_bytes: of all arrays together.
 
     Raises:
       CommandError: the file is no npz, damaged, has objects, an array that claims more
-        than is there, or more than MAX_BYTES.
+        than is there, or more than `most_bytes`.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            _check(archive)
+            _check(archive, most_bytes)
         with np.load(path, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile, RuntimeError) as e:
@@ -40,10 +43,10 @@ def read(path: pathlib.Path, *, fix: str) -> dict[str, np.ndarray]:
         ) from e
 
 
-def _check(archive: zipfile.ZipFile) -> None:
+def _check(archive: zipfile.ZipFile, most_bytes: int) -> None:
     infos = archive.infolist()
-    if sum(info.file_size for info in infos) > MAX_BYTES:
-        raise ValueError(f"it unpacks to over {MAX_BYTES >> 30} GiB")
+    if sum(info.file_size for info in infos) > most_bytes:
+        raise ValueError(f"it unpacks to over {most_bytes >> 20} MiB")
     for info in infos:
         if info.compress_type not in _METHODS:
             raise ValueError(f"{info.filename[:80]!r} is not packed by deflate")

@@ -12,6 +12,7 @@ import dataclasses
 import logging
 import sys
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Iterator
 
 import keras
@@ -42,6 +43,11 @@ class Tolerance:
     mean: float
     most: float
 
+    def holds(self, expected: np.ndarray, received: np.ndarray) -> bool:
+        """Returns whether probabilities [N, ...] differ by no more; NaN never does."""
+        mean, most = _difference(expected, received)
+        return bool(mean <= self.mean and most <= self.most)
+
 
 # By the coarser of the engine's precision and the member's: TensorFlow rounds to the
 # member's, OpenVINO may not. The values are at least twice the differences of networks
@@ -52,6 +58,11 @@ TOLERANCES = {
     "float16": Tolerance(mean=1e-2, most=0.25),
     "bfloat16": Tolerance(mean=0.1, most=0.75),
 }
+
+
+def tolerance(dtypes: Collection[str]) -> Tolerance:
+    """Returns the tolerance of the coarsest of some number formats."""
+    return next(t for d, t in reversed(TOLERANCES.items()) if d in dtypes)
 
 
 def compiled(
@@ -209,23 +220,27 @@ def _check(predict: Predict, model: keras.Model, name: str, precision: str) -> N
     images = check_images(model.input.shape[1])
     expected = model(images, training=False)
     received = predict(images)
-    dtypes = {PRECISIONS[precision], *(layer.compute_dtype for layer in model.layers)}
-    tolerance = next(t for d, t in reversed(TOLERANCES.items()) if d in dtypes)
+    allowed = tolerance(
+        {PRECISIONS[precision], *(x.compute_dtype for x in model.layers)}
+    )
     for output in sorted(set(_OUTPUTS) & set(expected)):
-        difference = np.abs(
-            _probabilities(received[output])
-            - _probabilities(np.asarray(expected[output]))
-        ).reshape(len(images), -1)
-        mean, most = difference.mean(axis=1).max(), difference.max()
-        # Also refuses NaN.
-        if not (mean <= tolerance.mean and most <= tolerance.most):
+        pair = [_probabilities(x[output]) for x in (expected, received)]
+        if not allowed.holds(*pair):
+            mean, most = _difference(*pair)
             raise CommandError(
                 ExitCode.ENVIRONMENT,
                 f"{name} in OpenVINO ({precision}) is off TensorFlow's {output} by "
                 f"{mean:.2g} in the mean and {most:.2g} at most, allowed are "
-                f"{tolerance.mean:g} and {tolerance.most:g}",
+                f"{allowed.mean:g} and {allowed.most:g}",
                 fix=_OTHER_ENGINE,
             )
+
+
+def _difference(expected: np.ndarray, received: np.ndarray) -> tuple[float, float]:
+    """Returns the largest mean difference of an image, and that of a pixel."""
+    a, b = (np.asarray(x, np.float64).reshape(len(x), -1) for x in (expected, received))
+    difference = np.abs(a - b)
+    return float(difference.mean(axis=1).max()), float(difference.max())
 
 
 def _probabilities(logits: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The members of a prediction, loaded on the devices of this process."""
 
+import contextlib
 import dataclasses
 import functools
 import logging
@@ -22,6 +23,7 @@ from inference.prediction.device_pool import DevicePool
 from inference.prediction.device_pool import Stop
 from inference.prediction.device_workers import DeviceWorker
 from inference.prediction.job import Job
+from inference.prediction.joining import Row
 from inference.prediction.prediction_folder import PredictionFolder
 
 
@@ -99,6 +101,33 @@ class LoadedEnsemble:
             # They may have been stopped for good.
             self._stop, self._workers = Stop(), []
             raise
+
+    @property
+    def number_formats(self) -> set[str]:
+        """Number formats in which the networks compute, such as "bfloat16"."""
+        groups = self._groups.values()
+        policies = {m.network.policy for group in groups for m in group.members}
+        return {policy.removeprefix("mixed_") for policy in policies}
+
+    def first_part(self) -> tuple[ImageChunk, Prediction, list[Row]]:
+        """Predicts the first chunk on one device, and writes nothing.
+
+        Returns:
+          Its images, their prediction, and the rows made from it.
+
+        Raises:
+          CommandError: as `predict`.
+        """
+        job, chunk = self._job, self._job.all_chunks[0]
+        for dataset, shards in zip(job.datasets, job.shards, strict=True):
+            manifests.check_shards(dataset.folder, shards[:1], to_read=True)
+        done = [c.index != chunk.index for c in job.all_chunks]
+        with contextlib.closing(chunks.read(job.datasets, job.shards, done)) as stream:
+            _, images = next(stream)
+        # The devices are chosen again for the whole.
+        worker, self._workers = self._placed([chunk])[0], []
+        prediction = worker.predict(chunk.fold, images)
+        return images, prediction, self._make_results(images, prediction, chunk.fold)[0]
 
     def _placed(self, remaining: Sequence[Chunk]) -> list[DeviceWorker]:
         """Returns the devices with the members on them; they stay there."""

@@ -16,6 +16,7 @@ from data_prep.core.progress import Tracker
 from inference.config import PredictConfig
 from inference.ensemble import tta
 from inference.prediction import array_parts
+from inference.prediction import automatic_engine
 from inference.prediction import cluster
 from inference.prediction import convert_source
 from inference.prediction import film_facts
@@ -72,6 +73,7 @@ def predict(config: PredictConfig) -> ExitCode:
         job = Job(jobs.settled(config, data, spec))
         if tuned:
             thresholds.check_members(tuned, config.thresholds, job.of_members)
+        job, ensemble = automatic_engine.choose(job)
         folder = job.folder()
         if folder.complete():
             job.check_weights()
@@ -83,7 +85,7 @@ def predict(config: PredictConfig) -> ExitCode:
         elif is_part:
             array_parts.predict(job, folder, placement.part)
         else:
-            _finish(job, folder, temperature)
+            _finish(job, folder, temperature, ensemble)
         if folder.is_sealed() and not is_part:
             folder.drop_parts()
             prediction_outputs.write(config, job.datasets[-1])
@@ -133,7 +135,12 @@ def _data(config: PredictConfig) -> tuple[ExitCode, tuple[pathlib.Path, ...]]:
     return convert_source.convert(config)
 
 
-def _finish(job: Job, folder: PredictionFolder, temperature: float | None) -> None:
+def _finish(
+    job: Job,
+    folder: PredictionFolder,
+    temperature: float | None,
+    ensemble: LoadedEnsemble | None,
+) -> None:
     """Predicts all chunks that the folder lacks, then writes the csvs."""
     folder.resume()
     total, left = len(job.all_chunks), job.left(folder)
@@ -146,7 +153,7 @@ def _finish(job: Job, folder: PredictionFolder, temperature: float | None) -> No
         cluster.predict(job, folder, left)
     else:
         # Before the claim, so that a bad member leaves no request.
-        ensemble = LoadedEnsemble(job)
+        ensemble = ensemble or LoadedEnsemble(job)
         folder.claim()
         if remaining:
             num_images = jobs.num_images(remaining)

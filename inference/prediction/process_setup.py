@@ -22,7 +22,7 @@ def set_up(config: PredictConfig, *, num_threads: int | None = None) -> None:
     in_trained = config.predict_precision == "trained"
     devices.announce(
         str(config.engine) + ("" if in_trained else f" {config.predict_precision}"),
-        most_gpus=None if config.engine.name == "tensorflow" else 0,
+        most_gpus=0 if config.engine.name == "openvino" else None,
         require_gpu=config.require_gpu,
     )
     devices.grow_memory()

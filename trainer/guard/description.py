@@ -11,13 +11,13 @@ score among the films held out, see trainer/guard/tail.py.
 import dataclasses
 import io
 import pathlib
-import zipfile
 from collections.abc import Iterable
 from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
 
+from data_prep.core import npz_file
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from trainer.guard import distance
@@ -108,28 +108,23 @@ def read(path: pathlib.Path) -> Description:
         values that cannot be.
     """
     try:
-        arrays = _arrays(path.read_bytes())
+        arrays = npz_file.read(path, fix=_FIX, most_bytes=_MOST_BYTES)
+        _check_finite(arrays)
         return _of_arrays(arrays)
     except FileNotFoundError as e:
         raise CommandError(ExitCode.CORRUPT, f"{path} is missing", fix=_FIX) from e
     except KeyError as e:
         reason = f"{path} lacks {e.args[0]}"
         raise CommandError(ExitCode.CORRUPT, reason, fix=_FIX) from e
-    except (ValueError, zipfile.BadZipFile, EOFError) as e:
+    except ValueError as e:
         reason = f"{path} is no description of films: {e}".splitlines()[0]
         raise CommandError(ExitCode.CORRUPT, reason, fix=_FIX) from e
 
 
-def _arrays(data: bytes) -> dict[str, np.ndarray]:
-    with zipfile.ZipFile(io.BytesIO(data)) as file:
-        if sum(item.file_size for item in file.infolist()) > _MOST_BYTES:
-            raise ValueError(f"it has more than {_MOST_BYTES >> 20} MiB")
-    with np.load(io.BytesIO(data), allow_pickle=False) as file:
-        arrays = dict(file.items())
+def _check_finite(arrays: dict[str, np.ndarray]) -> None:
     for name, array in arrays.items():
         if array.dtype.kind not in "fi" or not np.isfinite(array).all():
             raise ValueError(f"{name} holds something other than finite numbers")
-    return arrays
 
 
 def _of_arrays(arrays: dict[str, np.ndarray]) -> Description:
