@@ -1,0 +1,1 @@
+"""The ensemble as artefacts that are served without our code."""
