@@ -28,11 +28,9 @@ def resize(image: tf.Tensor, size: int, interpolation: str) -> tf.Tensor:
     height, width = _sides(image)
     unchanged = (height == size) & (width == size)
     # OpenCV halves an image by its area whatever the method.
-    halved = (height == 2 * size) & (width == 2 * size)
+    shrunk = (height == 2 * size) & (width == 2 * size)
     if interpolation == "area":
-        shrunk = (height >= size) & (width >= size)
-    else:
-        shrunk = halved
+        shrunk |= (height >= size) & (width >= size)
     result = tf.cond(
         unchanged,
         lambda: image,
