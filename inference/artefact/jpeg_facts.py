@@ -5,8 +5,8 @@ It walks the segments before the first scan as data_prep/pixels/jpeg_header.py d
 
 import tensorflow as tf
 
-from inference.export import byte_reading
-from inference.export.film_facts import Facts
+from inference.artefact import byte_reading
+from inference.artefact.film_facts import Facts
 
 SIGNATURE = b"\xff\xd8\xff"
 # A walk of more steps would take seconds; usual files have a dozen.

@@ -11,8 +11,8 @@ import tensorflow as tf
 from data_prep.core import spec
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
-from inference.export import opencv_clahe
-from inference.export import opencv_resize
+from inference.artefact import opencv_clahe
+from inference.artefact import opencv_resize
 
 # [S, S] uint8 -> the same
 Equalize = Callable[[tf.Tensor], tf.Tensor]

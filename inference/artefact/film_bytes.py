@@ -17,11 +17,11 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from inference.export import exif_turning
-from inference.export import jpeg_facts
-from inference.export import png_facts
-from inference.export import stored_values
-from inference.export.film_facts import Facts
+from inference.artefact import exif_turning
+from inference.artefact import jpeg_facts
+from inference.artefact import png_facts
+from inference.artefact import stored_values
+from inference.artefact.film_facts import Facts
 
 _MAX_PIXELS = 1 << 28
 # Densities are rounded to whole dots per inch or metre.

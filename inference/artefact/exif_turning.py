@@ -5,7 +5,7 @@ It reads and turns as data_prep/pixels/exif.py does.
 
 import tensorflow as tf
 
-from inference.export import byte_reading
+from inference.artefact import byte_reading
 
 _ORIENTATION = 0x0112
 _MOST_ENTRIES = 1000

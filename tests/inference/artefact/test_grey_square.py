@@ -12,7 +12,7 @@ from data_prep.build import image_records
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ConfigError
 from data_prep.phantom import phantom
-from inference.export import grey_square
+from inference.artefact import grey_square
 
 OPENCV = "opencv(clip_limit=2.0, tiles=8)"
 

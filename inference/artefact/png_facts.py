@@ -6,9 +6,9 @@ compressed pixels are left to the decoder, which refuses wrong ones.
 
 import tensorflow as tf
 
-from inference.export import byte_reading
-from inference.export import png_checksum
-from inference.export.film_facts import Facts
+from inference.artefact import byte_reading
+from inference.artefact import png_checksum
+from inference.artefact.film_facts import Facts
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY, _GREY_ALPHA = 0, 4

@@ -13,7 +13,7 @@ from hypothesis import strategies
 from data_prep.core.errors import InputError
 from data_prep.pixels import png_stream
 from data_prep.pixels import raster
-from inference.export import film_bytes
+from inference.artefact import film_bytes
 from tests import odd_files
 from tests import raster_files
 from tests.raster_files import encoded

@@ -1,1 +1,0 @@
-"""The ensemble as artefacts that are served without our code."""
