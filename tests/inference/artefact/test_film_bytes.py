@@ -86,7 +86,7 @@ def test_png_of_every_kind(colour, side):
             check(raster_files.png(side, side, depth, 0, rows, interlaced=True))
 
 
-@pytest.mark.parametrize("voi", ["first", "none", "percentile"])
+@pytest.mark.parametrize("voi", ["first", "percentile"])
 def test_grey_values(image, voi):
     colours = np.dstack([image // 2 + np.uint8(k) for k in range(3)])
     assert not check(encoded(colours), voi)
@@ -181,7 +181,7 @@ def test_a_bad_film_leaves_the_others_of_a_batch(image):
     @tf.function
     def run(files):
         def most_and_error(data):
-            film = film_bytes.decode(data)
+            film = in_graph()(data)
             return tf.reduce_max(film.grey), film.error
 
         spec = (tf.TensorSpec([], tf.uint8), tf.TensorSpec([], tf.string))
