@@ -22,7 +22,7 @@ in pixels of an image of 1024 x 1024 and scale with the image. Components are
 A preset stands for the steps in PRESETS; a gate may precede it and filters may follow.
 
 This module is the only door of `inference.masks`, except that tuning counts pixels with
-the same upsampling and areas.
+the same upsampling and areas, and that an artefact's graph looks at the filters.
 """
 
 import dataclasses
