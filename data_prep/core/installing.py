@@ -68,6 +68,13 @@ def ray() -> str:
     return package("ray", "==2.60.0")
 
 
+def onnx() -> str:
+    """Returns the command that installs what exports to ONNX and runs it."""
+    if _may_use("requirements-onnx.txt", tensorflow()):
+        return f"pip install {_files('requirements-onnx.txt')}"
+    return "pip install tf2onnx onnxruntime"
+
+
 def package(name: str, versions: str = "") -> str:
     """Returns the command that installs one package and its dependencies.
 

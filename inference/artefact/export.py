@@ -11,6 +11,8 @@ import tensorflow as tf
 
 from data_prep.core import durable
 from inference.artefact import model_card
+from inference.artefact import onnx_file
+from inference.artefact import openvino_file
 from inference.artefact import packed_ensemble
 from inference.artefact import saved_model
 from inference.artefact import verify
@@ -18,7 +20,11 @@ from inference.artefact.packed_ensemble import PackedEnsemble
 from inference.config import ExportConfig
 from trainer.machine import devices
 
-_FORMATS = {"savedmodel": saved_model}
+_FORMATS = {
+    "savedmodel": saved_model,
+    "onnx": onnx_file,
+    "openvino": openvino_file,
+}
 
 
 def export(config: ExportConfig) -> str:

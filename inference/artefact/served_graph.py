@@ -42,6 +42,7 @@ class ServedGraph(tf.Module):
       guard_of: scores images, see Guard.
       most_like: an image with a higher score is unlike the training films; None marks
         no image.
+      shrink: see mean_probability.segmenters.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class ServedGraph(tf.Module):
         ensemble: PackedEnsemble,
         guard_of: Guard = without_guard,
         most_like: float | None = None,
+        shrink: Callable[[tf.Tensor, int], tf.Tensor] = mean_probability.shrunk,
     ):
         super().__init__(name="ensemble")
         self._ensemble, self._guard_of, self._most_like = ensemble, guard_of, most_like
@@ -58,6 +60,7 @@ class ServedGraph(tf.Module):
         self._segment = mean_probability.segmenters(
             [self._placed(m) for m in group.segmenters],
             [tta.VIEWS[name] for name in ensemble.tta],
+            shrink,
         )
         self._classify = None
         if group.classifiers:
@@ -123,9 +126,10 @@ class ServedGraph(tf.Module):
         )
         return tf.round(total / len(views) * _DECIMALS) / _DECIMALS
 
-    def of_grey(self, squares: Squares) -> dict[str, tf.Tensor]:
-        """Returns what the signature `grey` gives, see docs/serving.md."""
-        found = self.of_squares(squares)
+    def of_inputs(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Returns what the signature `grey` gives for inputs by their names."""
+        names = self._ensemble.input_names()
+        found = self.of_squares({k: inputs[name] for k, name in names.items()})
         return {
             "probability": found["probability"],
             "map": tf.cast(found["map"], tf.float32),
@@ -233,10 +237,9 @@ class ServedGraph(tf.Module):
     def signatures(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
         """Returns the traced signatures of a SavedModel."""
         specs = input_specs(self._ensemble)
-        keys = {name: k for k, name in self._ensemble.input_names().items()}
 
         def grey(**images: tf.Tensor) -> dict[str, tf.Tensor]:
-            return self.of_grey({keys[name]: x for name, x in images.items()})
+            return self.of_inputs(images)
 
         data = tf.TensorSpec([None], tf.string, name="image_bytes")
         return {

@@ -16,6 +16,7 @@ _EXTRAS = (
     ("extra gpu", "nvidia-cudnn-cu12", "CUDA and cuDNN for NVIDIA GPUs"),
     ("extra codecs", "pyjpegls", _CODECS["pyjpegls"] + " in DICOM"),
     ("extra openvino", "openvino", "faster prediction on CPUs (--engine=openvino)"),
+    ("extra onnx", "tf2onnx", "ensembles as ONNX files (--format=onnx)"),
     ("extra ray", "ray", "several machines (--cluster)"),
     ("extra cloud", "fsspec", "paths such as gs:// and s3://"),
     (
@@ -68,6 +69,8 @@ def distributions() -> tuple[str, ...]:
 def _install(distribution: str) -> str:
     if distribution == "nvidia-cudnn-cu12":
         return installing.gpu()
+    if distribution == "tf2onnx":
+        return installing.onnx()
     if distribution == "tensorflow-io":
         return installing.tensorflow_io()
     return installing.package(distribution)
