@@ -7,8 +7,6 @@ import numpy as np
 import tensorflow as tf
 
 from data_prep.core import durable
-from data_prep.core.errors import CommandError
-from data_prep.core.errors import ExitCode
 from inference.artefact import comparison
 from inference.artefact import warmup
 from inference.artefact.comparison import Predicted
@@ -33,7 +31,6 @@ def write(folder: pathlib.Path, ensemble: PackedEnsemble) -> str:
       CommandError: the members' preprocessing has no graph, or the model that was
         written predicts otherwise.
     """
-    _check_preprocessing(ensemble)
     model = folder / VERSION
     served = ServedGraph(ensemble)
     tf.saved_model.save(served, str(model), signatures=served.signatures())
@@ -46,17 +43,6 @@ def client() -> str:
     """Returns the text of the program that predicts files by an artefact."""
     templates = importlib.resources.files("inference.artefact") / "templates"
     return (templates / CLIENT).read_text(encoding="utf-8")
-
-
-def _check_preprocessing(ensemble: PackedEnsemble) -> None:
-    for kind in ensemble.kinds:
-        if (voi := kind.manifest.options["voi"]) == "percentile":
-            raise CommandError(
-                ExitCode.CONFLICT,
-                f"the members were trained with --voi={voi}, which the graph of a "
-                "SavedModel lacks",
-                fix="give --format=onnx, which starts at prepared squares",
-            )
 
 
 def _write_warmup(model: pathlib.Path, ensemble: PackedEnsemble) -> None:

@@ -14,9 +14,9 @@ from inference.artefact import mask_graph
 from inference.artefact.packed_ensemble import PackedEnsemble
 from inference.artefact.packed_ensemble import key
 from inference.ensemble import mean_probability
-from inference.ensemble import tta
 from inference.ensemble.members import Member
 from inference.ensemble.placement import PlacedMember
+from inference.ensemble.tta import VIEWS
 
 # {key of a kind of square: its images, [N, S, S, 1] uint8}
 Squares = dict[str, tf.Tensor]
@@ -59,7 +59,7 @@ class ServedGraph(tf.Module):
         group = ensemble.group
         self._segment = mean_probability.segmenters(
             [self._placed(m) for m in group.segmenters],
-            [tta.VIEWS[name] for name in ensemble.tta],
+            [VIEWS[name] for name in ensemble.tta],
             shrink,
         )
         self._classify = None
@@ -107,7 +107,7 @@ class ServedGraph(tf.Module):
             gate = tf.cast(tf.reduce_max(maps, axis=[1, 2]), tf.float64)
         probability = gate
         if self._ensemble.temperature is not None:
-            probability = _calibrated(gate, self._ensemble.temperature)
+            probability = calibrated(gate, self._ensemble.temperature)
         return {
             "probability": tf.cast(probability, tf.float32),
             "map": maps,
@@ -168,7 +168,7 @@ class ServedGraph(tf.Module):
         kinds = [kind.manifest.options for kind in self._ensemble.kinds]
 
         def one(data: tf.Tensor):
-            film = film_bytes.decode(data)
+            film = film_bytes.decode(data, voi=kinds[0]["voi"])
             squares = tuple(
                 grey_square.square(
                     film.grey,
@@ -242,9 +242,13 @@ class ServedGraph(tf.Module):
             return self.of_inputs(images)
 
         data = tf.TensorSpec([None], tf.string, name="image_bytes")
+        # AutoGraph would find nothing to convert, and take twice as long.
+        of_bytes, of_grey = (
+            tf.function(f, autograph=False) for f in (self.of_bytes, grey)
+        )
         return {
-            "serving_default": tf.function(self.of_bytes).get_concrete_function(data),
-            "grey": tf.function(grey).get_concrete_function(**specs),
+            "serving_default": of_bytes.get_concrete_function(data),
+            "grey": of_grey.get_concrete_function(**specs),
         }
 
 
@@ -269,7 +273,7 @@ def _nothing():
 
 
 def _viewed(squares: Squares, name: str) -> Squares:
-    return {k: tta.VIEWS[name].forward(images) for k, images in squares.items()}
+    return {k: VIEWS[name].forward(images) for k, images in squares.items()}
 
 
 def _one_or_more(images: tf.Tensor) -> tf.Tensor:
@@ -282,7 +286,7 @@ def _count(squares: Squares) -> tf.Tensor:
     return tf.shape(next(iter(squares.values())))[0]
 
 
-def _calibrated(probability: tf.Tensor, temperature: float) -> tf.Tensor:
+def calibrated(probability: tf.Tensor, temperature: float) -> tf.Tensor:
     """The graph of inference/masks/image_probability.py's `calibrated`."""
     p = tf.clip_by_value(probability, _EPSILON, 1 - _EPSILON)
     return 1 / (1 + ((1 - p) / p) ** (1 / temperature))

@@ -9,7 +9,7 @@ from trainer.run.run_folder import RunFolder
 CLASSIFIER = "encoded(label=true)"
 
 
-def member(folder, dataset, seed, *, bias=None, fold=0, model="tiny"):
+def member(folder, dataset, seed, *, bias=None, fold=0, model="tiny", scale=1):
     """Writes a finished run.
 
     Args:
@@ -19,6 +19,7 @@ def member(folder, dataset, seed, *, bias=None, fold=0, model="tiny"):
       bias: bias of the last layer, or None.
       fold: the fold that the run claims to be validated on.
       model: "tiny" or CLASSIFIER.
+      scale: factor of the last layer's kernel, for larger logits.
 
     Returns:
       The network.
@@ -30,6 +31,7 @@ def member(folder, dataset, seed, *, bias=None, fold=0, model="tiny"):
     network = registry.build_from_spec(model, image_size=data.image_size)
     if bias is not None:
         network.layers[-1].bias.assign([bias])
+    network.layers[-1].kernel.assign(scale * network.layers[-1].kernel)
     for name in ("swa", "best"):
         run.save_weights(network, name)
     run.finish({}, {}, 0.0)
