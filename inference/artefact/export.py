@@ -20,7 +20,7 @@ from inference.artefact.packed_ensemble import PackedEnsemble
 from inference.config import ExportConfig
 from trainer.machine import devices
 
-_FORMATS = {
+FORMATS = {
     "savedmodel": saved_model,
     "onnx": onnx_file,
     "openvino": openvino_file,
@@ -50,7 +50,7 @@ def export(config: ExportConfig) -> str:
     with durable.aside(config.output) as folder:
         try:
             folder.mkdir()
-            compared = _FORMATS[config.format].write(folder, ensemble)
+            compared = FORMATS[config.format].write(folder, ensemble)
             _write_texts(folder, config.format, ensemble)
             verify.write(folder, {**facts, "compared": compared})
             folder.rename(config.output)

@@ -45,6 +45,7 @@ class DecodedFilm(NamedTuple):
     error: tf.Tensor
 
 
+@tf.autograph.experimental.do_not_convert
 def decode(image_bytes: tf.Tensor, *, voi: str = "first") -> DecodedFilm:
     """Decodes one file.
 

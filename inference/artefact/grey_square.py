@@ -18,6 +18,7 @@ from inference.artefact import opencv_resize
 Equalize = Callable[[tf.Tensor], tf.Tensor]
 
 
+@tf.autograph.experimental.do_not_convert
 def square(
     grey: tf.Tensor,
     height: tf.Tensor,

@@ -17,7 +17,7 @@ sys.argv = sys.argv[1:]
 try:
     runpy.run_path(sys.argv[0], run_name="__main__")
 finally:
-    ours = {"data_prep", "trainer", "inference", "flags", "tests", "cv2"}
+    ours = {"data_prep", "trainer", "inference", "flags", "tests"}
     print(sorted(ours & {name.partition(".")[0] for name in sys.modules}))
 """
 
