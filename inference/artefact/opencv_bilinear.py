@@ -27,30 +27,26 @@ def resize(
     Returns:
       [height, width] float32.
     """
-    side = values.shape[0]
-    top, bottom, down = _places(side, covered[0], start[0], size[0])
-    left, right, across = _places(side, covered[1], start[1], size[1])
     # Columns are rows of the transpose, which are gathered at a tenth of the cost.
-    rows = tf.transpose(_between(tf.transpose(values), left, right, across))
-    return _between(rows, top, bottom, down)
+    rows = tf.transpose(_enlarged(tf.transpose(values), covered[1], start[1], size[1]))
+    return _enlarged(rows, covered[0], start[0], size[0])
 
 
-def _between(values: tf.Tensor, first, second, share: tf.Tensor) -> tf.Tensor:
-    """Returns rows between pairs of rows, [N, K] float32."""
-    lower = tf.gather(values, first)
-    step = tf.cast(tf.gather(values, second) - lower, tf.float64)
-    # The product of two float32 is exact in float64.
-    exact = tf.cast(lower, tf.float64) + step * share[:, tf.newaxis]
-    return tf.cast(exact, tf.float32)
-
-
-def _places(side: int, covered: tf.Tensor, start: tf.Tensor, size: tf.Tensor):
-    """Returns for each pixel the two cells beside it and the share of the second."""
-    scale = tf.constant(side, tf.float64) / tf.cast(covered, tf.float64)
+def _enlarged(
+    values: tf.Tensor, covered: tf.Tensor, start: tf.Tensor, size: tf.Tensor
+) -> tf.Tensor:
+    """Returns `size` rows, from `start` on, of `covered` ones between [S, N]."""
+    side = tf.shape(values)[0]
+    scale = tf.cast(side, tf.float64) / tf.cast(covered, tf.float64)
     pixel = tf.cast(tf.range(start, start + size), tf.float64)
     place = (pixel + 0.5) * scale - 0.5
     before = tf.floor(place)
     share = tf.cast(tf.cast(place - before, tf.float32), tf.float64)
-    cell = tf.cast(before, tf.int32)
-    first, second = (tf.clip_by_value(c, 0, side - 1) for c in (cell, cell + 1))
-    return first, second, share
+    row = tf.cast(before, tf.int32)
+    # Beyond the first and the last row there is no other to share with.
+    share = tf.where((row >= 0) & (row < side - 1), share, 0)[:, tf.newaxis]
+    row = tf.clip_by_value(row, 0, side - 1)
+    steps = tf.pad(values[1:] - values[:-1], [[0, 1], [0, 0]])
+    lower, step = (tf.gather(tf.cast(v, tf.float64), row) for v in (values, steps))
+    # The product of two float32 is exact in float64.
+    return tf.cast(lower + step * share, tf.float32)
