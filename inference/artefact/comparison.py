@@ -162,11 +162,15 @@ def of_films(expected: list[Predicted], received: list[Predicted]) -> Difference
     for one, other in pairs:
         if one.map.shape != other.map.shape or one.mask.shape != other.mask.shape:
             raise differs(f"gives a map of {other.map.shape} for {one.map.shape}")
+    # Of a NaN, numpy makes a NaN where `max` may drop it.
+    columns = (
+        [abs(a.probability - b.probability) for a, b in pairs],
+        [np.abs(a.map - b.map).max() for a, b in pairs],
+        [(a.mask != b.mask).mean() for a, b in pairs],
+    )
+    probability, of_map, mask_share = (float(np.max(c)) for c in columns)
     return Difference(
-        probability=max(abs(a.probability - b.probability) for a, b in pairs),
-        map=max(float(np.abs(a.map - b.map).max()) for a, b in pairs),
-        mask_share=max(float((a.mask != b.mask).mean()) for a, b in pairs),
-        films=len(pairs),
+        probability=probability, map=of_map, mask_share=mask_share, films=len(pairs)
     )
 
 
