@@ -14,6 +14,9 @@ from inference.artefact.graph_runs import GraphRuns
 from inference.masks import mask_filters
 from inference.masks.postprocess import Postprocess
 
+# No enlarged value is above the largest cell by more.
+_SLACK = 2.0**-20
+
 
 @tf.autograph.experimental.do_not_convert
 def mask(
@@ -40,18 +43,31 @@ def mask(
       [height, width] float32, the map at the film's size, and [height, width] uint8,
       the mask of 0 and 1.
     """
-    enlarged = _enlarged(tf.cast(values, tf.float32), height, width, aspect)
-    triplet = postprocess.triplet
-    evidence = tf.math.count_nonzero(enlarged >= np.float32(triplet.top))
-    bottom = enlarged >= np.float32(triplet.bottom)
-    has_mask = tf.reduce_any(bottom)
-    has_mask &= _at_least(evidence, triplet.min_area, height, width)
+    values = tf.cast(values, tf.float32)
+    enlarged = _enlarged(values, height, width, aspect)
+    can_have_mask = tf.reduce_max(values) >= postprocess.triplet.bottom - _SLACK
     if postprocess.gate is not None:
-        has_mask &= tf.cast(probability, tf.float64) >= postprocess.gate
+        can_have_mask &= tf.cast(probability, tf.float64) >= postprocess.gate
+    # Most films end here.
     return enlarged, tf.cond(
-        has_mask,
-        lambda: _filtered(bottom, postprocess.filters),
-        lambda: tf.zeros_like(bottom, tf.uint8),
+        can_have_mask,
+        lambda: _mask(enlarged, height, width, postprocess),
+        lambda: tf.zeros([height, width], tf.uint8),
+    )
+
+
+def _mask(
+    enlarged: tf.Tensor, height: tf.Tensor, width: tf.Tensor, postprocess: Postprocess
+) -> tf.Tensor:
+    triplet = postprocess.triplet
+    mask = enlarged >= np.float32(triplet.bottom)
+    evidence = enlarged >= np.float32(triplet.top)
+    evidence = tf.reduce_sum(tf.cast(evidence, tf.int32))
+    has_mask = _at_least(evidence, triplet.min_area, height, width)
+    return tf.cond(
+        has_mask & tf.reduce_any(mask),
+        lambda: _filtered(mask, postprocess.filters),
+        lambda: tf.zeros_like(mask, tf.uint8),
     )
 
 
