@@ -10,6 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from data_prep.core import durable
+from data_prep.core.errors import CommandError
+from data_prep.core.errors import ExitCode
 from inference.artefact import model_card
 from inference.artefact import onnx_file
 from inference.artefact import openvino_file
@@ -20,6 +22,7 @@ from inference.artefact.packed_ensemble import PackedEnsemble
 from inference.config import ExportConfig
 from trainer.machine import devices
 
+_OTHER = "choose another --output, or delete this one"
 FORMATS = {
     "savedmodel": saved_model,
     "onnx": onnx_file,
@@ -44,7 +47,7 @@ def export(config: ExportConfig) -> str:
     tf.config.experimental.enable_op_determinism()
     ensemble = packed_ensemble.load(config)
     facts = _facts(config, ensemble)
-    if config.output.exists():
+    if _is_used(config.output):
         return _confirmed(config.output, facts)
     config.output.parent.mkdir(parents=True, exist_ok=True)
     with durable.aside(config.output) as folder:
@@ -60,12 +63,19 @@ def export(config: ExportConfig) -> str:
     return compared
 
 
+def _is_used(output: pathlib.Path) -> bool:
+    """Whether there is something that a new artefact would replace."""
+    if output.is_dir():
+        return any(output.iterdir())
+    return output.exists()
+
+
 def _confirmed(output: pathlib.Path, facts: dict[str, Any]) -> str:
+    if not (output / verify.FILE_NAME).exists():
+        raise CommandError(ExitCode.CONFLICT, f"{output} is no artefact", fix=_OTHER)
     found = verify.check(output)
     stored = {name: found.get(name) for name in facts}
-    durable.refuse_other_config(
-        output, stored, facts, fix="choose another --output, or delete this one"
-    )
+    durable.refuse_other_config(output, stored, facts, fix=_OTHER)
     logging.info("%s is already complete", output)
     return found["compared"]
 

@@ -1,6 +1,7 @@
 """The ensemble that an artefact holds: its members, views, and post-processing."""
 
 import dataclasses
+import logging
 import pathlib
 from typing import Any
 
@@ -102,6 +103,10 @@ def load(config: ExportConfig) -> PackedEnsemble:
     tta.views(config.tta)
     tta.views(config.classifier_tta, "classifier_tta")
     tuned = thresholds.read(config.thresholds) if config.thresholds else None
+    if tuned and not tuned.beats_all_empty:
+        logging.warning(
+            "%s says that its rule does not beat empty masks", config.thresholds
+        )
     spec = postprocess.expand(tuned.postprocess if tuned else config.postprocess)
     steps = postprocess.parse(spec, gated=bool(config.classifiers))
     runs = {

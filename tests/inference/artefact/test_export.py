@@ -88,6 +88,14 @@ def test_thresholds_of_random_views_are_refused(config, tmp_path):
     assert e.value.exit_code == ExitCode.CONFLICT
 
 
+def test_what_is_no_artefact_is_not_replaced(config, tmp_path):
+    (tmp_path / "film.png").write_text("x")
+    with pytest.raises(CommandError, match="is no artefact; choose another") as e:
+        export.export(dataclasses.replace(config, output=tmp_path))
+    assert e.value.exit_code == ExitCode.CONFLICT
+    assert (tmp_path / "film.png").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "package"), [("onnx", "tf2onnx"), ("openvino", "openvino")]
