@@ -46,8 +46,8 @@ batch_norm_momentum batch_size best_by bootstrap_samples bottoms cache clahe
 classifier_random_views classifier_tta classifiers clip_norm cluster data data_service
 deterministic dicom_decoder dry_run ema_momentum encoder_weights engine epochs fold
 fold_lists fold_seed folds folds_csv format frame frozen_epochs fused gates
-global_batch_size gpus_per_member group_csv group_salt id_column id_from ids image_size init_from
-interpolation jit json label_column label_csv label_smoothing learning_rate
+global_batch_size gpus_per_member group_csv group_salt id_column id_from ids image_size
+init_from interpolation jit json label_column label_csv label_smoothing learning_rate
 log_every_steps loss mask_size mask_source max_bad_fraction max_hours members min_areas
 modalities model num_devices num_folds num_images num_pictures num_test num_train
 num_workers openvino_precision optimizer output outputs part patient_column
