@@ -45,7 +45,8 @@ OTHER := build/python$(shell $(OTHER_PYTHON) -c 'import sys; print(sys.version_i
 OTHER_TESTS := $(filter-out %/test_dicom_tfio.py,$(TFIO_TESTS)) tests/test_package.py \
     tests/trainer/test_step.py tests/trainer/test_keras_settings.py \
     tests/inference/ensemble/test_openvino_engine.py tests/inference/prediction/test_predict.py
-DEV_FILES := $(addprefix requirements-,dev.txt codecs.txt dicom-seg.txt openvino.txt ray.txt cloud.txt)
+DEV_FILES := $(addprefix requirements-,dev.txt codecs.txt dicom-seg.txt onnx.txt openvino.txt \
+    ray.txt cloud.txt)
 # The benchmarks' peers live in an environment of their own.
 BENCH := build/bench-venv
 BENCH_FLAGS ?=

@@ -41,6 +41,20 @@ class Groups:
             for one in self.needed
         ]
 
+    def holder(self, name: str) -> flags.FlagHolder:
+        """Returns the flag of a name, for another command that has it, too.
+
+        Raises:
+          LookupError: there is none.
+        """
+        flat = [
+            h for one in self.needed for h in (one if type(one) is tuple else [one])
+        ]
+        for holder in (*flat, *self.common, *self.rare):
+            if holder.name == name:
+                return holder
+        raise LookupError(f"no flag --{name}")
+
     def help_of(self, name: str) -> str:
         """Returns a flag's help text, whose back-quoted word is its placeholder."""
         # absl adds the values of an enum in front of its help text.

@@ -168,15 +168,15 @@ def predict_config() -> PredictConfig:
         PredictConfig,
         GROUPS,
         data=tuple(fields.path(p) for p in (common.DATA.value or "").split(",") if p),
-        members=_matched(_MEMBERS),
-        classifiers=_matched(_CLASSIFIERS),
+        members=matched(_MEMBERS),
+        classifiers=matched(_CLASSIFIERS),
         engine=Engine(name=_ENGINE.value, precision=_OPENVINO_PRECISION.value),
         num_workers=num_workers,
         placement=placement,
     )
 
 
-def _matched(holder: flags.FlagHolder) -> tuple[pathlib.Path, ...]:
+def matched(holder: flags.FlagHolder) -> tuple[pathlib.Path, ...]:
     """Returns a flag's paths, with each pattern replaced by the paths it matches."""
     paths: list[pathlib.Path] = []
     for written in holder.value:

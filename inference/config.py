@@ -181,6 +181,50 @@ def _check_guard(config: PredictConfig) -> None:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """An ensemble as an artefact that can be served without this project.
+
+    Attributes:
+      members: run folders of segmenters, whose mean is predicted.
+      classifiers: run folders of classifiers; their mean is an image's probability,
+        and the gate in `postprocess` asks for it.
+      weights: which weights of each run folder to load.
+      output: folder to write.
+      format: "savedmodel" starts at the bytes of PNG and JPEG files; "onnx" and
+        "openvino" start at grey squares, already shrunk and equalised.
+      tta: views of each image that are averaged, see inference/ensemble/tta.py.
+      classifier_tta: views of each image that the classifiers average.
+      postprocess: spec of the masks, see inference/masks/postprocess.py.
+      thresholds: file that inference.tune wrote and that replaces `postprocess`, or
+        None.
+    """
+
+    members: tuple[pathlib.Path, ...]
+    classifiers: tuple[pathlib.Path, ...] = ()
+    weights: Literal["swa", "ema", "best", "last"] = "swa"
+    output: pathlib.Path
+    format: Literal["savedmodel", "onnx", "openvino"] = "savedmodel"
+    tta: tuple[str, ...] = PredictConfig.tta
+    classifier_tta: tuple[str, ...] = PredictConfig.classifier_tta
+    postprocess: str = PredictConfig.postprocess
+    thresholds: pathlib.Path | None = None
+
+    def __post_init__(self):
+        runs = [str(m) for m in (*self.members, *self.classifiers)]
+        if not self.members or len(set(runs)) != len(runs):
+            raise ConfigError(
+                "Expected one or more different run folders of segmenters. Received: "
+                f"members={[str(m) for m in self.members]}, "
+                f"classifiers={[str(m) for m in self.classifiers]}"
+            )
+        if remote.is_remote(self.output):
+            raise ConfigError(
+                "Expected a folder of this machine, which can then be copied. "
+                f"Received: output={self.output}"
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
     """Evaluation of a submission.
 

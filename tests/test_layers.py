@@ -114,7 +114,18 @@ ARROWS = {
         "trainer.machine",
         "trainer.run",
     },
-    "inference.artefact": {"data_prep.core", "trainer.run"},
+    "inference.artefact": SHARED
+    | {
+        "data_prep.build",
+        "data_prep.phantom",
+        "data_prep.pixels",
+        "inference.ensemble",
+        "inference.inputs",
+        "inference.masks",
+        "inference.prediction",
+        "trainer.machine",
+        "trainer.run",
+    },
     "inference.evaluation": SHARED
     | {
         "data_prep.labels",
@@ -155,7 +166,13 @@ OWNERS = {
     "ray": {"data_prep/executors/ray_*.py"},
     "fsspec": {"data_prep/core/store_client.py"},
 }
-FILES = sorted(p for name in PACKAGES for p in (ROOT / name).rglob("*.py"))
+# Templates are data: programs that run where the packages are not.
+FILES = sorted(
+    p
+    for name in PACKAGES
+    for p in (ROOT / name).rglob("*.py")
+    if p.parent.name != "templates"
+)
 
 
 def imports(path: pathlib.Path) -> list[str]:

@@ -224,6 +224,7 @@ def assert_within(pin: Requirement, wanted: Requirement) -> None:
         ("requirements-codecs.txt", "codecs"),
         ("requirements-ray.txt", "ray"),
         ("requirements-cloud.txt", "cloud"),
+        ("requirements-onnx.txt", "onnx"),
     ],
 )
 def test_ranges_hold_the_pins(file, extra):

@@ -75,6 +75,13 @@ def dicom_seg() -> str:
     return package("highdicom", "==0.28.2")
 
 
+def onnx() -> str:
+    """Returns the command that installs what exports to ONNX and runs it."""
+    if _may_use("requirements-onnx.txt", tensorflow()):
+        return f"pip install {_files('requirements-onnx.txt')}"
+    return "pip install tf2onnx onnxruntime"
+
+
 def package(name: str, versions: str = "") -> str:
     """Returns the command that installs one package and its dependencies.
 

@@ -22,7 +22,16 @@ def keys(members: Sequence[PlacedMember]) -> list[str]:
     return list(dict.fromkeys(map(key, members)))
 
 
-def segmenters(members: Sequence[PlacedMember], views: Sequence[View]) -> Predict:
+def shrunk(maps: tf.Tensor, size: int) -> tf.Tensor:
+    """Averages [B, S, S, 1] float32 over areas to [B, size, size, 1]."""
+    return tf.image.resize(maps, [size, size], method="area")
+
+
+def segmenters(
+    members: Sequence[PlacedMember],
+    views: Sequence[View],
+    shrink: Callable[[tf.Tensor, int], tf.Tensor] = shrunk,
+) -> Predict:
     """Returns a function from images to the mean probabilities of their pixels.
 
     Probabilities are [B, s, s, 1] float16 in 0..1, where s is the smallest size of the
@@ -31,6 +40,11 @@ def segmenters(members: Sequence[PlacedMember], views: Sequence[View]) -> Predic
     independent of whether its maps are kept.
 
     A member runs all views of an image as one batch.
+
+    Args:
+      members: one or more.
+      views: of each image.
+      shrink: averages larger maps down, as `shrunk` does.
     """
     size = min(m.dataset.manifest.image_size for m in members)
 
@@ -47,7 +61,7 @@ def segmenters(members: Sequence[PlacedMember], views: Sequence[View]) -> Predic
                 [view.inverse(p) for view, p in zip(views, by_view, strict=True)]
             )
             if member.dataset.manifest.image_size != size:
-                view_sum = tf.image.resize(view_sum, [size, size], method="area")
+                view_sum = shrink(view_sum, size)
             total += view_sum
         return tf.cast(total / (len(members) * len(views)), tf.float16)
 

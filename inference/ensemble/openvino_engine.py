@@ -92,7 +92,7 @@ def compiled(
             f"Expected a precision of {sorted(PRECISIONS)} and a thread. Received: "
             f"precision={precision!r}, num_threads={num_threads}"
         )
-    openvino = _openvino()
+    openvino = library()
     core = openvino.Core()
     if precision == "bf16" and not _has_bf16(core):
         # OpenVINO would silently compute in f32.
@@ -108,7 +108,7 @@ def compiled(
         "NUM_STREAMS": num_threads,
     }
     try:
-        with _own_logging():
+        with own_logging():
             converted = openvino.convert_model(_graph(model))
         network = core.compile_model(converted, "CPU", options)
     except Exception as e:  # noqa: BLE001 - each frontend has its own exception classes
@@ -136,18 +136,26 @@ def check_images(size: int) -> np.ndarray:
     return np.stack(images)[..., np.newaxis].astype(np.float32)
 
 
-def _openvino():
+def library(*, otherwise: str = _OTHER_ENGINE):
+    """Returns the package, which nothing else imports.
+
+    Args:
+      otherwise: what a user without it can do instead of installing it.
+
+    Raises:
+      CommandError: OpenVINO is not installed.
+    """
     # Importing OpenVINO sends telemetry unless this package is absent.
     sys.modules.setdefault("openvino_telemetry", None)
     try:
-        with _own_logging():
+        with own_logging():
             import openvino
             from openvino.frontend.tensorflow import utils as tensorflow_utils
     except ImportError as e:
         raise CommandError(
             ExitCode.ENVIRONMENT,
             "OpenVINO is not installed",
-            fix=f"pip install openvino, or {_OTHER_ENGINE}",
+            fix=f"pip install openvino, or {otherwise}",
         ) from e
     # OpenVINO 2026.4 gets TensorFlow's version from `exec("import tensorflow")` and
     # locals(), which does not work in Python 3.13 (PEP 667).
@@ -158,7 +166,7 @@ def _openvino():
 
 
 @contextlib.contextmanager
-def _own_logging() -> Iterator[None]:
+def own_logging() -> Iterator[None]:
     """Restores the root logger: OpenVINO removes its handlers and silences it."""
     root = logging.getLogger()
     level, filters, handlers = root.level, root.filters[:], root.handlers[:]
@@ -220,9 +228,7 @@ def _check(predict: Predict, model: keras.Model, name: str, precision: str) -> N
     images = check_images(model.input.shape[1])
     expected = model(images, training=False)
     received = predict(images)
-    allowed = tolerance(
-        {PRECISIONS[precision], *(x.compute_dtype for x in model.layers)}
-    )
+    allowed = tolerance_of(model, PRECISIONS[precision])
     for output in sorted(set(_OUTPUTS) & set(expected)):
         pair = [_probabilities(x[output]) for x in (expected, received)]
         if not allowed.holds(*pair):
@@ -241,6 +247,11 @@ def _difference(expected: np.ndarray, received: np.ndarray) -> tuple[float, floa
     a, b = (np.asarray(x, np.float64).reshape(len(x), -1) for x in (expected, received))
     difference = np.abs(a - b)
     return float(difference.mean(axis=1).max()), float(difference.max())
+
+
+def tolerance_of(model: keras.Model, dtype: str) -> Tolerance:
+    """Returns the tolerance of a model that an engine runs in a number format."""
+    return tolerance({dtype, *(layer.compute_dtype for layer in model.layers)})
 
 
 def _probabilities(logits: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from flags import crossval as crossval_flags
 from flags import data_prep as data_prep_flags
 from flags import doctor as doctor_flags
 from flags import evaluate as evaluate_flags
+from flags import export as export_flags
 from flags import inference as inference_flags
 from flags import trainer as trainer_flags
 from flags import tune as tune_flags
@@ -22,6 +23,7 @@ from flags.groups import Groups
 _COMMANDS: dict[str, tuple[Groups, list[Callable[[], Any]]]] = {
     "data_prep.main": (data_prep_flags.GROUPS, [data_prep_flags.convert_config]),
     "data_prep.verify": (verify_flags.GROUPS, []),
+    "inference.export": (export_flags.GROUPS, [export_flags.export_config]),
     "inference.main": (inference_flags.GROUPS, [inference_flags.predict_config]),
     "inference.evaluate": (evaluate_flags.GROUPS, [evaluate_flags.evaluate_config]),
     "inference.tune": (tune_flags.GROUPS, [tune_flags.tune_config]),

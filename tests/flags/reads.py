@@ -33,6 +33,10 @@ COMMANDS = {
         "inference.prediction.predict.predict",
         "--data=a --members=b --output=c",
     ),
+    "inference.export": (
+        "inference.artefact.export.export",
+        "--members=b --output=c",
+    ),
     "inference.evaluate": (
         "inference.evaluation.evaluate.evaluate",
         "--submission=a --truth=b --output=c",

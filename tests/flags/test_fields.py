@@ -21,6 +21,7 @@ from flags import common
 from flags import crossval as crossval_flags
 from flags import data_prep as data_prep_flags
 from flags import evaluate as evaluate_flags
+from flags import export as export_flags
 from flags import fields
 from flags import inference as inference_flags
 from flags import preview as preview_flags
@@ -55,6 +56,11 @@ CONFIGS = {
         crossval_flags.cross_validation,
         crossval_flags.GROUPS,
         "--data=a --output=b",
+    ),
+    inference_config.ExportConfig: (
+        export_flags.export_config,
+        export_flags.GROUPS,
+        "--members=a --output=b",
     ),
     trainer_config.PreviewConfig: (
         preview_flags.preview_config,

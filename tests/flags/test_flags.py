@@ -19,6 +19,7 @@ from flags import crossval as crossval_flags
 from flags import data_prep as data_prep_flags
 from flags import doctor as doctor_flags
 from flags import evaluate as evaluate_flags
+from flags import export as export_flags
 from flags import inference as inference_flags
 from flags import list_models as list_models_flags
 from flags import preset
@@ -44,9 +45,9 @@ accumulation allow_open_cluster allow_quarantined aspect augment augment_on
 batch_norm_momentum batch_size best_by bootstrap_samples bottoms cache clahe
 classifier_random_views classifier_tta classifiers clip_norm cluster data data_service
 deterministic dicom_decoder dry_run ema_momentum encoder_weights engine epochs fold
-fold_lists fold_seed folds folds_csv frame frozen_epochs fused gates global_batch_size
-gpus_per_member group_csv group_salt id_column id_from ids image_size init_from
-interpolation jit json label_column label_csv label_smoothing learning_rate
+fold_lists fold_seed folds folds_csv format frame frozen_epochs fused gates
+global_batch_size gpus_per_member group_csv group_salt id_column id_from ids image_size
+init_from interpolation jit json label_column label_csv label_smoothing learning_rate
 log_every_steps loss mask_size mask_source max_bad_fraction max_hours members min_areas
 modalities model num_devices num_folds num_images num_pictures num_test num_train
 num_workers openvino_precision optimizer output outputs part patient_column
@@ -143,6 +144,7 @@ def test_replay():
         synthetic_flags.synthetic_config,
         inference_flags.predict_config,
         evaluate_flags.evaluate_config,
+        export_flags.export_config,
         preview_flags.preview_config,
         vote_flags.vote_config,
         average_flags.average_config,

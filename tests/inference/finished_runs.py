@@ -14,7 +14,17 @@ CLASSIFIER = "encoded(label=true)"
 POOLED = "unet(starting_filters=2, n_pools=1)"
 
 
-def member(folder, dataset, seed, *, bias=None, fold=0, model="tiny", described=False):
+def member(
+    folder,
+    dataset,
+    seed,
+    *,
+    bias=None,
+    fold=0,
+    model="tiny",
+    scale=1,
+    described=False,
+):
     """Writes a finished run.
 
     Args:
@@ -24,6 +34,7 @@ def member(folder, dataset, seed, *, bias=None, fold=0, model="tiny", described=
       bias: bias of the last layer, or None.
       fold: the fold that the run claims to be validated on.
       model: "tiny", POOLED or CLASSIFIER.
+      scale: factor of the last layer's kernel, for larger logits.
       described: whether it has a description of the dataset's films.
 
     Returns:
@@ -36,6 +47,7 @@ def member(folder, dataset, seed, *, bias=None, fold=0, model="tiny", described=
     network = registry.build_from_spec(model, image_size=data.image_size)
     if bias is not None:
         network.layers[-1].bias.assign([bias])
+    network.layers[-1].kernel.assign(scale * network.layers[-1].kernel)
     for name in ("swa", "best"):
         run.save_weights(network, name)
     if described:

@@ -17,6 +17,7 @@ _EXTRAS = (
     ("extra codecs", "pyjpegls", _CODECS["pyjpegls"] + " in DICOM"),
     ("extra openvino", "openvino", "faster prediction on CPUs (--engine=openvino)"),
     ("extra dicom-seg", "highdicom", "DICOM segmentations (--outputs=dicom_seg)"),
+    ("extra onnx", "tf2onnx", "ensembles as ONNX files (--format=onnx)"),
     ("extra ray", "ray", "several machines (--cluster)"),
     ("extra cloud", "fsspec", "paths such as gs:// and s3://"),
     (
@@ -71,6 +72,8 @@ def _install(distribution: str) -> str:
         return installing.gpu()
     if distribution == "highdicom":
         return installing.dicom_seg()
+    if distribution == "tf2onnx":
+        return installing.onnx()
     if distribution == "tensorflow-io":
         return installing.tensorflow_io()
     return installing.package(distribution)

@@ -63,6 +63,7 @@ BENCHMARKS = (
     Benchmark(
         module="bulk_inference", quick=("--rounds=1", "--films=32", "--members=2")
     ),
+    Benchmark(module="serving"),
     Benchmark(module="engine_job"),
     Benchmark(
         module="postprocessing", quick=("--count=20", "--rounds=3", "--sizes=256")

@@ -92,7 +92,7 @@ def test_uses_bf16_only_on_request(monkeypatch):
     assert np.abs(expected).max() > 2
     exact = np.abs(compiled(model)(images(2))["mask"] - expected).max()
     assert exact < 1e-4
-    core = openvino_engine._openvino().Core()
+    core = openvino_engine.library().Core()
     if openvino_engine._has_bf16(core):
         rounded = compiled(model, precision="bf16")(images(2))["mask"]
         assert 1e-3 < np.abs(rounded - expected).max() < 0.5

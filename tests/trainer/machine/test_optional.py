@@ -34,5 +34,6 @@ def test_extras_say_what_they_add():
     found = {f.name: f for f in optional.check_extras(versions)}
     assert found["extra openvino"].text.startswith("openvino 2026.4.1: faster")
     assert found["extra gpu"].text.startswith("not installed: CUDA")
+    assert "requirements-onnx.txt" in found["extra onnx"].fix
     assert "requirements-gpu.txt" in found["extra gpu"].fix
     assert "TensorFlow 2.16" in found["tensorflow-io"].text

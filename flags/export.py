@@ -1,0 +1,51 @@
+"""Flags of `python -m inference.export`."""
+
+from flags import common
+from flags import fields
+from flags import inference as inference_flags
+from flags.groups import Groups
+from inference.config import ExportConfig
+
+_MEMBERS, _CLASSIFIERS, _TTA, _CLASSIFIER_TTA, _POSTPROCESS, _THRESHOLDS, _WEIGHTS = (
+    inference_flags.GROUPS.holder(name)
+    for name in (
+        "members",
+        "classifiers",
+        "tta",
+        "classifier_tta",
+        "postprocess",
+        "thresholds",
+        "weights",
+    )
+)
+_FORMAT = fields.define(
+    ExportConfig,
+    "format",
+    "What to write: savedmodel takes the bytes of PNG and JPEG files and is laid out "
+    "for TensorFlow Serving; onnx and openvino take grey squares, already shrunk and "
+    "equalised, and give the mean map and the probability.",
+)
+
+GROUPS = Groups(
+    needed=(_MEMBERS, common.OUTPUT),
+    common=(_FORMAT, _CLASSIFIERS, _TTA, _POSTPROCESS, _THRESHOLDS),
+    rare=(_CLASSIFIER_TTA, _WEIGHTS),
+    meanings={
+        "output": "`Folder` to write; it must not exist, or be the same export.",
+        "members": "Run `folders` of the segmenters, or patterns such as 'runs/*'; the "
+        "mean of their probabilities is what the artefact gives.",
+        "classifiers": "Run `folders` of classifiers, or patterns of them; their mean "
+        "is an image's probability, and gate(t) in --postprocess asks for it.",
+    },
+)
+
+
+def export_config() -> ExportConfig:
+    """Returns the flags as one frozen configuration."""
+    fields.required(_MEMBERS)
+    return fields.read(
+        ExportConfig,
+        GROUPS,
+        members=inference_flags.matched(_MEMBERS),
+        classifiers=inference_flags.matched(_CLASSIFIERS),
+    )
