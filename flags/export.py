@@ -6,7 +6,16 @@ from flags import inference as inference_flags
 from flags.groups import Groups
 from inference.config import ExportConfig
 
-_MEMBERS, _CLASSIFIERS, _TTA, _CLASSIFIER_TTA, _POSTPROCESS, _THRESHOLDS, _WEIGHTS = (
+(
+    _MEMBERS,
+    _CLASSIFIERS,
+    _TTA,
+    _CLASSIFIER_TTA,
+    _POSTPROCESS,
+    _THRESHOLDS,
+    _WEIGHTS,
+    _QUANTILE,
+) = (
     inference_flags.GROUPS.holder(name)
     for name in (
         "members",
@@ -16,6 +25,7 @@ _MEMBERS, _CLASSIFIERS, _TTA, _CLASSIFIER_TTA, _POSTPROCESS, _THRESHOLDS, _WEIGH
         "postprocess",
         "thresholds",
         "weights",
+        "guard_quantile",
     )
 )
 _FORMAT = fields.define(
@@ -29,8 +39,10 @@ _FORMAT = fields.define(
 GROUPS = Groups(
     needed=(_MEMBERS, common.OUTPUT),
     common=(_FORMAT, _CLASSIFIERS, _TTA, _POSTPROCESS, _THRESHOLDS),
-    rare=(_CLASSIFIER_TTA, _WEIGHTS),
+    rare=(_CLASSIFIER_TTA, _WEIGHTS, _QUANTILE),
     meanings={
+        "guard_quantile": "Share of films like those of the members' training, in "
+        "`0..1`, that a SavedModel does not mark as unlike them; 0 compares no films.",
         "output": "`Folder` to write; it must not exist, or be the same export.",
         "members": "Run `folders` of the segmenters, or patterns such as 'runs/*'; the "
         "mean of their probabilities is what the artefact gives.",

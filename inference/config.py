@@ -197,6 +197,8 @@ class ExportConfig:
       postprocess: spec of the masks, see inference/masks/postprocess.py.
       thresholds: file that inference.tune wrote and that replaces `postprocess`, or
         None.
+      guard_quantile: share of films like those of the members' training that is not
+        marked as unlike them; 0 for an artefact that compares no films.
     """
 
     members: tuple[pathlib.Path, ...]
@@ -208,8 +210,12 @@ class ExportConfig:
     classifier_tta: tuple[str, ...] = PredictConfig.classifier_tta
     postprocess: str = PredictConfig.postprocess
     thresholds: pathlib.Path | None = None
+    guard_quantile: Annotated[float, Range(at_least=0, below=1)] = (
+        PredictConfig.guard_quantile
+    )
 
     def __post_init__(self):
+        check_ranges(self)
         runs = [str(m) for m in (*self.members, *self.classifiers)]
         if not self.members or len(set(runs)) != len(runs):
             raise ConfigError(

@@ -21,6 +21,7 @@ from inference.ensemble import mean_probability
 from inference.ensemble import placement
 from inference.ensemble import tta
 from inference.ensemble.classification import Classification
+from inference.ensemble.guard import Guard
 from inference.masks import image_probability
 from trainer.machine import devices
 
@@ -36,11 +37,13 @@ class Predicted:
       probability: of a pneumothorax, in 0..1.
       map: [H, W] float32 in 0..1, at the film's size.
       mask: [H, W] uint8, 0 or 1.
+      guard: how unlike the training films it is, -1 where films are not compared.
     """
 
     probability: float
     map: np.ndarray
     mask: np.ndarray
+    guard: float
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,24 +54,27 @@ class Difference:
       probability: of an image, in 0..1.
       map: of a pixel's probability, in 0..1.
       mask_share: share of a film's pixels that are in one of both masks only.
+      guard: of how unlike the training films a film is, where 1 is the limit.
       films: how many were compared.
     """
 
     probability: float
     map: float
     mask_share: float
+    guard: float
     films: int
 
     def __str__(self) -> str:
         return (
             f"largest difference over {self.films} synthetic films: probability "
             f"{self.probability:.2g}, map {self.map:.2g}, mask "
-            f"{self.mask_share:.2g} of the pixels"
+            f"{self.mask_share:.2g} of the pixels, guard {self.guard:.2g}"
         )
 
 
 # Rounding to float16 steps by 5e-4 below 1; kernels may differ by some of its steps.
-MOST = Difference(probability=2e-3, map=4e-3, mask_share=1e-3, films=0)
+# A score of the guard is a ratio of distances; its difference is relative above 1.
+MOST = Difference(probability=2e-3, map=4e-3, mask_share=1e-3, guard=1e-2, films=0)
 
 
 class OwnPrediction:
@@ -87,6 +93,7 @@ class OwnPrediction:
         if group.classifiers:
             names = tuple(ensemble.classifier_tta)
             self._classify = Classification(group.classifiers, names, 0)
+        self._guard = Guard.of_members(group, ensemble.guard_quantile)
 
     def squares(self, films: list[bytes]) -> dict[str, np.ndarray]:
         """Returns {key of a kind of square: [N, S, S, 1] uint8}."""
@@ -109,16 +116,24 @@ class OwnPrediction:
             ids = [str(k) for k in range(count)]
             return self._classify(squares, ids, padded_to=count), maps
 
+    def _scores(self, squares: dict[str, np.ndarray]) -> list[float]:
+        """Returns the guard's scores; -1 without one."""
+        if not self._guard:
+            return [-1.0] * len(next(iter(squares.values())))
+        with tf.device(self._device):
+            return self._guard.scores(squares).numpy().tolist()
+
     def __call__(self, films: list[bytes]) -> list[Predicted]:
         """Predicts the bytes of PNG or JPEG files."""
-        sizes = [raster.size_of(data) for data in films]
-        found = self.maps(self.squares(films))
+        sizes, squares = [raster.size_of(data) for data in films], self.squares(films)
+        probabilities, maps = self.maps(squares)
+        columns = probabilities, maps, self._scores(squares), sizes
         return [
-            self._at_source(float(p), values, *size)
-            for p, values, size in zip(*found, sizes, strict=True)
+            self._at_source(float(p), values, score, *size)
+            for p, values, score, size in zip(*columns, strict=True)
         ]
 
-    def _at_source(self, probability: float, values, height, width) -> Predicted:
+    def _at_source(self, probability, values, score, height, width) -> Predicted:
         own = self._ensemble
         text = own.steps.rle(values, height, width, own.aspect, probability)
         full = aspect.from_square(values.astype(np.float32), height, width, own.aspect)
@@ -126,6 +141,7 @@ class OwnPrediction:
             probability=self.calibrated(probability),
             map=full,
             mask=rle.decode(text, height, width),
+            guard=score,
         )
 
     def calibrated(self, probability):
@@ -167,16 +183,21 @@ def of_films(expected: list[Predicted], received: list[Predicted]) -> Difference
         [abs(a.probability - b.probability) for a, b in pairs],
         [np.abs(a.map - b.map).max() for a, b in pairs],
         [(a.mask != b.mask).mean() for a, b in pairs],
+        [abs(a.guard - b.guard) / max(1.0, abs(a.guard)) for a, b in pairs],
     )
-    probability, of_map, mask_share = (float(np.max(c)) for c in columns)
+    probability, of_map, mask_share, guard = (float(np.max(c)) for c in columns)
     return Difference(
-        probability=probability, map=of_map, mask_share=mask_share, films=len(pairs)
+        probability=probability,
+        map=of_map,
+        mask_share=mask_share,
+        guard=guard,
+        films=len(pairs),
     )
 
 
 def check(found: Difference, most: Difference = MOST) -> None:
     """Raises a CommandError for a difference above `most`, or that is not finite."""
-    for field in ("probability", "map", "mask_share"):
+    for field in ("probability", "map", "mask_share", "guard"):
         value, limit = getattr(found, field), getattr(most, field)
         # Also refuses NaN.
         if not value <= limit:

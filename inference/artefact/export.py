@@ -89,6 +89,10 @@ def _facts(config: ExportConfig, ensemble: PackedEnsemble) -> dict[str, Any]:
             "postprocess": ensemble.postprocess,
             "temperature": ensemble.temperature,
             "tuning": ensemble.tuning,
+            "guard": {
+                "quantile": ensemble.guard_quantile,
+                "descriptions": sorted(filter(None, _descriptions(ensemble))),
+            },
             "preprocessing": {
                 name: kind.manifest.options
                 for kind, name in zip(
@@ -97,6 +101,10 @@ def _facts(config: ExportConfig, ensemble: PackedEnsemble) -> dict[str, Any]:
             },
         }
     )
+
+
+def _descriptions(ensemble: PackedEnsemble) -> list[str | None]:
+    return [run.guard_sha256 for run in ensemble.runs.values()]
 
 
 def _write_texts(folder: pathlib.Path, format_: str, ensemble: PackedEnsemble) -> None:

@@ -15,6 +15,7 @@ from inference.artefact.comparison import Difference
 from inference.artefact.comparison import OwnPrediction
 from inference.artefact.comparison import Predicted
 from inference.artefact.packed_ensemble import PackedEnsemble
+from inference.artefact.served_graph import NO_GUARD
 from inference.artefact.served_graph import ServedGraph
 from inference.artefact.served_graph import input_specs
 from inference.ensemble import openvino_engine
@@ -30,7 +31,7 @@ def traced(ensemble: PackedEnsemble):
     It maps [N, S, S, 1] uint8, N of 1 or more, to "probability" [N] float32 and "map"
     [N, s, s] float32, as the signature `grey` of a SavedModel does.
     """
-    served = ServedGraph(ensemble, shrink=shrunk_by_products)
+    served = ServedGraph(ensemble, shrunk_by_products, guarded=False)
     names = list(ensemble.input_names().values())
     specs = [input_specs(ensemble)[name] for name in names]
 
@@ -95,7 +96,12 @@ def _predicted(probabilities: np.ndarray, maps: np.ndarray) -> list[Predicted]:
     # The file makes no masks.
     nothing = np.zeros([1, 1], np.uint8)
     return [
-        Predicted(probability=float(p), map=values.astype(np.float32), mask=nothing)
+        Predicted(
+            probability=float(p),
+            map=values.astype(np.float32),
+            mask=nothing,
+            guard=NO_GUARD,
+        )
         for p, values in zip(probabilities, maps, strict=True)
     ]
 
@@ -106,4 +112,4 @@ def _most(ensemble: PackedEnsemble) -> Difference:
         openvino_engine.tolerance_of(member.network.model, "float32").most
         for member in ensemble.group.members
     )
-    return Difference(probability=most, map=most, mask_share=0.0, films=0)
+    return Difference(probability=most, map=most, mask_share=0.0, guard=0.0, films=0)

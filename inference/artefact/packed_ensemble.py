@@ -22,7 +22,6 @@ from inference.masks import postprocess
 from inference.masks.postprocess import Postprocess
 from inference.prediction import provenance
 from inference.prediction import thresholds
-from inference.prediction.thresholds import Thresholds
 from trainer.run import run_folder
 from trainer.run.run_folder import FinishedRun
 
@@ -45,6 +44,7 @@ class PackedEnsemble:
       made_from: provenance of the members and views, see inference/prediction/
         provenance.py.
       tuning: what the file of thresholds says, or None.
+      guard_quantile: see ExportConfig.
     """
 
     runs: dict[pathlib.Path, FinishedRun]
@@ -57,6 +57,7 @@ class PackedEnsemble:
     temperature: float | None
     made_from: dict[str, list[str]]
     tuning: dict[str, Any] | None
+    guard_quantile: float
 
     @property
     def aspect(self) -> str:
@@ -117,7 +118,8 @@ def load(config: ExportConfig) -> PackedEnsemble:
     made_from = _made_from(config, runs)
     if tuned:
         thresholds.check_members(tuned, config.thresholds, made_from)
-    loader = Loader(config.weights, kinds, Engine())
+    compares = config.guard_quantile > 0
+    loader = Loader(config.weights, kinds, Engine(), compares=compares)
     return PackedEnsemble(
         runs=runs,
         group=loader.load_group(config.members, config.classifiers),
@@ -128,20 +130,16 @@ def load(config: ExportConfig) -> PackedEnsemble:
         ),
         postprocess=spec,
         steps=steps,
-        temperature=_temperature(tuned),
+        temperature=tuned.temperature if tuned else None,
         made_from=made_from,
         tuning=_tuning(config.thresholds) if config.thresholds else None,
+        guard_quantile=config.guard_quantile,
     )
 
 
 def _tuning(path: pathlib.Path) -> dict[str, Any]:
     stored = durable.read_json(path, fix="give what inference.tune wrote")
     return {k: stored.get(k) for k in ("score", "nested_score", "images")}
-
-
-def _temperature(tuned: Thresholds | None) -> float | None:
-    # Files of earlier versions have none.
-    return getattr(tuned, "temperature", None)
 
 
 def _made_from(

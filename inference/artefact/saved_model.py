@@ -84,6 +84,7 @@ def predicted(served, films: list[bytes]) -> list[Predicted]:
             probability=float(found["probability"][k]),
             map=found["map"][k, :height, :width],
             mask=found["mask"][k, :height, :width],
+            guard=float(found["guard"][k]),
         )
         for k, (height, width) in enumerate(
             zip(found["height"], found["width"], strict=True)

@@ -14,24 +14,23 @@ from inference.artefact import mask_graph
 from inference.artefact.packed_ensemble import PackedEnsemble
 from inference.artefact.packed_ensemble import key
 from inference.ensemble import mean_probability
+from inference.ensemble.guard import Guard
 from inference.ensemble.members import Member
+from inference.ensemble.placement import Noted
+from inference.ensemble.placement import PlacedGroup
 from inference.ensemble.placement import PlacedMember
 from inference.ensemble.tta import VIEWS
 
 # {key of a kind of square: its images, [N, S, S, 1] uint8}
 Squares = dict[str, tf.Tensor]
-# Maps squares to how unlike the training films each image is, [N] float32, 0 or more.
-Guard = Callable[[Squares], tf.Tensor]
+# Of an image that is compared with none.
+NO_GUARD = -1.0
 
 NOT_FINITE = "the prediction is not finite"
 _DECIMALS = 1e5
+_GUARD_DECIMALS = 1e4
 # As in inference/masks/image_probability.py.
 _EPSILON = 2.0**-24
-
-
-def without_guard(squares: Squares) -> tf.Tensor:
-    """Returns -1 for each image: no member has a description of its films."""
-    return tf.fill([_count(squares)], tf.constant(-1, tf.float32))
 
 
 class ServedGraph(tf.Module):
@@ -39,48 +38,55 @@ class ServedGraph(tf.Module):
 
     Args:
       ensemble: what is served.
-      guard_of: scores images, see Guard.
-      most_like: an image with a higher score is unlike the training films; None marks
-        no image.
       shrink: see mean_probability.segmenters.
+      guarded: whether films are compared with those of the members' training, where
+        the members have descriptions of them.
     """
 
     def __init__(
         self,
         ensemble: PackedEnsemble,
-        guard_of: Guard = without_guard,
-        most_like: float | None = None,
         shrink: Callable[[tf.Tensor, int], tf.Tensor] = mean_probability.shrunk,
+        *,
+        guarded: bool = True,
     ):
         super().__init__(name="ensemble")
-        self._ensemble, self._guard_of, self._most_like = ensemble, guard_of, most_like
+        self._ensemble = ensemble
         # tf.Module saves the variables that are its attributes.
         self._weights: list[list[tf.Variable]] = []
-        group = ensemble.group
-        self._segment = mean_probability.segmenters(
-            [self._placed(m) for m in group.segmenters],
-            [VIEWS[name] for name in ensemble.tta],
-            shrink,
+        group = PlacedGroup(
+            segmenters=[self._placed(m) for m in ensemble.group.segmenters],
+            classifiers=[self._placed(m) for m in ensemble.group.classifiers],
         )
+        views = [VIEWS[name] for name in ensemble.tta]
+        self._segment = mean_probability.segmenters(group.segmenters, views, shrink)
         self._classify = None
         if group.classifiers:
-            self._classify = mean_probability.classifiers(
-                [self._placed(m) for m in group.classifiers]
-            )
+            self._classify = mean_probability.classifiers(group.classifiers)
+        quantile = ensemble.guard_quantile if guarded else 0
+        self._guard = Guard.of_members(group, quantile)
 
     def _placed(self, member: Member) -> PlacedMember:
         trainable, fixed = (
             [tf.Variable(w, trainable=False) for w in part] for part in member.weights
         )
         self._weights.append([*trainable, *fixed])
-        graph = member.network.graph
+        graph, noted = member.network.graph, Noted()
+        tap, group = member.tap or ("", None)
 
         def logits(images: tf.Tensor) -> tf.Tensor:
             values = ([v.read_value() for v in part] for part in (trainable, fixed))
-            return graph(images, *values)[member.output]
+            outputs = graph(images, *values)
+            noted.add(outputs.get(tap))
+            return outputs[member.output]
 
         return PlacedMember(
-            logits=logits, logits_in_float32=None, dataset=member.dataset
+            logits=logits,
+            logits_in_float32=None,
+            dataset=member.dataset,
+            description=member.description,
+            group=group,
+            noted=noted,
         )
 
     def of_squares(self, squares: Squares) -> dict[str, tf.Tensor]:
@@ -100,6 +106,8 @@ class ServedGraph(tf.Module):
         return {name: values[:count] for name, values in found.items()}
 
     def _predicted(self, squares: Squares) -> dict[str, tf.Tensor]:
+        if self._guard:
+            self._guard.clear()
         maps = self._segment(squares)[..., 0]
         if self._classify:
             gate = self._mean_over_views(squares)
@@ -111,9 +119,19 @@ class ServedGraph(tf.Module):
         return {
             "probability": tf.cast(probability, tf.float32),
             "map": maps,
-            "guard": self._guard_of(squares),
+            "guard": self._scores(squares),
             "gate": gate,
         }
+
+    def _scores(self, squares: Squares) -> tf.Tensor:
+        """Returns the guard's scores, [N] float32; NO_GUARD without a guard."""
+        count = _count(squares)
+        if not self._guard:
+            return tf.fill([count], tf.constant(NO_GUARD, tf.float32))
+        found = self._guard.compare(squares, self._guard.tapped(count)).total
+        # As inference/ensemble/cascade.py rounds them.
+        rounded = tf.round(tf.cast(found, tf.float64) * _GUARD_DECIMALS)
+        return tf.cast(rounded / _GUARD_DECIMALS, tf.float32)
 
     def _mean_over_views(self, squares: Squares) -> tf.Tensor:
         """Returns the classifiers' mean, rounded as classification.py rounds it."""
@@ -148,10 +166,7 @@ class ServedGraph(tf.Module):
         sound = error == ""
         height, width = (tf.where(sound, side, 0) for side in (height, width))
         maps, masks = self._masks(found, height, width)
-        guard = tf.where(sound, found["guard"], -1.0)
-        unlike = tf.zeros_like(sound)
-        if self._most_like is not None:
-            unlike = guard > self._most_like
+        guard = tf.where(sound, found["guard"], NO_GUARD)
         return {
             "probability": tf.where(sound, found["probability"], float("nan")),
             "map": maps,
@@ -159,7 +174,7 @@ class ServedGraph(tf.Module):
             "height": height,
             "width": width,
             "guard": guard,
-            "unlike": unlike,
+            "unlike": guard > 1,
             "error": error,
         }
 

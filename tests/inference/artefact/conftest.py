@@ -52,7 +52,11 @@ def runs(dataset, tmp_path_factory):
         patch.setitem(registry.MODELS, "encoded", fakes.build_encoded)
         for size, seed in ((32, 0), (64, 1)):
             finished_runs.member(
-                folder / f"seg{size}", dataset / str(size), seed, scale=12
+                folder / f"seg{size}",
+                dataset / str(size),
+                seed,
+                scale=12,
+                described=True,
             )
         finished_runs.member(
             folder / "class",
@@ -60,6 +64,7 @@ def runs(dataset, tmp_path_factory):
             2,
             model=finished_runs.CLASSIFIER,
             scale=4,
+            described=True,
         )
     return folder
 

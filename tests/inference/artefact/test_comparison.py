@@ -15,7 +15,7 @@ def film(height=6, width=9):
     rng = np.random.default_rng(0)
     values = rng.random((height, width), np.float32)
     mask = (values > 0.5).astype(np.uint8)
-    return Predicted(probability=0.7, map=values, mask=mask)
+    return Predicted(probability=0.7, map=values, mask=mask, guard=0.5)
 
 
 def test_equal_predictions_pass():
