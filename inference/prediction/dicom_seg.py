@@ -154,7 +154,7 @@ def _made(highdicom, source, mask, maker, instance_uid):
         manufacturer_model_name=ALGORITHM,
         software_versions=maker.version,
         device_serial_number=maker.request[:16],
-        # Otherwise an empty mask would be no frame.
+        # An empty mask is a frame, too; highdicom would choose that and warn.
         omit_empty_frames=False,
         content_label="PNEUMOTHORAX",
         content_description=f"{_LABEL}, predicted; not a medical device",
