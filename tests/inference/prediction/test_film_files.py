@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from data_prep.core import remote
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
 from data_prep.dataset import rle
@@ -155,6 +156,24 @@ def test_a_folder_of_somebody_else_is_refused_and_stays(tmp_path):
         write(tmp_path, keeps_maps=False)
     assert mine.read_bytes() == b"film"
     assert list(mine.parent.iterdir()) == [mine]
+
+
+def test_a_store_gets_the_same_files(tmp_path, cache):
+    pytest.importorskip("fsspec", reason="fsspec is not installed")
+    local = predicted(tmp_path / "out", postprocess="old")
+    write(local)
+    stored = predicted(remote.parse("memory://viewer/out"), postprocess="old")
+    write(stored)
+
+    def found():
+        paths = (stored / film_files.FOLDER).files()
+        return {str(p).split("/films/")[1]: p.read_bytes() for p in paths}
+
+    assert found() == contents(local)
+    # Of another prediction: nothing of the earlier one stays.
+    predicted(stored, keeps_maps=False, postprocess="new")
+    write(stored, keeps_maps=False)
+    assert not any(name.startswith("heat/") for name in found())
 
 
 def test_a_map_at_another_place_is_an_error(tmp_path):
