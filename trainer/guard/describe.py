@@ -73,19 +73,21 @@ def _measures(folder: pathlib.Path, config: TrainConfig, size: int):
     if network is None:
         logging.info("%s has no feature map to describe films by", config.model)
         return
-    outputs = {k: network.output[k] for k in _KINDS if k in network.output}
-    measure = _of_network(keras.Model(network.input, outputs, name="guard"), size)
+    measure = _of_network(network, size)
     for name in WEIGHTS:
         path = run_folder.weights_path(folder, name)
         if path.exists():
             original.load_weights(path)
             yield lambda images, name=name: {
-                f"{_KINDS[k]}:{name}": v for k, v in measure(images).items()
+                f"{_KINDS[k]}:{name}": v
+                for k, v in measure(images).items()
+                if k in _KINDS
             }
 
 
 def _of_network(model: keras.Model, size: int) -> _Measure:
-    # A graph frees each feature map after its last use.
+    # A graph frees each feature map after its last use. It computes the logits, too, as
+    # a prediction does: without them oneDNN fuses three layers that it cannot run.
     return tf.function(
         lambda images: model(tf.cast(images, tf.float32), training=False),
         input_signature=[_images(size)],

@@ -67,7 +67,7 @@ class Description:
             "features": np.int64(features.VERSION),
             "image_size": np.int64(self.image_size),
         }
-        for group, of_group in self.distances.items():
+        for group, of_group in sorted(self.distances.items()):
             for name, array in of_group.arrays().items():
                 arrays[f"{group}/{name}"] = array
             arrays[f"{group}/{_HELD_OUT}"] = np.float32(self.held_out[group])

@@ -71,11 +71,13 @@ class Distance:
           ValueError: a shape or a value is not of a distance; says which.
         """
         size = len(np.atleast_1d(arrays["mean"]))
-        count = np.shape(arrays["basis"])[-1] if np.ndim(arrays["basis"]) == 2 else -1
+        if np.ndim(arrays["basis"]) != 2 or not 0 < arrays["basis"].shape[1] <= size:
+            raise ValueError(f"basis has the shape {np.shape(arrays['basis'])}")
+        count = arrays["basis"].shape[1]
         shapes = {"mean": (size,), "scale": (size,), "basis": (size, count)}
         shapes |= {"variances": (count,), "rest": (), "centre": (), "width": ()}
         for name, shape in shapes.items():
-            if np.shape(arrays[name]) != shape or not 0 < count <= size:
+            if np.shape(arrays[name]) != shape:
                 raise ValueError(f"{name} has the shape {np.shape(arrays[name])}")
             positive = name in ("scale", "variances", "rest", "width")
             if positive and not np.all(arrays[name] > 0):

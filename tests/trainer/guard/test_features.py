@@ -39,10 +39,9 @@ def test_an_image_does_not_depend_on_its_batch():
 def test_turned_and_inverted_films_have_other_layouts():
     images = films(64)
     upright = measured(images)["layout"]
-    spread = upright.std(axis=0).mean()
     for changed in (255 - images, images[:, ::-1], np.rot90(images, axes=(1, 2))):
         found = measured(np.ascontiguousarray(changed))["layout"]
-        assert np.abs(found - upright).mean() > 2 * spread
+        assert np.abs(found - upright).max(axis=1).min() > 0.3
 
 
 def test_spectrum_is_that_of_a_fourier_transform():
