@@ -5,6 +5,7 @@ import enum
 import io
 import os
 import pathlib
+import time
 from typing import Any
 
 import numpy as np
@@ -67,23 +68,38 @@ class MultiWriter(MetricWriter):
 class EpochLog(MetricWriter):
     """Writes `log.csv` and `progress.png`, each time anew with all rows.
 
+    The picture takes longer than a short epoch, so it is drawn at the end of the first
+    epoch after a while, and of the last one.
+
     Args:
       folder: the run folder.
       rows: the rows of the epochs that a checkpoint holds. They are written at once: a
         run may have been killed between its checkpoint and its log.
     """
 
+    # Seconds between two pictures.
+    _DRAW_EVERY_S = 30.0
+
     def __init__(self, folder: pathlib.Path, rows: list[dict[str, Any]]):
         self._folder, self._rows = folder, list(rows)
+        self._drawn_at, self._has_more = time.monotonic(), bool(rows)
         if rows:
-            self._write_files()
+            self._write_table()
 
     def write(self, step: int, scalars: dict[str, Any], kind: Kind) -> None:
-        if kind is Kind.EPOCH:
-            self._rows.append(scalars)
-            self._write_files()
+        if kind is not Kind.EPOCH:
+            return
+        self._rows.append(scalars)
+        self._has_more = True
+        self._write_table()
+        if time.monotonic() - self._drawn_at >= self._DRAW_EVERY_S:
+            self._draw()
 
-    def _write_files(self) -> None:
+    def close(self) -> None:
+        if self._has_more:
+            self._draw()
+
+    def _write_table(self) -> None:
         text = io.StringIO()
         # A run that an earlier version began has rows with fewer scores.
         columns = dict.fromkeys(name for row in self._rows for name in row)
@@ -91,7 +107,10 @@ class EpochLog(MetricWriter):
         writer.writeheader()
         writer.writerows(self._rows)
         durable.write_text(self._folder / "log.csv", text.getvalue())
+
+    def _draw(self) -> None:
         training_curves.draw(self._folder / "progress.png", self._rows)
+        self._drawn_at, self._has_more = time.monotonic(), False
 
 
 class StepLog(MetricWriter):

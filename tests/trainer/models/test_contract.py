@@ -72,6 +72,17 @@ def model(name, size):
     return build(name, size)
 
 
+@pytest.fixture(scope="module")
+def larger(name, size):
+    """The same model at another size and in half precision."""
+    policy = keras.mixed_precision.dtype_policy()
+    try:
+        keras.mixed_precision.set_dtype_policy("mixed_float16")
+        return build(name, size + 32)
+    finally:
+        keras.mixed_precision.set_dtype_policy(policy)
+
+
 @pytest.fixture
 def no_noise(monkeypatch):
     monkeypatch.setattr(
@@ -90,13 +101,22 @@ def check_outputs(outputs, count, size):
 
 
 @pytest.mark.slow
-def test_shapes_at_two_sizes(name, model, size):
+def test_shapes_at_two_sizes(model, larger, size):
     assert model.input.shape == (None, size, size, 1)
     check_outputs(model(images(2, size), training=False), 2, size)
-    other = build(name, size + 32)
-    check_outputs(other(images(2, size + 32), training=False), 2, size + 32)
+    # The next test has its outputs.
+    assert larger.input.shape == (None, size + 32, size + 32, 1)
     names = [layer.name for layer in model.layers]
-    assert names == [layer.name for layer in other.layers], "all layers are named"
+    assert names == [layer.name for layer in larger.layers], "all layers are named"
+
+
+@pytest.mark.slow
+def test_float32_outputs_under_mixed_precision(larger, size):
+    assert "float16" in {layer.compute_dtype for layer in larger.layers}
+    check_outputs(larger(images(2, size + 32), training=True), 2, size + 32)
+    for term in larger.losses:
+        assert term.dtype == "float32"
+        assert np.isfinite(term)
 
 
 @pytest.mark.slow
@@ -149,21 +169,6 @@ def test_saved_weights_come_back(model, size, tmp_path):
     after = model(images(2, size), training=False)
     for key in before:
         np.testing.assert_array_equal(after[key], before[key])
-
-
-@pytest.mark.slow
-def test_float32_outputs_under_mixed_precision(name, size):
-    policy = keras.mixed_precision.dtype_policy()
-    try:
-        keras.mixed_precision.set_dtype_policy("mixed_float16")
-        half = build(name, size)
-    finally:
-        keras.mixed_precision.set_dtype_policy(policy)
-    assert "float16" in {layer.compute_dtype for layer in half.layers}
-    check_outputs(half(images(2, size), training=True), 2, size)
-    for term in half.losses:
-        assert term.dtype == "float32"
-        assert np.isfinite(term)
 
 
 def train_one_step(strategy, name, size):

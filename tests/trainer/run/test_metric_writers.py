@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from trainer.run import metric_writers
 from trainer.run.metric_writers import EpochLog
 from trainer.run.metric_writers import Kind
 from trainer.run.metric_writers import MultiWriter
@@ -89,7 +90,28 @@ def test_epoch_log_has_the_rows_of_the_checkpoint(tmp_path):
     log.write(2, row(2), Kind.EPOCH)
     rows = "1,0.5,1,2,\n2,0.5,1,2,\n"
     assert (tmp_path / "log.csv").read_text() == header + rows
+    log.close()
     assert (tmp_path / "progress.png").exists()
+
+
+def test_curves_are_drawn_every_half_minute_and_at_the_end(tmp_path, monkeypatch):
+    clock, drawn = [0.0], []
+    monkeypatch.setattr(metric_writers.time, "monotonic", lambda: clock[-1])
+    monkeypatch.setattr(
+        metric_writers.training_curves, "draw", lambda path, rows: drawn.append(rows[:])
+    )
+    log = EpochLog(tmp_path, [row(1)])
+    for epoch, now in ((2, 20.0), (3, 30.0), (4, 59.0)):
+        clock.append(now)
+        log.write(epoch, row(epoch), Kind.EPOCH)
+    assert [len(rows) for rows in drawn] == [3]
+    log.close()
+    log.close()
+    assert [len(rows) for rows in drawn] == [3, 4]
+    # A run may have been killed after its last epoch.
+    EpochLog(tmp_path, [row(1)]).close()
+    EpochLog(tmp_path, []).close()
+    assert [len(rows) for rows in drawn] == [3, 4, 1]
 
 
 def events(folder):
