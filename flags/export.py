@@ -33,17 +33,25 @@ _FORMAT = fields.define(
     "format",
     "What to write: savedmodel takes the bytes of PNG and JPEG files and is laid out "
     "for TensorFlow Serving; onnx and openvino take grey squares, already shrunk and "
-    "equalised, and give the mean map and the probability.",
+    "equalised, and give the mean map and the probability; member packs one run, of a "
+    "segmenter or a classifier, to hand on.",
+)
+_MORE_WEIGHTS = fields.define(
+    ExportConfig,
+    "more_weights",
+    "Further `weights` beside --weights that --format=member packs: swa, ema, best, "
+    "last.",
 )
 
 GROUPS = Groups(
     needed=(_MEMBERS, common.OUTPUT),
     common=(_FORMAT, _CLASSIFIERS, _TTA, _POSTPROCESS, _THRESHOLDS),
-    rare=(_CLASSIFIER_TTA, _WEIGHTS, _QUANTILE),
+    rare=(_CLASSIFIER_TTA, _WEIGHTS, _MORE_WEIGHTS, _QUANTILE),
     meanings={
         "guard_quantile": "Share of films like those of the members' training, in "
         "`0..1`, that a SavedModel does not mark as unlike them; 0 compares no films.",
-        "output": "`Folder` to write; it must not exist, or be the same export.",
+        "output": "`Folder` to write; it must not exist, or be the same export. "
+        "With --format=member the file to write, which ends in .zip.",
         "members": "Run `folders` of the segmenters, or patterns such as 'runs/*'; the "
         "mean of their probabilities is what the artefact gives.",
         "classifiers": "Run `folders` of classifiers, or patterns of them; their mean "

@@ -189,9 +189,11 @@ class ExportConfig:
       classifiers: run folders of classifiers; their mean is an image's probability,
         and the gate in `postprocess` asks for it.
       weights: which weights of each run folder to load.
-      output: folder to write.
+      more_weights: further weights that a member file keeps.
+      output: folder to write; the .zip of a member file.
       format: "savedmodel" starts at the bytes of PNG and JPEG files; "onnx" and
-        "openvino" start at grey squares, already shrunk and equalised.
+        "openvino" start at grey squares, already shrunk and equalised; "member" packs
+        one run, see inference/artefact/member_file.py.
       tta: views of each image that are averaged, see inference/ensemble/tta.py.
       classifier_tta: views of each image that the classifiers average.
       postprocess: spec of the masks, see inference/masks/postprocess.py.
@@ -204,8 +206,9 @@ class ExportConfig:
     members: tuple[pathlib.Path, ...]
     classifiers: tuple[pathlib.Path, ...] = ()
     weights: Literal["swa", "ema", "best", "last"] = "swa"
+    more_weights: tuple[str, ...] = ()
     output: pathlib.Path
-    format: Literal["savedmodel", "onnx", "openvino"] = "savedmodel"
+    format: Literal["savedmodel", "onnx", "openvino", "member"] = "savedmodel"
     tta: tuple[str, ...] = PredictConfig.tta
     classifier_tta: tuple[str, ...] = PredictConfig.classifier_tta
     postprocess: str = PredictConfig.postprocess
@@ -228,6 +231,30 @@ class ExportConfig:
                 "Expected a folder of this machine, which can then be copied. "
                 f"Received: output={self.output}"
             )
+        self._check_member()
+
+    def _check_member(self) -> None:
+        if self.format != "member":
+            if self.more_weights:
+                raise ConfigError(
+                    "Expected --format=member with --more_weights. Received: "
+                    f"format={self.format}, more_weights={','.join(self.more_weights)}"
+                )
+            return
+        if len(self.members) != 1:
+            raise ConfigError(
+                "Expected one run for a member file. Received: "
+                f"members={[str(m) for m in self.members]}"
+            )
+        decided = ("classifiers", "tta", "classifier_tta", "postprocess", "thresholds")
+        decided += ("guard_quantile",)
+        for name in decided:
+            default = type(self).__dataclass_fields__[name].default
+            if getattr(self, name) != default:
+                raise ConfigError(
+                    f"Expected no --{name}: a member file holds the run alone. "
+                    f"Received: {name}={getattr(self, name)}"
+                )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ import tensorflow as tf
 from data_prep.core import durable
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ExitCode
+from inference.artefact import member_file
 from inference.artefact import model_card
 from inference.artefact import onnx_file
 from inference.artefact import openvino_file
@@ -42,6 +43,11 @@ def export(config: ExportConfig) -> str:
       CommandError: a member is bad, the output holds something else, a package is
         missing, or the artefact predicts otherwise than the members.
     """
+    if config.format == "member":
+        [run] = config.members
+        names = (config.weights, *config.more_weights)
+        path = member_file.pack(run, config.output, weights=names)
+        return f"{path.stat().st_size:,} bytes, with {', '.join(names)}"
     devices.grow_memory()
     # Otherwise cuDNN's kernels, and the last bits, differ from run to run.
     tf.config.experimental.enable_op_determinism()

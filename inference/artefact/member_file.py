@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from data_prep.core import durable
-from data_prep.core import local_copy
 from data_prep.core import remote
 from data_prep.core.errors import CommandError
 from data_prep.core.errors import ConfigError
@@ -98,7 +97,7 @@ def pack(
         for name in weights
     }
     if finished.result.get(member_archive.GUARD_KEY) is not None:
-        files[member_archive.GUARD] = _guard(finished)
+        files[member_archive.GUARD] = finished.verified_guard()
     with tempfile.TemporaryDirectory() as made:
         folder = pathlib.Path(made)
         _write_json(run, folder / member_archive.CONFIG, _config(finished))
@@ -127,16 +126,6 @@ def _config(run: FinishedRun) -> dict[str, Any]:
     if run.config.get("encoder_weights") in _ENCODER_WEIGHTS:
         kept["encoder_weights"] = run.config["encoder_weights"]
     return {"config": kept, "dataset": {k: run.dataset[k] for k in _DATASET}}
-
-
-def _guard(run: FinishedRun) -> pathlib.Path:
-    """Returns a local file of a run's description of its films."""
-    path = run.folder / member_archive.GUARD
-    sha256 = run.result[member_archive.GUARD_KEY]
-    fix = "restore the run folder from a copy or train it again"
-    local = local_copy.of(path, sha256=sha256, fix=fix)
-    durable.check_file(local, expected_sha256=sha256, fix=fix)
-    return local
 
 
 def _result(run, files) -> dict[str, Any]:

@@ -49,8 +49,8 @@ fold_lists fold_seed folds folds_csv format frame frozen_epochs fused gates
 global_batch_size gpus_per_member group_csv group_salt id_column id_from ids image_size
 init_from interpolation jit json label_column label_csv label_smoothing learning_rate
 log_every_steps loss mask_size mask_source max_bad_fraction max_hours members min_areas
-modalities model num_devices num_folds num_images num_pictures num_test num_train
-num_workers openvino_precision optimizer output outputs part patient_column
+modalities model more_weights num_devices num_folds num_images num_pictures num_test
+num_train num_workers openvino_precision optimizer output outputs part patient_column
 pixel_encoding plan_only positive positive_fraction postprocess precision
 predict_precision predictions preset probabilities probability_csvs profile_steps
 readers records_per_shard refuse_burned_in require_all_images require_gpu rle_csv rows

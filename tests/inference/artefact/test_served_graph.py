@@ -105,9 +105,7 @@ def test_the_signature_of_grey_squares(exported, films):
     np.testing.assert_allclose(
         found["probability"], exported.serve(data)["probability"], atol=1e-5
     )
-    np.testing.assert_allclose(
-        found["guard"], exported.serve(data)["guard"], rtol=1e-3
-    )
+    np.testing.assert_allclose(found["guard"], exported.serve(data)["guard"], rtol=1e-3)
 
 
 def test_a_probability_is_calibrated_as_elsewhere():
