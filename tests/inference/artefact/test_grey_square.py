@@ -104,6 +104,10 @@ def test_a_large_film_at_the_usual_size():
     check(film, 512, "area", "pad", OPENCV)
 
 
+def test_a_share_below_a_thousandth_is_left_out():
+    check(noise(1025, 1026), 1024)
+
+
 def test_what_the_graph_cannot_do_is_refused():
     with pytest.raises(CommandError, match="--clahe=skimage"):
         grey_square.equalizer("skimage(0.02)")
