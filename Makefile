@@ -62,7 +62,8 @@ PRESET := demo
 # A worker that dies is told at once: with others in its place a run may wait for ever.
 # A worker for each core that there is: `auto` counts those of hyper-threads once, where
 # psutil is installed.
-PARALLEL := --numprocesses=$(shell nproc) --dist=loadfile --max-worker-restart=0
+PARALLEL := --numprocesses=$(shell nproc) --dist=loadfile --no-loadscope-reorder \
+    --max-worker-restart=0
 
 .PHONY: demo test check docs-check soak audit gpu-check test-tensorflow-io \
     test-other-python lint bench clean

@@ -3,6 +3,7 @@
 # ruff: noqa: E402 - Keras reads the user's settings when it is first imported, so
 # backend.load() has to precede every import of it.
 
+import collections
 import contextlib
 import os
 import pathlib
@@ -45,6 +46,18 @@ def pytest_configure(config):
     # TensorFlow has already read it.
     if _GIVEN_LEVEL is None:
         del os.environ[LOG_LEVEL]
+
+
+def pytest_collection_modifyitems(config, items):
+    """In a worker of xdist, files come first that have many slow tests.
+
+    A worker gets file after file (`--no-loadscope-reorder`): a long one that is begun
+    last would keep one of them busy while the others have nothing to do.
+    """
+    if hasattr(config, "workerinput"):
+        slow = [item.path for item in items if item.get_closest_marker("slow")]
+        count = collections.Counter(slow)
+        items.sort(key=lambda item: -count[item.path])
 
 
 @pytest.fixture(autouse=True)
