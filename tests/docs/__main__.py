@@ -16,6 +16,10 @@ import subprocess
 import sys
 import time
 
+import cv2
+import numpy as np
+
+from data_prep.phantom import phantom
 from tests.docs import accounts
 from tests.docs import pages
 
@@ -31,6 +35,9 @@ def _films(folder: pathlib.Path) -> None:
     if done.returncode:
         raise RuntimeError(done.stdout)
     (folder / "films").symlink_to("dicom-images-test")
+    film = phantom.draw(np.random.default_rng(0), size=SIDE, pneumothorax=True).image
+    for name in ("film1.png", "film2.jpg"):
+        cv2.imwrite(str(folder / name), film)
 
 
 def _run(command: list[str], folder: pathlib.Path) -> subprocess.CompletedProcess:

@@ -32,6 +32,7 @@ class Account:
 
 _CLUSTERS = ("tests/docs/test_clusters.py", '"clusters.md"')
 _SETS = ("tests/data_prep/sets/test_documented_commands.py", '"datasets.md"')
+_SERVING = ("tests/docs/test_serving.py", '"serving.md"')
 # A test there parses the command with the flags that it has.
 PARSED = ("tests/docs/test_pages.py", "accounts.PARSED")
 # A network of the same kind that a core trains in seconds.
@@ -87,6 +88,21 @@ ACCOUNTS = (
         pattern="python -m inference.main *--cluster=auto",
         checked_by=PARSED,
     ),
+    Account(page="docs/serving.md", pattern="python -m inference.export *", extra=()),
+    Account(page="docs/serving.md", pattern="python served/predict.py *", extra=()),
+    Account(page="docs/serving.md", pattern="docker run *", checked_by=_SERVING),
+    Account(page="docs/serving.md", pattern="curl *", checked_by=_SERVING),
+    Account(
+        page="docs/serving.md",
+        pattern="pip install -r requirements-onnx.txt *",
+        checked_by=("Makefile", "onnx.txt"),
+    ),
+    Account(
+        page="docs/serving.md",
+        pattern="pip install -r requirements-openvino.txt *",
+        checked_by=("Makefile", "openvino.txt"),
+    ),
+    Account(page="docs/results.md", pattern="python -m inference.main *", extra=()),
     Account(page="docs/clusters.md", pattern="*", checked_by=_CLUSTERS),
     Account(page="docs/datasets.md", pattern="*", checked_by=_SETS),
     Account(page="docs/install.md", pattern="python -m trainer.doctor", extra=()),
