@@ -77,6 +77,7 @@ ACCOUNTS = (
         extra=(),
     ),
     Account(page=_README, pattern="python -m inference.evaluate *", extra=()),
+    Account(page=_README, pattern="python -m inference.export *", extra=()),
     Account(
         page=_README,
         pattern="python -m inference.main --source=films *",
