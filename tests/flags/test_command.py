@@ -161,3 +161,16 @@ def test_a_fault_in_a_worker_is_shown_with_the_worker_s_traceback(capsys):
     assert code == ExitCode.BUG
     assert "in a worker process:\n  File x, line 1\nTypeError\n" in text
     assert text.endswith("ERROR BUG: please report the lines above\n")
+
+
+@pytest.mark.parametrize(("umask", "expected"), [(0, 0o002), (0o077, 0o077)])
+def test_what_a_command_writes_not_everybody_may_change(monkeypatch, umask, expected):
+    found = []
+    monkeypatch.setattr(command.app, "run", lambda *_, **__: found.append(os.umask(0)))
+    monkeypatch.setattr(command.signal, "signal", lambda *_: None)
+    before = os.umask(umask)
+    try:
+        command.run(ended, None)
+    finally:
+        os.umask(before)
+    assert found == [expected]
