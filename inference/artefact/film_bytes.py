@@ -18,6 +18,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from inference.artefact import exif_turning
+from inference.artefact import film_facts
 from inference.artefact import jpeg_facts
 from inference.artefact import png_facts
 from inference.artefact import stored_values
@@ -26,6 +27,7 @@ from inference.artefact.film_facts import Facts
 _MAX_PIXELS = 1 << 28
 # Densities are rounded to whole dots per inch or metre.
 _MOST_ASPECT = 1.01
+_UINT32 = 0xFFFFFFFF
 _DAMAGED = "the file is damaged or cut short"
 
 
@@ -108,19 +110,15 @@ def _error_of(facts: Facts) -> tf.Tensor:
     num_pixels = tf.cast(facts.height, tf.int64) * tf.cast(facts.width, tf.int64)
     x, y = tf.unstack(tf.bitwise.bitwise_and(tf.cast(facts.density, tf.int64), _UINT32))
     longer, shorter = (tf.cast(f(x, y), tf.float64) for f in (tf.maximum, tf.minimum))
-    return tf.case(
+    return film_facts.first_of(
         [
-            (facts.error != "", lambda: facts.error),
-            (
-                num_pixels > _MAX_PIXELS,
-                lambda: tf.constant(f"over {_MAX_PIXELS} pixels"),
-            ),
+            (facts.error != "", facts.error),
+            (num_pixels > _MAX_PIXELS, f"over {_MAX_PIXELS} pixels"),
             (
                 (shorter > 0) & (longer > _MOST_ASPECT * shorter),
-                lambda: tf.constant("the file says that its pixels are not square"),
+                "the file says that its pixels are not square",
             ),
-        ],
-        default=lambda: tf.constant(""),
+        ]
     )
 
 
@@ -147,7 +145,5 @@ def _decoded(image_bytes: tf.Tensor, is_png: tf.Tensor, facts: Facts, voi: str):
     branches += [png(3, tf.uint16), jpeg(1), jpeg(3)]
     of_png = tf.where(facts.bits == 16, 2, 0)
     kind = tf.where(is_png, of_png, 4) + tf.where(facts.channels == 3, 1, 0)
-    return tf.switch_case(kind, branches)
-
-
-_UINT32 = 0xFFFFFFFF
+    grey, is_coloured = tf.switch_case(kind, branches)
+    return grey, stored_values.error_of(grey, is_coloured)

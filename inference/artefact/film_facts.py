@@ -28,3 +28,11 @@ class Facts(NamedTuple):
     density: tf.Tensor
     exif_start: tf.Tensor
     exif_end: tf.Tensor
+
+
+def first_of(errors: list[tuple[tf.Tensor, str | tf.Tensor]]) -> tf.Tensor:
+    """Returns the text of the first condition that holds, "" if none does."""
+    text = tf.constant("")
+    for condition, words in reversed(errors):
+        text = tf.where(condition, words, text)
+    return text

@@ -6,6 +6,7 @@ It walks the segments before the first scan as data_prep/pixels/jpeg_header.py d
 import tensorflow as tf
 
 from inference.artefact import byte_reading
+from inference.artefact import film_facts
 from inference.artefact.film_facts import Facts
 
 SIGNATURE = b"\xff\xd8\xff"
@@ -13,6 +14,8 @@ SIGNATURE = b"\xff\xd8\xff"
 _MOST_STEPS = 4096
 _CUT = "the file is cut short"
 _NO_MARKER = "the JPEG is damaged: a marker is missing"
+# Bytes of a segment from its marker to the end of the longest name below.
+_HEAD = 10
 _JFIF, _EXIF = b"JFIF\0", b"Exif\0\0"
 
 
@@ -29,34 +32,25 @@ def read(data: tf.Tensor) -> Facts:
     jfif = byte_reading.Place(data, found["jfif"])
     density = [jfif.integer(8, 2), jfif.integer(10, 2)]
 
-    def text(words: str):
-        return lambda: tf.constant(words)
-
     process = found["process"]
-    error = tf.case(
+    is_hierarchical = tf.reduce_any(process == [0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF])
+    error = film_facts.first_of(
         [
-            (found["error"] != "", lambda: found["error"]),
+            (found["error"] != "", found["error"]),
             (
                 found["steps"] >= _MOST_STEPS,
-                text(f"the file has over {_MOST_STEPS} segments"),
+                f"the file has over {_MOST_STEPS} segments",
             ),
             (
                 (found["frame"] < 0) | (found["frame_length"] < 6),
-                text("the JPEG is damaged: it has no frame header"),
+                "the JPEG is damaged: it has no frame header",
             ),
-            (
-                (height == 0) | (width == 0),
-                text("the JPEG is damaged: it has no pixel"),
-            ),
-            (
-                tf.reduce_any(process == [0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF]),
-                text("no decoder for a hierarchical JPEG"),
-            ),
-            (process > 0xC8, text("no decoder for a JPEG with arithmetic coding")),
-            (process == 0xC3, text("no decoder for a lossless JPEG")),
-            (bits != 8, text("no decoder for a JPEG of other than 8 bits")),
-        ],
-        default=text(""),
+            ((height == 0) | (width == 0), "the JPEG is damaged: it has no pixel"),
+            (is_hierarchical, "no decoder for a hierarchical JPEG"),
+            (process > 0xC8, "no decoder for a JPEG with arithmetic coding"),
+            (process == 0xC3, "no decoder for a lossless JPEG"),
+            (bits != 8, "no decoder for a JPEG of other than 8 bits"),
+        ]
     )
     return Facts(
         error=error,
@@ -76,14 +70,14 @@ def _walk(data: tf.Tensor) -> dict[str, tf.Tensor]:
 
     def step(state):
         start = state["place"]
-        head = byte_reading.Place(data, start)
-        first, marker, length = head.integer(0, 1), head.integer(1, 1), 0
+        places = tf.clip_by_value(start + tf.range(_HEAD), 0, size - 1)
+        head = tf.cast(tf.gather(data, places), tf.int32)
+        first, marker, length = head[0], head[1], head[2] * 256 + head[3]
         is_short = size - start < 2
         is_fill = (first == 0xFF) & (marker == 0xFF)
         is_alone = (marker == 0x01) | ((marker >= 0xD0) & (marker <= 0xD7))
         is_last = (marker == 0xD9) | (marker == 0xDA)
         has_body = (first == 0xFF) & ~is_fill & ~is_alone & ~is_last
-        length = head.integer(2, 2)
         is_short |= has_body & ((length < 2) | (length > size - start - 2))
         error = tf.where(first == 0xFF, "", _NO_MARKER)
         error = tf.where(is_short, _CUT, error)
@@ -91,9 +85,9 @@ def _walk(data: tf.Tensor) -> dict[str, tf.Tensor]:
         is_frame = (marker >= 0xC0) & (marker <= 0xCF)
         is_frame &= tf.reduce_all(marker != [0xC4, 0xC8, 0xCC])
         is_frame &= has_body & (state["frame"] < 0)
-        is_jfif = has_body & (marker == 0xE0) & _starts(data, body, end, _JFIF)
+        is_jfif = has_body & (marker == 0xE0) & _starts(head, length, _JFIF)
         is_jfif &= length - 2 >= 12
-        is_exif = has_body & (marker == 0xE1) & _starts(data, body, end, _EXIF)
+        is_exif = has_body & (marker == 0xE1) & _starts(head, length, _EXIF)
         is_exif &= state["exif"] < 0
         after = tf.where(has_body, end, start + tf.where(is_fill, 1, 2))
         return [
@@ -132,7 +126,7 @@ def _walk(data: tf.Tensor) -> dict[str, tf.Tensor]:
     )[0]
 
 
-def _starts(data: tf.Tensor, start: tf.Tensor, end: tf.Tensor, with_: bytes):
-    places = start + tf.range(len(with_))
-    taken = tf.gather(data, tf.clip_by_value(places, 0, tf.size(data) - 1))
-    return tf.reduce_all(taken == list(with_)) & (end - start >= len(with_))
+def _starts(head: tf.Tensor, length: tf.Tensor, name: bytes) -> tf.Tensor:
+    """Returns whether a segment's contents start with a name."""
+    is_named = tf.reduce_all(head[4 : 4 + len(name)] == list(name))
+    return is_named & (length - 2 >= len(name))

@@ -7,6 +7,7 @@ compressed pixels are left to the decoder, which refuses wrong ones.
 import tensorflow as tf
 
 from inference.artefact import byte_reading
+from inference.artefact import film_facts
 from inference.artefact import png_checksum
 from inference.artefact.film_facts import Facts
 
@@ -34,19 +35,12 @@ def read(data: tf.Tensor) -> Facts:
         ],
         [0, 0],
     )
-    error = tf.case(
+    error = film_facts.first_of(
         [
-            (found["cut"], lambda: tf.constant("the file is cut short")),
-            (
-                found["wrong"],
-                lambda: tf.constant("the check sum of a chunk is wrong"),
-            ),
-            (
-                found["steps"] >= _MOST_STEPS,
-                lambda: tf.constant(f"the file has over {_MOST_STEPS} chunks"),
-            ),
-        ],
-        default=lambda: tf.constant(""),
+            (found["cut"], "the file is cut short"),
+            (found["wrong"], "the check sum of a chunk is wrong"),
+            (found["steps"] >= _MOST_STEPS, f"the file has over {_MOST_STEPS} chunks"),
+        ]
     )
     is_grey = (colour == _GREY) | (colour == _GREY_ALPHA)
     return Facts(

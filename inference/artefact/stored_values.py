@@ -6,6 +6,7 @@ It decides as data_prep/pixels/grey.py does.
 import tensorflow as tf
 
 from data_prep.pixels import grey
+from inference.artefact import film_facts
 
 _COLOUR_TOLERANCE = 2
 # Every so many rows and columns are enough to find the levels of nearly all films.
@@ -21,15 +22,28 @@ def to_grey(stored: tf.Tensor, voi: str) -> tuple[tf.Tensor, tf.Tensor]:
       voi: a key of data_prep.pixels.grey.VOI.
 
     Returns:
-      [H, W] uint8, and a scalar string, "" unless the picture is no film.
+      [H, W] uint8, and a scalar bool, whether there are colours.
     """
     values, is_coloured = _one_channel(stored)
-    image = _shown(values, voi)
-    few = _levels(image) < grey.MIN_LEVELS
-    error = tf.where(few, f"fewer than {grey.MIN_LEVELS} grey levels", "")
+    return _shown(values, voi), is_coloured
+
+
+def error_of(image: tf.Tensor, is_coloured: tf.Tensor) -> tf.Tensor:
+    """Returns why the picture is no film; "" if it is.
+
+    Args:
+      image: [H, W] uint8.
+      is_coloured: scalar bool.
+    """
     is_constant = tf.reduce_min(image) == tf.reduce_max(image)
-    error = tf.where(is_constant, "every pixel is the same", error)
-    return image, tf.where(is_coloured, "the image is coloured", error)
+    few = _levels(image) < grey.MIN_LEVELS
+    return film_facts.first_of(
+        [
+            (is_coloured, "the image is coloured"),
+            (is_constant, "every pixel is the same"),
+            (few, f"fewer than {grey.MIN_LEVELS} grey levels"),
+        ]
+    )
 
 
 def _one_channel(stored: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
