@@ -60,6 +60,8 @@ def test_features_come_out_of_the_run_that_predicts(placed):
         m.logits(255 - pixels)
     tapped = compared.tapped(3)
     assert {k: v.shape for k, v in tapped.items()} == {0: (3, 4), 1: (3, 4)}
+    for k, m in enumerate(placed.segmenters):
+        np.testing.assert_allclose(tapped[k], m.features(pixels), rtol=1e-4, atol=1e-5)
     found = compared.scores(pictures, tapped).numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-3)
     compared.clear()
