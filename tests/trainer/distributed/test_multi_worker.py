@@ -159,16 +159,24 @@ def test_workers_of_which_one_has_no_gpu_are_refused(dataset, tmp_path):
     assert all("depends on whether TensorFlow" in stderr for _, stderr in ends)
 
 
+@pytest.fixture(scope="module")
+def unfinished(dataset, tmp_path_factory):
+    """A run of one process that has its checkpoints and no result."""
+    workdir = tmp_path_factory.mktemp("unfinished") / "run"
+    processes.succeed(processes.start(dataset, workdir, 1, {"epochs": 2}))
+    (workdir / "result.json").unlink()
+    return workdir
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("differs", ["position", "arrays"])
 def test_workers_that_read_different_checkpoints_are_refused(
-    dataset, tmp_path, differs
+    dataset, unfinished, tmp_path, differs
 ):
     """Each machine has its own copy of a run folder that lies in a store."""
     one, other = tmp_path / "one", tmp_path / "other"
-    processes.succeed(processes.start(dataset, one, 1, {"epochs": 2}))
-    (one / "result.json").unlink()
-    shutil.copytree(one, other)
+    for copy in (one, other):
+        shutil.copytree(unfinished, copy)
     checkpoint = max(other.glob("checkpoints/epoch-*"))
     if differs == "position":
         shutil.rmtree(checkpoint)
