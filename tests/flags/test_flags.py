@@ -43,40 +43,21 @@ PRESETS = sorted(pathlib.Path(__file__).parents[2].glob("flags/presets/*.flagfil
 NAMES = """
 accumulation allow_open_cluster allow_quarantined aspect augment augment_on
 batch_norm_momentum batch_size best_by bootstrap_samples bottoms cache clahe
-<<<<<<< HEAD
 classifier_random_views classifier_tta classifiers clip_norm cluster data data_service
 deterministic dicom_decoder dry_run ema_momentum encoder_weights engine epochs fold
 fold_lists fold_seed folds folds_csv format frame frozen_epochs fused gates
-global_batch_size gpus_per_member group_csv group_salt id_column id_from ids image_size
-init_from interpolation jit json label_column label_csv label_smoothing learning_rate
-log_every_steps loss mask_size mask_source max_bad_fraction max_hours members min_areas
-modalities model more_weights num_devices num_folds num_images num_pictures num_test
-num_train num_workers openvino_precision optimizer output outputs part patient_column
-pixel_encoding plan_only positive positive_fraction postprocess precision
-predict_precision predictions preset probabilities probability_csvs profile_steps
-readers records_per_shard refuse_burned_in require_all_images require_gpu rle_csv rows
-sampling schedule seed seeds sizes source source_manifest source_size split
-steps_per_call strategy subgroups submission submissions swa_epochs swa_update_bn
-test_source thresholds top_k tops truth tta uncertain unmentioned view_column views voi
-weight_decay weights workdir
-=======
-classifier_random_views classifier_tta classifiers clip_norm cluster data
-data_service deterministic dicom_decoder dry_run ema_momentum encoder_weights
-engine epochs fold fold_lists fold_seed folds folds_csv frame frozen_epochs
-fused gates global_batch_size gpus_per_member group_csv group_salt guard
-guard_quantile id_column id_from ids image_size init_from interpolation jit
-json label_column label_csv label_smoothing learning_rate log_every_steps loss
-mask_size mask_source max_bad_fraction max_hours members min_areas modalities
-model num_devices num_folds num_images num_pictures num_test num_train
-num_workers on_unlike openvino_precision optimizer output outputs part
-patient_column pixel_encoding plan_only positive positive_fraction postprocess
-precision predict_precision predictions preset probabilities probability_csvs
-profile_steps readers records_per_shard refuse_burned_in require_all_images
-require_gpu rle_csv rows sampling schedule seed seeds sizes source
+global_batch_size gpus_per_member group_csv group_salt guard guard_quantile id_column
+id_from ids image_size init_from interpolation jit json label_column label_csv
+label_smoothing learning_rate log_every_steps loss mask_size mask_source
+max_bad_fraction max_hours members min_areas modalities model more_weights num_devices
+num_folds num_images num_pictures num_test num_train num_workers on_unlike
+openvino_precision optimizer output outputs part patient_column pixel_encoding plan_only
+positive positive_fraction postprocess precision predict_precision predictions preset
+probabilities probability_csvs profile_steps readers records_per_shard refuse_burned_in
+require_all_images require_gpu rle_csv rows sampling schedule seed seeds sizes source
 source_manifest source_size split steps_per_call strategy subgroups submission
-submissions swa_epochs swa_update_bn test_source thresholds top_k tops truth
-tta uncertain unmentioned view_column views voi weight_decay weights workdir
->>>>>>> p21/gd
+submissions swa_epochs swa_update_bn test_source thresholds top_k tops truth tta
+uncertain unmentioned view_column views voi weight_decay weights workdir
 """
 
 
