@@ -114,7 +114,10 @@ def _films(folder: pathlib.Path, count: int) -> pathlib.Path:
     paths = [drawn / f"{k}.jpg" for k in range(DRAWN)]
     if not paths[0].exists():
         # As in bulk_job: a few films have bright lesions, which the members find.
-        grey = np.rint(60 + 160 * predictions.draw(DRAWN, SIDE)).astype(np.uint8)
+        grey = 60 + 160 * predictions.draw(DRAWN, SIDE)
+        # Without noise some have too few levels to be films.
+        grey += np.random.default_rng(0).normal(0, 8, grey.shape)
+        grey = np.rint(grey).clip(0, 255).astype(np.uint8)
         for path, film in zip(paths, grey, strict=True):
             cv2.imwrite(str(path), film)
     linked = folder / f"films{count}"
