@@ -47,14 +47,21 @@ def test_a_device_that_is_nearly_full(data, tmp_path, monkeypatch):
     assert max(asked[1:3]) == 3
 
 
-def test_other_faults_and_too_little_for_one_film_are_told(data, tmp_path, monkeypatch):
-    for text in ("OOM when allocating", "No space left on device"):
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [("OOM when allocating", [4, 2, 1]), ("No space left on device", [4])],
+)
+def test_what_fewer_films_do_not_help(data, tmp_path, monkeypatch, text, asked):
+    sizes = []
 
-        def full(images, text=text):
-            raise tf.errors.ResourceExhaustedError(None, None, text)
+    def full(images):
+        sizes.append(len(images))
+        raise tf.errors.ResourceExhaustedError(None, None, text)
 
-        with pytest.raises(tf.errors.ResourceExhaustedError, match=text):
-            written(tmp_path, data, monkeypatch, full)
+    monkeypatch.setattr(describe, "_BATCH", 4)
+    with pytest.raises(tf.errors.ResourceExhaustedError, match=text):
+        written(tmp_path, data, monkeypatch, full)
+    assert sizes == asked
 
 
 @pytest.mark.parametrize("is_held_out", [False, True])
