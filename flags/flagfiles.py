@@ -45,9 +45,11 @@ def check(argv: Sequence[str]) -> None:
 
 
 def _of_command_line(argv: Sequence[str]) -> Iterator[str]:
-    for argument, following in zip(argv[1:], [*argv[2:], ""], strict=True):
+    arguments = argv[1:]
+    for k, argument in enumerate(arguments):
         if match := _NAMED.fullmatch(argument):
-            yield _path(following if match[1] is None else match[1])
+            following = arguments[k + 1 : k + 2] or [""]
+            yield _path(following[0] if match[1] is None else match[1])
 
 
 def _included(text: str) -> Iterator[str]:

@@ -88,8 +88,8 @@ GROUPS = Groups(
         _define(
             "on_unlike",
             "What becomes of films unlike those of the training: warn lists them in "
-            "unlike.csv; quarantine leaves them out of all other csvs, too, and the "
-            "command ends with exit code 3.",
+            "unlike.csv; quarantine leaves them out of submission.csv and "
+            "classification.csv, too, and the command ends with exit code 3.",
         ),
         _ENGINE,
         common.CLUSTER,

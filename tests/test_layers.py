@@ -72,6 +72,7 @@ ARROWS = {
     "trainer.guard": {
         "data_prep.core",
         "trainer.input",
+        "trainer.machine",
         "trainer.models",
         "trainer.run",
     },

@@ -22,7 +22,7 @@ WARNINGS = {
 
 
 def of(
-    row: Row, films: FilmFacts, seconds: float | None, *, has_mask: bool = True
+    row: Row, films: FilmFacts, seconds: float | None, *, is_left_out: bool = False
 ) -> ImageRow:
     """Returns the row of one image.
 
@@ -30,14 +30,15 @@ def of(
       row: what was predicted for it.
       films: what else is known of the images.
       seconds: that it took, or None.
-      has_mask: whether the mask that was predicted for it counts; without one its
-        cells are empty.
+      is_left_out: whether the image is left out of the predictions: then the cells of
+        what was predicted for it are empty. A probability near 0 would say that it is
+        healthy, as an empty mask would.
     """
     spacing, warnings = films.spacings.get(row.image_id), []
     if unlike_csv.is_marked(row.guard):
         warnings.append("unlike")
     facts = area_mm2 = None
-    if row.rle is not None and has_mask:
+    if row.rle is not None and not is_left_out:
         facts = _measured(row)
         if facts is None:
             warnings.append("not_measured")
@@ -51,7 +52,7 @@ def of(
             warnings.append("mask_at_border")
     return ImageRow(
         image_id=row.image_id,
-        probability=_probability(row, films.temperature),
+        probability=None if is_left_out else _probability(row, films.temperature),
         area_px=facts and facts.area_px,
         area_mm2=area_mm2,
         side=facts.side if facts else "",

@@ -92,7 +92,8 @@ def join(
                         add(row)
                 if table:
                     seconds = part.get("seconds")
-                    table(image_rows.of(row, films, seconds, has_mask=not left_out))
+                    of_image = image_rows.of(row, films, seconds, is_left_out=left_out)
+                    table(of_image)
         # Before the csvs appear.
         _check_distinct(parts, hashes, len(sizes))
     digest = images_csv.digest(images) if adds else None

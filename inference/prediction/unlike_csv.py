@@ -1,7 +1,7 @@
 """The films that are unlike those of the members' training: `unlike.csv`.
 
 ImageId, Score (1 is the limit, see inference/ensemble/guard.py), Features (the kind
-that says so most), and Outcome: "marked", or "left out" of all other csvs.
+that says so most), and Outcome: "marked", or "left out" of the predictions.
 """
 
 import contextlib

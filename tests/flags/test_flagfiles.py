@@ -33,6 +33,11 @@ def refused(*arguments):
     return str(caught.value)
 
 
+def test_no_arguments_at_all():
+    # As of `python -m trainer.list_models`.
+    flagfiles.check(["program"])
+
+
 def test_files_that_include_others_are_read(tmp_path):
     (tmp_path / "inner").write_text("--fold=3\n")
     (tmp_path / "outer").write_text("# a comment\n--flagfile=inner\n--seed=7\n")

@@ -84,6 +84,7 @@ def test_run_folder(finished, dataset):
         "best.weights.h5",
         "last.weights.h5",
         "swa.weights.h5",
+        "guard.npz",
         "log.csv",
         "steps.csv",
         "progress.png",

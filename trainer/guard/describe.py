@@ -21,6 +21,7 @@ from trainer.guard import description
 from trainer.guard import features
 from trainer.guard import taps
 from trainer.input.fold_dataset import FoldDataset
+from trainer.machine import device_memory
 from trainer.models import registry
 from trainer.run import run_folder
 
@@ -48,6 +49,7 @@ def write(folder: pathlib.Path, data: FoldDataset, config: TrainConfig) -> None:
         for k, (of_set, chosen) in enumerate(zip(sets, positions, strict=True)):
             batches = of_set.films(chosen, batch_size=_BATCH, validation=k == 1)
             measured[k] |= _measured(measure, batches)
+    _drop_not_finite(measured)
     found = description.fit(size, *measured)
     durable.write_bytes(folder / run_folder.GUARD, found.to_bytes())
     count, seconds = sum(map(len, positions)), time.monotonic() - started
@@ -99,8 +101,28 @@ def _images(size: int) -> tf.TensorSpec:
 
 
 def _measured(measure: _Measure, batches) -> dict[str, np.ndarray]:
-    parts = [
-        {group: values.numpy() for group, values in measure(images).items()}
-        for images in batches
-    ]
+    parts, size = [], _BATCH
+    for rest in batches:
+        while len(rest):
+            try:
+                found = measure(rest[:size])
+                parts.append({group: of.numpy() for group, of in found.items()})
+            except tf.errors.OpError as e:
+                # What was trained is still in the device's memory.
+                if size == 1 or not device_memory.is_out_of_memory(e):
+                    raise
+                size //= 2
+                continue
+            rest = rest[size:]
     return {group: np.concatenate([p[group] for p in parts]) for group in parts[0]}
+
+
+def _drop_not_finite(measured: list[dict[str, np.ndarray]]) -> None:
+    """Drops groups that no distance can be of, as of a feature map that overflows."""
+    for group in list(measured[0]):
+        if not all(np.isfinite(of_set[group]).all() for of_set in measured):
+            logging.warning(
+                "guard: %s is not finite for all films, and is not compared", group
+            )
+            for of_set in measured:
+                del of_set[group]

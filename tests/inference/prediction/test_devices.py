@@ -21,7 +21,9 @@ from inference.prediction import device_workers
 from inference.prediction import predict
 from inference.prediction import process_setup
 from inference.prediction.prediction_folder import PredictionFolder
+from inference.prediction.unlike_csv import FILE_NAME as UNLIKE
 from tests.inference.finished_runs import CLASSIFIER
+from tests.inference.finished_runs import POOLED
 from tests.inference.finished_runs import member
 from tests.inference.prediction import repeated
 from tests.inference.prediction.test_predict import config
@@ -119,6 +121,21 @@ def both_used(watched):
         "CPU:0",
         "CPU:1",
     }
+
+
+def test_films_left_out_on_two_devices(dataset, tmp_path, monkeypatch):
+    """Each device compares films by its own copy of the networks' features."""
+    run = tmp_path / "run"
+    member(run, dataset / "32", 1, model=POOLED, described=True)
+    changes = {"guard_quantile": 0.3, "on_unlike": "quarantine"}
+    one = config(dataset, [run], tmp_path / "one", **changes)
+    expected = predicted_on(CPUS[:1], one, monkeypatch)
+    watched = Watched(monkeypatch, 2)
+    two = dataclasses.replace(one, output=tmp_path / "two")
+    assert predicted_on(CPUS, two, monkeypatch) == expected
+    assert both_used(watched)
+    assert b",encoder," in expected[UNLIKE]
+    assert expected[UNLIKE].endswith(b",left out\n")
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from inference.prediction import film_facts
 from inference.prediction import film_segmentation
 from inference.prediction import image_rows
 from inference.prediction import images_csv
+from inference.prediction import joining
 from inference.prediction.film_facts import FilmFacts
 from inference.prediction.images_csv import ImageRow
 from inference.prediction.prediction_folder import PredictionFolder
@@ -121,8 +122,9 @@ def test_what_is_not_known_is_empty():
     # Without masks there is nothing to measure.
     classified = image_rows.of(row(rle=None, probability=0.5), FilmFacts(), None)
     assert classified == ImageRow(image_id="a", probability=0.5)
-    left_out = image_rows.of(row(guard=2.0), FilmFacts(), None, has_mask=False)
+    left_out = image_rows.of(row(guard=2.0), FilmFacts(), None, is_left_out=True)
     assert (left_out.area_px, left_out.side, left_out.regions) == (None, "", None)
+    assert (left_out.probability, left_out.guard) == (None, 2.0)
     assert left_out.warnings == ("unlike",)
 
 
@@ -191,6 +193,22 @@ def test_another_calibration_is_refused(tmp_path):
     folder.check_temperature(None)
     with pytest.raises(CommandError, match="temperature None, asked"):
         folder.check_temperature(1.5)
+
+
+def test_films_left_out_have_no_answer_in_any_csv(tmp_path):
+    folder = PredictionFolder(tmp_path, REQUEST, leaves_out=True)
+    folder.claim()
+    kept = row("a", probability=0.5, guard=1.0, unlike="grey")
+    left_out = row("b", probability=0.0, guard=1.5, unlike="grey")
+    folder.write(0, [kept, left_out], None)
+    folder.join([2])
+    a, b = images_csv.read(tmp_path / NAME).values()
+    assert (a.probability, a.area_px) == (0.5, 18)
+    assert (b.probability, b.area_px, b.guard) == (None, None, 1.5)
+    for name in (joining.SUBMISSION, joining.CLASSIFICATION):
+        ids = [line.split(",")[0] for line in (tmp_path / name).read_text().split()]
+        assert "a" in ids
+        assert "b" not in ids
 
 
 def test_warnings_are_replaced_and_nothing_else(tmp_path):

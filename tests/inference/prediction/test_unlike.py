@@ -143,6 +143,20 @@ def test_a_changed_description_is_refused(dataset, run, tmp_path):
     assert e.value.exit_code is ExitCode.CORRUPT
 
 
+def test_a_finished_prediction_is_of_its_guard(dataset, run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    finished = asked(dataset, tmp_path / "run", tmp_path / "out")
+    predict.predict(finished)
+    with pytest.raises(CommandError) as e:
+        predict.predict(dataclasses.replace(finished, on_unlike="quarantine"))
+    assert e.value.exit_code is ExitCode.CONFLICT
+    path = tmp_path / "run" / "guard.npz"
+    path.write_bytes(path.read_bytes() + b"\0")
+    with pytest.raises(CommandError, match="guard.npz") as e:
+        predict.predict(finished)
+    assert e.value.exit_code is ExitCode.CORRUPT
+
+
 @pytest.mark.slow
 def test_reconstruction_of_another_run(dataset, run, tmp_path, odd):
     vae = tmp_path / "vae"
