@@ -17,6 +17,7 @@ import json
 import logging
 import pathlib
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Iterator
 
 import numpy as np
@@ -51,16 +52,23 @@ class FilmFiles:
       aspect: aspect policy of the dataset, see data_prep/dataset/aspect.py.
       keeps_maps: whether the prediction keeps maps.
       facts: {image id: fields of a film_index.Film that a table of images has}.
+      left_out: ids of films that may have a map and are not added.
 
     Raises:
       CommandError: the folder is somebody else's, or the prediction is damaged.
     """
 
     def __init__(
-        self, output: pathlib.Path, *, aspect: str, keeps_maps: bool, facts: dict
+        self,
+        output: pathlib.Path,
+        *,
+        aspect: str,
+        keeps_maps: bool,
+        facts: dict,
+        left_out: Collection[str] = (),
     ):
         self._folder, self._aspect, self._facts = output / FOLDER, aspect, facts
-        self._maps = _Maps(output) if keeps_maps else None
+        self._maps = _Maps(output, left_out) if keeps_maps else None
         refuse_foreign(output)
         _take_over(self._folder, _digest(output))
 
@@ -152,9 +160,10 @@ def _write(path: pathlib.Path, encoded: Callable[[], bytes]) -> None:
 class _Maps:
     """The maps of a finished prediction, whose order is that of the films."""
 
-    def __init__(self, output: pathlib.Path):
+    def __init__(self, output: pathlib.Path, left_out: Collection[str]):
         self._folder = output / probability_maps.FOLDER
-        _, self._left = probability_maps.read_folder(output)
+        _, maps = probability_maps.read_folder(output)
+        self._left = (m for m in maps if m.image_id not in left_out)
         self._next: ProbabilityMap | None = next(self._left, None)
 
     def take(self, image_id: str) -> ProbabilityMap | None:

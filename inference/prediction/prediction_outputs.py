@@ -4,8 +4,10 @@ They need no network: the same command with more `--outputs` adds them later.
 """
 
 import contextlib
+import logging
 import pathlib
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Iterator
 
 import numpy as np
@@ -29,10 +31,12 @@ from inference.prediction import probability_csv
 from inference.prediction import segmentation_files
 from inference.prediction import shown_facts
 from inference.prediction import submission
+from inference.prediction import unlike_csv
 from inference.report import prediction_page
 
 REPORT = "report.html"
 _OVERLAY_PX = 768
+_FIX = "predict again"
 
 # Takes a record, its image [S, S] uint8, and its mask [H, W] uint8 of 0 and 1.
 _Add = Callable[[Record, np.ndarray, np.ndarray], None]
@@ -62,6 +66,14 @@ def write(config: PredictConfig, dataset: Dataset) -> None:
       CommandError: a csv or an image is damaged, the dataset lacks an image, or an
         optional package is missing.
     """
+    left_out = _left_out(config)
+    marker = durable.read_json(config.output / prediction_folder.MARKER, fix=_FIX)
+    if left_out and len(left_out) == marker.get("images"):
+        logging.warning(
+            "all %d films are left out: beside the csvs there is nothing to write",
+            len(left_out),
+        )
+        return
     if "dicom_seg" in config.outputs:
         segmentation_files.write(config)
     wanted = [kind for kind in PICTURES if kind in config.outputs]
@@ -81,7 +93,7 @@ def write(config: PredictConfig, dataset: Dataset) -> None:
     with contextlib.ExitStack() as stack:
         adds = [_pictures(config.output, kind, aspect) for kind in wanted]
         if report:
-            page = _report(config, rows, probabilities, aspect)
+            page = _report(config, rows, probabilities, aspect, left_out)
             adds.append(stack.enter_context(page))
         for record in tracked(records, "pictures", len(rows), unit="images"):
             image = reader.pixels(record)
@@ -89,6 +101,13 @@ def write(config: PredictConfig, dataset: Dataset) -> None:
             mask = rle.decode(rows[record.image_id], *size)
             for add in adds:
                 add(record, image, mask)
+
+
+def _left_out(config: PredictConfig) -> Collection[str]:
+    """Returns the ids of the films that the guard has left out of the csvs."""
+    if config.on_unlike != "quarantine":
+        return ()
+    return unlike_csv.read(config.output / unlike_csv.FILE_NAME).keys()
 
 
 def _pictures(output: pathlib.Path, kind: str, aspect: str) -> _Add:
@@ -108,14 +127,16 @@ def _report(
     rows: dict[str, str],
     probabilities: dict[str, float] | None,
     aspect: str,
+    left_out: Collection[str],
 ) -> Iterator[_Add]:
     """Yields what adds a film to the report; the page comes last."""
-    summary = prediction_page.Summary(rows, probabilities)
+    summary = prediction_page.Summary(rows, probabilities, num_left_out=len(left_out))
     films = film_files.FilmFiles(
         config.output,
         aspect=aspect,
         keeps_maps=config.keeps_maps,
         facts=shown_facts.read(config.output),
+        left_out=left_out,
     )
 
     def add(record: Record, image: np.ndarray, mask: np.ndarray) -> None:
@@ -126,7 +147,7 @@ def _report(
     with films.listed():
         yield add
     request = config.output / prediction_folder.REQUEST
-    provenance = durable.read_json(request, fix="predict again")
+    provenance = durable.read_json(request, fix=_FIX)
     durable.write_text(config.output / REPORT, summary.page(provenance))
 
 

@@ -24,14 +24,23 @@ _BINS = 20
 class Summary:
     """Collects images one by one and keeps in memory only those that the page shows."""
 
-    def __init__(self, rows: dict[str, str], classified: dict[str, float] | None):
+    def __init__(
+        self,
+        rows: dict[str, str],
+        classified: dict[str, float] | None,
+        *,
+        num_left_out: int = 0,
+    ):
         """Starts without images.
 
         Args:
           rows: {image id: RLE}.
           classified: {image id: probability of a pneumothorax}, or None.
+          num_left_out: number of images without a row, as they are unlike those of
+            the training.
         """
         self._rows, self._classified = rows, classified
+        self._num_left_out = num_left_out
         self._areas: list[float] = []
         self._largest: list[tuple[float, str, Tile]] = []
 
@@ -77,6 +86,7 @@ class Summary:
         viewer, source = web_page.script("inference.report", "viewer.js")
         return web_page.template("inference.report", "prediction.html.j2").render(
             num_images=len(self._rows),
+            num_left_out=self._num_left_out,
             num_masks=len(self._areas),
             num_empty=sum(encoded == rle.EMPTY for encoded in self._rows.values()),
             classifiers=self._classified

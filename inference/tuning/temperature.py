@@ -52,17 +52,18 @@ def fit(probability: np.ndarray, positive: np.ndarray) -> Fit:
     # order of its terms.
     agreement = np.sort(_logits(probability) * np.where(positive, 1.0, -1.0))
     low, high = (1 / limit for limit in reversed(LIMITS))
-    if _slope(agreement, high) <= 0:
-        return Fit(
-            temperature=None,
-            reason="the probabilities divide the classes almost without error, so that "
-            f"even a temperature below {LIMITS[0]:g} would fit better",
-        )
+    # First, for where all logits are 0 the slope is 0 at both ends.
     if _slope(agreement, low) >= 0:
         return Fit(
             temperature=None,
             reason="the probabilities do not tell the classes apart, so that even a "
             f"temperature above {LIMITS[1]:g} would fit better",
+        )
+    if _slope(agreement, high) <= 0:
+        return Fit(
+            temperature=None,
+            reason="the probabilities divide the classes almost without error, so that "
+            f"even a temperature below {LIMITS[0]:g} would fit better",
         )
     for _ in range(_STEPS):
         middle = (low + high) / 2

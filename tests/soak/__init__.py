@@ -4,5 +4,5 @@
 
 The same command goes on where it was interrupted, and ends with a table; `make soak`
 runs it. Each trial is a function of the seed and of its number, so a failure is run
-again by `--only=PART:NUMBER`. What was run is in docs/testing.md.
+again by `--only=PART:NUMBER`.
 """

@@ -67,22 +67,29 @@ def test_takes_openvino_on_a_cpu_and_says_what_it_changes(cascaded, caplog):
 
 
 @NEEDS_OPENVINO
-@pytest.mark.parametrize("output", ["mask", "label"])
+@pytest.mark.parametrize(
+    ("output", "off", "reason"),
+    [
+        ("mask", 0.5, "on the first"),
+        ("label", 0.5, "on the first"),
+        ("mask", np.nan, "the prediction for image"),
+    ],
+)
 def test_keeps_tensorflow_where_openvino_differs_on_the_films(
-    cascaded, caplog, monkeypatch, output
+    cascaded, caplog, monkeypatch, output, off, reason
 ):
     compiled = openvino_engine.compiled
 
     def shifted(*args, **kwargs):
         inner = compiled(*args, **kwargs)
         return lambda images: {
-            k: v + 0.5 * (k == output) for k, v in inner(images).items()
+            k: v + (off if k == output else 0) for k, v in inner(images).items()
         }
 
     monkeypatch.setattr(openvino_engine, "compiled", shifted)
     engine, said = taken(cascaded(), caplog)
     assert engine == "tensorflow"
-    assert said[0].startswith("engine=auto: tensorflow, for with openvino on the first")
+    assert said[0].startswith(f"engine=auto: tensorflow, for with openvino {reason}")
 
 
 def test_keeps_tensorflow_where_openvino_is_not_installed(

@@ -21,6 +21,7 @@ from inference.prediction.prediction_folder import MARKER
 from tests.inference.finished_runs import POOLED
 from tests.inference.finished_runs import member
 from tests.inference.prediction.test_predict import config
+from tests.inference.report.test_film_index import listed
 from trainer.guard import features
 
 
@@ -86,7 +87,8 @@ def test_marked_films_are_listed(dataset, run, tmp_path, odd, caplog):
 
 def test_quarantined_films_have_no_row(dataset, run, tmp_path, odd):
     """A film without a mask is no healthy film."""
-    left_out = asked(dataset, run, tmp_path / "out", on_unlike="quarantine")
+    outputs = {"outputs": ("csv", "probabilities", "report")}
+    left_out = asked(dataset, run, tmp_path / "out", on_unlike="quarantine", **outputs)
     for _ in range(2):
         assert predict.predict(left_out) is ExitCode.QUARANTINED
     ids = set(submission.read(left_out.output / SUBMISSION))
@@ -94,6 +96,24 @@ def test_quarantined_films_have_no_row(dataset, run, tmp_path, odd):
     assert (len(ids), len(gone)) == (5, 2)
     assert not ids & gone
     assert {row["Outcome"] for row in marked(left_out.output)} == {"left out"}
+    # Their maps are kept, and the page goes on with those of the others.
+    films = listed(left_out.output / "films" / "films.js")
+    assert {film["id"] for film in films if film["heat"]} == ids
+    page = (left_out.output / "report.html").read_text()
+    assert "5 images: a mask on" in page
+    assert "2 more left out" in page
+
+
+def test_nothing_is_drawn_where_all_are_left_out(
+    dataset, run, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(unlike_csv, "is_marked", lambda score: True)
+    outputs = {"outputs": ("csv", "overlays", "report")}
+    none_left = asked(dataset, run, tmp_path / "out", on_unlike="quarantine", **outputs)
+    assert predict.predict(none_left) is ExitCode.QUARANTINED
+    assert "all 7 films are left out" in caplog.text
+    assert len(marked(none_left.output)) == 7
+    assert not (none_left.output / "report.html").exists()
 
 
 def test_films_of_the_same_kind_are_not_marked(dataset, run, tmp_path):

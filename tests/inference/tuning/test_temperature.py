@@ -78,7 +78,7 @@ def test_figures_by_hand():
         (np.arange(19) % 2 == 0, None, "too few images: 19 of at least 20"),
         (np.arange(30) < 15, np.where(np.arange(30) < 15, 0.9, 0.1), "divide the"),
         (np.arange(30) < 15, np.where(np.arange(30) < 15, 0.1, 0.9), "do not tell"),
-        (np.arange(30) < 15, np.full(30, 0.5), "divide the|do not tell"),
+        (np.arange(30) < 15, np.full(30, 0.5), "do not tell"),
     ],
 )
 def test_without_a_temperature_there_is_a_reason(positive, probability, reason, caplog):
@@ -88,7 +88,7 @@ def test_without_a_temperature_there_is_a_reason(positive, probability, reason, 
     assert fitted["temperature"] is None
     assert fitted["after"] is fitted["nested"] is None
     assert fitted["before"]["brier"] > 0
-    assert any(part in fitted["reason"] for part in reason.split("|"))
+    assert reason in fitted["reason"]
     assert "no temperature was fitted" in caplog.text
     assert fitted["reason"] in calibrating.lines(fitted)[0]
 
