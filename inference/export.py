@@ -1,7 +1,7 @@
 """Exports an ensemble as an artefact that is served without this project.
 
-    python -m inference.export --members='runs/*' --thresholds=tuning/thresholds.json \\
-        --format=savedmodel --output=served
+    python -m inference.export --members='runs/*' --format=savedmodel \\
+        --thresholds=tuning/thresholds.json --output=served
 
 A SavedModel takes the bytes of PNG and JPEG files; its preprocessing, the
 members with their views, and the post-processing are in its graph. ONNX and

@@ -19,14 +19,14 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def read(
-    path: pathlib.Path, *, fix: str, most_bytes: int = MAX_BYTES
+    path: pathlib.Path, *, fix: str, most_bytes: int | None = None
 ) -> dict[str, np.ndarray]:
     """Returns the arrays of a file by their names.
 
     Args:
       path: a local file.
       fix: what the user can do about another one.
-      most_bytes: of all arrays together.
+      most_bytes: of all arrays together; None for MAX_BYTES.
 
     Raises:
       CommandError: the file is no npz, damaged, has objects, an array that claims more
@@ -34,7 +34,7 @@ def read(
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            _check(archive, most_bytes)
+            _check(archive, MAX_BYTES if most_bytes is None else most_bytes)
         with np.load(path, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile, RuntimeError) as e:

@@ -64,11 +64,11 @@ def predict(config: PredictConfig) -> ExitCode:
     temperature = tuned.temperature if tuned else None
     _check_gate(config, spec)
     array_parts.refuse_unplanned(config)
+    prediction_outputs.check_room(config)
     is_part = placement.part is not None
     with folder_lock.locked(config.output, shared=is_part):
         if not is_part:
             durable.drop_incomplete(config.output)
-        prediction_outputs.check_room(config)
         code, data = _data(config)
         job = Job(jobs.settled(config, data, spec))
         if tuned:

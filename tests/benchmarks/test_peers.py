@@ -45,7 +45,8 @@ def test_engines_agree(network, side):
     folder, _ = network
     expected = engine_sides.ours(folder, MODEL, 32, 1)()
     found = engine_sides.SIDES[side](folder, MODEL, 32, 1)()
-    atol = 0.1 if side == engine_sides.OV_BF16 else 1e-5
+    # Ours are rounded to float16, whose steps below 1 are of 2^-11.
+    atol = 0.1 if side == engine_sides.OV_BF16 else 2.5e-4
     np.testing.assert_allclose(found, expected, atol=atol)
 
 

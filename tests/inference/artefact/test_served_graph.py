@@ -88,7 +88,7 @@ def test_corrupt_bytes_fail_alone(exported, films):
     assert found["guard"].tolist() == pytest.approx(
         [-1, -1, guard[0], -1, -1, guard[1]]
     )
-    assert not found["unlike"].any()
+    assert not found["unlike"][[k for k in range(6) if k not in sound]].any()
     for name in ("probability", "map", "mask", "height"):
         np.testing.assert_allclose(found[name][sound], alone[name], atol=2**-10)
 

@@ -1,6 +1,7 @@
-"""Other rooms make masks by `postprocess` alone, but for two that need its parts.
+"""Other rooms make masks by `postprocess` alone, but for three that need its parts.
 
-Tuning counts with them, and an artefact's graph repeats the filters. The probability of
+Tuning counts with them, an artefact's graph repeats the filters, and the table of a
+prediction measures what came out. The probability of
 an image is no mask, and anyone may ask for it.
 """
 
@@ -10,6 +11,7 @@ DOOR = {"inference.masks.postprocess"}
 FOR_ALL = {"inference.masks.image_probability"}
 PARTS = {
     "artefact": {"inference.masks.mask_filters"},
+    "prediction": {"inference.masks.mask_facts"},
     "tuning": {"inference.masks.mask_filters", "inference.masks.upsampling"},
 }
 

@@ -111,9 +111,9 @@ def test_trained_is_the_policy_of_the_member(dataset, run, tmp_path, monkeypatch
     policies = []
     init = Network.__init__
 
-    def watched(self, spec, size, policy, fused=True):
+    def watched(self, spec, size, policy, *others):
         policies.append(policy)
-        init(self, spec, size, policy, fused)
+        init(self, spec, size, policy, *others)
 
     monkeypatch.setattr(Network, "__init__", watched)
     for precision in ("trained", "float32", "bfloat16"):

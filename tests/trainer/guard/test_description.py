@@ -63,7 +63,7 @@ def test_is_read_as_it_was_written(described, tmp_path):
         ({"grey__rest": np.float32(0)}, "rest is not positive"),
         ({"grey__held_out": np.zeros(3, np.float32)}, "not of the same films"),
         ({"image_size": np.array("big")}, "finite"),
-        ({"grey__mean": np.array([{}], dtype=object)}, "no description"),
+        ({"grey__mean": np.array([{}], dtype=object)}, "it has objects"),
     ],
 )
 def test_refuses_odd_files(described, tmp_path, changes, said):
@@ -82,11 +82,11 @@ def test_refuses_what_is_no_archive_or_too_large(described, tmp_path, monkeypatc
         description.read(path)
     for data in (b"", b"PK\3\4", described.to_bytes()[:-100]):
         path.write_bytes(data)
-        with pytest.raises(CommandError, match="no description of films"):
+        with pytest.raises(CommandError, match="no file of arrays"):
             description.read(path)
     path.write_bytes(described.to_bytes())
     monkeypatch.setattr(description, "_MOST_BYTES", 1000)
-    with pytest.raises(CommandError, match="more than"):
+    with pytest.raises(CommandError, match="unpacks to over"):
         description.read(path)
 
 
@@ -94,7 +94,7 @@ def test_pickles_are_not_run(tmp_path):
     buffer = io.BytesIO()
     np.savez(buffer, version=np.array([print], dtype=object))
     (tmp_path / "guard.npz").write_bytes(buffer.getvalue())
-    with pytest.raises(CommandError, match="no description of films"):
+    with pytest.raises(CommandError, match="no file of arrays"):
         description.read(tmp_path / "guard.npz")
 
 

@@ -1,8 +1,11 @@
 """Member files by hand, so that tests can make them wrong in every way."""
 
 import hashlib
+import io
 import pathlib
 import zipfile
+
+import h5py
 
 from data_prep.core import durable
 
@@ -21,7 +24,7 @@ def sound_files(folder: pathlib.Path, **changes) -> dict[str, bytes]:
             "source_fingerprint": "ab" * 32,
         },
     }
-    files = {WEIGHTS: b"weights of a network" * 100}
+    files = {WEIGHTS: _weights()}
     durable.write_json(folder / "config.json", run | changes)
     files["config.json"] = (folder / "config.json").read_bytes()
     result = {
@@ -34,6 +37,13 @@ def sound_files(folder: pathlib.Path, **changes) -> dict[str, bytes]:
     durable.write_json(folder / "result.json", result)
     files["result.json"] = (folder / "result.json").read_bytes()
     return files
+
+
+def _weights() -> bytes:
+    data = io.BytesIO()
+    with h5py.File(data, "w") as file:
+        file["layers/dense/kernel"] = [1.0, 2.0]
+    return data.getvalue()
 
 
 def manifest(folder: pathlib.Path, members: dict[str, bytes], **changes) -> bytes:

@@ -149,6 +149,7 @@ def test_a_run_with_its_own_hashes_is_looked_into(tmp_path):
         file["layers"] = h5py.ExternalLink("/etc/passwd", "/")
     run = run_folder.FinishedRun(
         path=tmp_path,
+        folder=tmp_path,
         config={},
         dataset={},
         result={"weights": {path.name: durable.sha256(path)}},
