@@ -88,7 +88,6 @@ def test_run_folder(finished, dataset):
         "log.csv",
         "steps.csv",
         "progress.png",
-        "guard.npz",
         "result.json",
     }
     with (finished / "log.csv").open() as file:
