@@ -41,7 +41,7 @@ _SMALL = (
     "--encoder_weights=none",
     "--precision=float32",
     "--epochs=1",
-    "--swa_epochs=0",
+    "--swa_epochs=1",
     "--global_batch_size=4",
 )
 _README = "README.md"
