@@ -122,9 +122,11 @@ def reshape(layers, which):
     return [*layers[:which], (name, changed), *layers[which + 1 :]]
 
 
+# The smallest file stands for the others, each of which takes seconds to write.
 @pytest.mark.parametrize(
     "fault", ["permuted", "cut", "renamed", "reshaped", "lacks a weight", "damaged"]
 )
+@pytest.mark.parametrize("name", ["densenet169"], indirect=True, scope="module")
 def test_other_files_are_refused_by_the_layers_name(
     name, layers, model, tmp_path, fault
 ):
