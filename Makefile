@@ -60,9 +60,9 @@ DEMO_FLAGS ?=
 PRESET := demo
 
 # A worker that dies is told at once: with others in its place a run may wait for ever.
-# A worker for each core that there is: `auto` counts those of hyper-threads once, where
-# psutil is installed.
-PARALLEL := --numprocesses=$(shell nproc) --dist=loadfile --no-loadscope-reorder \
+# A worker more than there are cores, for tests wait for processes of their own. `auto`
+# counts hyper-threads once where psutil is installed.
+PARALLEL := --numprocesses=$(shell expr $$(nproc) + 1) --dist=loadfile --no-loadscope-reorder \
     --max-worker-restart=0
 
 .PHONY: demo test check docs-check soak audit gpu-check test-tensorflow-io \
