@@ -66,8 +66,8 @@ def _run(executor, function, units, **options):
 
 
 def test_the_costliest_unit_is_the_first_and_none_sees_a_gpu(executor):
-    # One unit at a time, since only one node has two cores. Ray itself may swap two that
-    # wait while it starts a process, on a busy machine; ours never come in another order.
+    # One unit at a time, since only one node has two cores. While Ray starts a process
+    # on a busy machine it may swap two that wait; it does so seldom.
     for _ in range(3):
         found = list(
             executor.run(
